@@ -1,0 +1,65 @@
+"""The exception tree: what a user can cause and can put right.
+
+Every error is also its standard-library kin, so that `except ValueError` keeps working. A message says what is
+wrong, with the value and where; why it cannot work; what to do.
+"""
+
+from collections.abc import Sequence
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "ModelError",
+    "OutputError",
+    "PreftuneError",
+    "SaveError",
+    "TokenizerError",
+    "TrainingError",
+]
+
+
+class PreftuneError(Exception):
+    """Base of all errors that preftune raises on purpose."""
+
+
+class ConfigError(PreftuneError, ValueError):
+    """Settings that cannot work. Holds all problems found, not just the first.
+
+    >>> print(ConfigError(["beta = -1: must be above 0.", "epochs = 0: must be at least 1."]))
+    2 settings cannot work:
+      - beta = -1: must be above 0.
+      - epochs = 0: must be at least 1.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(problems)
+
+    def __str__(self) -> str:
+        if len(self.problems) == 1:
+            return self.problems[0]
+        return "\n  - ".join([f"{len(self.problems)} settings cannot work:", *self.problems])
+
+
+class DataError(PreftuneError, ValueError):
+    """A file, row or field of the data that cannot be used."""
+
+
+class TokenizerError(PreftuneError, ValueError):
+    """A tokenizer that is missing, or does not fit the data or the model."""
+
+
+class ModelError(PreftuneError, ValueError):
+    """A model that cannot be loaded or cannot be trained as asked."""
+
+
+class OutputError(PreftuneError, OSError):
+    """An output folder that cannot be used."""
+
+
+class SaveError(PreftuneError, OSError):
+    """A model or checkpoint could not be written, for want of space for example."""
+
+
+class TrainingError(PreftuneError, RuntimeError):
+    """A run that cannot go on, such as one whose loss is no number any more."""

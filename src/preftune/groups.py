@@ -1,0 +1,147 @@
+"""The one record: a prompt, its completions, and what is known about them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from preftune.errors import DataError
+
+__all__ = ["Completion", "Message", "Origin", "Pair", "PromptGroup", "Text"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation.
+
+    Args:
+        role: Who speaks: `system`, `user`, `assistant`, `tool`, or another that the chat template knows.
+        content: What is said. May be empty where `extra` says something, such as a tool call.
+        extra: Further fields for the chat template, such as `tool_calls`.
+    """
+
+    role: str
+    content: str
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The message as chat templates want it."""
+        return {"role": self.role, "content": self.content, **self.extra}
+
+
+Text = str | tuple[Message, ...]
+"""Plain text, or the messages of a conversation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a record comes from.
+
+    >>> str(Origin("prefs.jsonl", 17))
+    'prefs.jsonl:17'
+    """
+
+    source: str
+    row: int
+    """Line of a text file, else row of a table; both count from 1."""
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.row}"
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One answer to a prompt.
+
+    Args:
+        content: The text or messages that follow the prompt; not empty.
+        score: How good it is, on the data's own scale; higher is better.
+        desirable: Thumbs up (True) or down (False).
+    """
+
+    content: Text
+    score: float | None = None
+    desirable: bool | None = None
+
+    def __post_init__(self) -> None:
+        if not self.content:
+            raise DataError("the completion is empty. It has nothing to learn from. Fill it or leave the row out.")
+        if self.score is not None and not math.isfinite(self.score):
+            raise DataError(f"the score is {self.score}, not a finite number. Correct it or leave the row out.")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Which completion is better than which, as indices into a group's completions.
+
+    Args:
+        chosen: Index of the better completion.
+        rejected: Index of the worse completion.
+        margin: How much better, on the data's own scale, where that is known.
+    """
+
+    chosen: int
+    rejected: int
+    margin: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.margin is not None and not math.isfinite(self.margin):
+            raise DataError(f"the margin is {self.margin}, not a finite number. Correct it or leave the row out.")
+
+
+@dataclass(frozen=True, slots=True)
+class PromptGroup:
+    """One prompt, its completions and their feedback. Pairs, scores and thumbs are views of it.
+
+    Args:
+        prompt: The text or messages before every completion. Text and messages do not mix within a group.
+        completions: At least one.
+        pairs: Preferences among the completions.
+        origin: Where the record comes from, for reports and errors.
+    Raises:
+        DataError: a pair that names a completion that is not there, or prefers a completion to itself or to its
+            equal; no completion; text mixed with messages.
+
+    >>> group = PromptGroup("2+2=", (Completion("4"), Completion("5")), (Pair(0, 1),), Origin("sums.jsonl", 1))
+    >>> group.is_conversation
+    False
+    """
+
+    prompt: Text
+    completions: tuple[Completion, ...]
+    pairs: tuple[Pair, ...]
+    origin: Origin
+
+    def __post_init__(self) -> None:
+        if not self.completions:
+            raise DataError(f"{self.origin}: the group has no completions. It needs at least one.")
+        if any(isinstance(completion.content, str) == self.is_conversation for completion in self.completions):
+            raise DataError(
+                f"{self.origin}: the prompt is {_kind(self.prompt)} but a completion is not. "
+                "Give both as text, or both as lists of messages."
+            )
+        for pair in self.pairs:
+            self._check(pair)
+
+    def _check(self, pair: Pair) -> None:
+        last = len(self.completions) - 1
+        for index in (pair.chosen, pair.rejected):
+            if not 0 <= index <= last:
+                raise DataError(
+                    f"{self.origin}: pair ({pair.chosen}, {pair.rejected}) names completion {index}, but the group "
+                    f"has {last + 1} completions (0-{last}). Correct the row or leave it out."
+                )
+        if self.completions[pair.chosen].content == self.completions[pair.rejected].content:
+            raise DataError(
+                f"{self.origin}: chosen and rejected are equal, so the pair says nothing about which is better. "
+                "Correct the row or leave it out."
+            )
+
+    @property
+    def is_conversation(self) -> bool:
+        """Whether the group is made of messages, which a chat template turns into text."""
+        return not isinstance(self.prompt, str)
+
+
+def _kind(text: Text) -> str:
+    return "text" if isinstance(text, str) else "a list of messages"

@@ -1,0 +1,140 @@
+"""A micro-batch: many groups in one row of tokens, no padding.
+
+The row is `[prompt | completion 1 | ... | completion N]` for one group after the other. Position ids restart at the
+prompt's length for every completion, because each completion continues its prompt and knows nothing of its siblings.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from preftune.data.token_group import TokenGroup
+
+__all__ = ["GroupSpan", "PackedBatch", "Span", "pack"]
+
+Span = tuple[int, int]
+"""Start and stop of a stretch of the row, as in `range(start, stop)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSpan:
+    """Where one group stands in the row."""
+
+    prompt: Span
+    completions: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedBatch:
+    """One micro-batch of groups.
+
+    Dimensions: (token,) places of the row; (target,) completion tokens, in row order, each predicted by an earlier
+    place; (completion,) and (pair,) over all groups of the batch.
+
+    Args:
+        token_ids: The row. Shape: (token,).
+        position_ids: Place of each token in its own sequence. Shape: (token,).
+        predictors: Place in the row whose output predicts the target. Shape: (target,).
+        targets: Token ids to be predicted. Shape: (target,).
+        owners: Completion that a target belongs to. Shape: (target,).
+        num_tokens: Length of each completion. Shape: (completion,).
+        pairs: Indices of chosen and rejected completion. Shape: (pair, 2).
+        spans: Where the groups stand in the row.
+        weight: 1, or 0 for a batch that only keeps the ranks in step and must not count.
+    """
+
+    token_ids: Tensor
+    position_ids: Tensor
+    predictors: Tensor
+    targets: Tensor
+    owners: Tensor
+    num_tokens: Tensor
+    pairs: Tensor
+    spans: tuple[GroupSpan, ...]
+    weight: float = 1.0
+
+    @property
+    def num_completions(self) -> int:
+        """Completions over all groups."""
+        return self.num_tokens.shape[0]
+
+    def sum_by_completion(self, token_values: Tensor) -> Tensor:
+        """Add up values per target over each completion. Shape: (target,) -> (completion,)."""
+        return token_values.new_zeros(self.num_completions).index_add(0, self.owners, token_values)
+
+    def to(self, device: torch.device | str) -> "PackedBatch":
+        """The same batch with its tensors on `device`."""
+        names = ("token_ids", "position_ids", "predictors", "targets", "owners", "num_tokens", "pairs")
+        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in names})
+
+
+def pack(groups: Sequence[TokenGroup], *, weight: float = 1.0) -> PackedBatch:
+    """Lay groups out in one row.
+
+    >>> from preftune.groups import Origin, Pair
+    >>> ids = lambda *values: np.array(values, dtype=np.int32)
+    >>> group = TokenGroup(ids(5, 6), (ids(7), ids(8, 9)), (Pair(0, 1),), Origin("doc", 1))
+    >>> batch = pack([group])
+    >>> batch.token_ids.tolist(), batch.position_ids.tolist()
+    ([5, 6, 7, 8, 9], [0, 1, 2, 2, 3])
+    >>> batch.predictors.tolist(), batch.targets.tolist(), batch.owners.tolist()
+    ([1, 1, 3], [7, 8, 9], [0, 1, 1])
+    """
+    row = _Row()
+    for group in groups:
+        row.append(group)
+    return row.batch(weight)
+
+
+class _Row:
+    """A row that grows group by group."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.tokens: list[np.ndarray] = []
+        self.positions: list[np.ndarray] = []
+        self.predictors: list[np.ndarray] = []
+        self.targets: list[np.ndarray] = []
+        self.lengths: list[int] = []
+        self.pairs: list[tuple[int, int]] = []
+        self.spans: list[GroupSpan] = []
+
+    def append(self, group: TokenGroup) -> None:
+        first_completion = len(self.lengths)
+        prompt = self._place(group.prompt, first_position=0)
+        spans = []
+        for completion in group.completions:
+            start, stop = self._place(completion, first_position=len(group.prompt))
+            self.predictors.append(np.concatenate(([prompt[1] - 1], np.arange(start, stop - 1))))
+            self.targets.append(completion)
+            self.lengths.append(len(completion))
+            spans.append((start, stop))
+        self.spans.append(GroupSpan(prompt, tuple(spans)))
+        self.pairs += [(first_completion + pair.chosen, first_completion + pair.rejected) for pair in group.pairs]
+
+    def _place(self, tokens: np.ndarray, first_position: int) -> Span:
+        start = self.length
+        self.length += len(tokens)
+        self.tokens.append(tokens)
+        self.positions.append(np.arange(first_position, first_position + len(tokens)))
+        return start, self.length
+
+    def batch(self, weight: float) -> PackedBatch:
+        return PackedBatch(
+            token_ids=_long(self.tokens),
+            position_ids=_long(self.positions),
+            predictors=_long(self.predictors),
+            targets=_long(self.targets),
+            owners=torch.from_numpy(np.repeat(np.arange(len(self.lengths)), self.lengths)),
+            num_tokens=torch.tensor(self.lengths),
+            pairs=torch.tensor(self.pairs, dtype=torch.int64).reshape(-1, 2),
+            spans=tuple(self.spans),
+            weight=weight,
+        )
+
+
+def _long(parts: list[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.concatenate(parts).astype(np.int64))
