@@ -1,1 +1,33 @@
+"""From rows to token groups: sources, formats, loading, splits by prompt, tokenization."""
 
+from preftune.data.formats import FORMATS, Format, find_format, recognise
+from preftune.data.load import LoadedGroups, OnBadRow, groups_from_rows, load_groups
+from preftune.data.rows import BadRow, Row
+from preftune.data.sources import read_rows
+from preftune.data.splits import normalised_prompt, split_by_prompt
+from preftune.data.token_group import TokenGroup, TokenIds
+from preftune.data.tokenize import TokenizedGroups, TokenReport, check_vocabulary, tokenize_groups
+from preftune.data.truncate import TooLong
+
+__all__ = [
+    "FORMATS",
+    "BadRow",
+    "Format",
+    "LoadedGroups",
+    "OnBadRow",
+    "Row",
+    "TokenGroup",
+    "TokenIds",
+    "TokenReport",
+    "TokenizedGroups",
+    "TooLong",
+    "check_vocabulary",
+    "find_format",
+    "groups_from_rows",
+    "load_groups",
+    "normalised_prompt",
+    "read_rows",
+    "recognise",
+    "split_by_prompt",
+    "tokenize_groups",
+]

@@ -1,15 +1,13 @@
 """The seam between the trainer and the way log-probs are computed."""
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 from torch import Tensor, nn
 
+from preftune.planning import Layout
 from preftune.policy.packed_batch import PackedBatch
 
-__all__ = ["Forward", "Layout", "completion_logps"]
-
-Layout = Literal["sequences", "packed"]
-"""How groups are laid out for the model: one padded row per completion, or one packed row for all."""
+__all__ = ["Forward", "completion_logps"]
 
 
 class Forward(Protocol):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from preftune.policy.forward import Layout
+from preftune.planning import Layout
 from preftune.policy.packed_batch import PackedBatch
 
 __all__ = ["SequencesForward"]

@@ -1,0 +1,25 @@
+"""A progress bar on the terminal."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+__all__ = ["track"]
+
+Item = TypeVar("Item")
+
+
+def track(items: Iterable[Item], description: str, *, total: int | None, show: bool) -> Iterable[Item]:
+    """The items, with a progress bar on standard error while they are consumed.
+
+    Args:
+        items: What is being worked on.
+        description: What is being done, before the bar.
+        total: How many items there are, if that is known.
+        show: Whether there is a bar at all.
+    """
+    if not show:
+        return items
+    from rich.console import Console
+    from rich.progress import track as track_with_rich
+
+    return track_with_rich(items, description, total=total, console=Console(stderr=True))

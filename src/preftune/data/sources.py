@@ -1,0 +1,84 @@
+"""Where rows come from: a file, a folder or a data set on the hub."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from preftune.data.compression import COMPRESSIONS, data_suffix
+from preftune.data.rows import BadRow, Row
+from preftune.data.tables import is_hub_name, is_saved_dataset, read_hub_dataset, read_parquet, read_saved_dataset
+from preftune.data.text_files import TEXT_READERS, read_text_file
+from preftune.errors import DataError
+
+__all__ = ["read_rows"]
+
+
+def read_rows(source: str, *, split: str | None = None) -> Iterator[Row | BadRow]:
+    """Rows of a source, in order.
+
+    Args:
+        source: A file (.json, .jsonl, .ndjson, .csv, .tsv, these also with .gz, .bz2, .xz or .zst; .parquet); a
+            folder of such files or one written by `datasets` with `save_to_disk`; or the name of a data set on the
+            hub. A path that exists wins over a name on the hub.
+        split: The split of a data set that has splits. In a folder of files: those with this word in their path.
+    Returns:
+        Rows with their origin: the true line of a text file, else the number of the row, from 1. A malformed row is
+        a `BadRow` and does not end the stream.
+    Raises:
+        DataError: a source that cannot be found or read, or that has no rows.
+    """
+    path = Path(source).expanduser()
+    is_empty = True
+    for row in _rows_at(path, source, split):
+        is_empty = False
+        yield row
+    if is_empty:
+        raise DataError(f"{source}: there are no rows. Nothing can be learned from it. Check that it is the right one.")
+
+
+def _rows_at(path: Path, source: str, split: str | None) -> Iterator[Row | BadRow]:
+    if path.is_dir():
+        return read_saved_dataset(path, source, split) if is_saved_dataset(path) else _read_folder(path, source, split)
+    if path.is_file():
+        if split is not None:
+            raise DataError(
+                f"{source}: a single file has no split '{split}'. Leave --split out, or name the right file."
+            )
+        return _read_file(path, source)
+    if is_hub_name(source) and not _is_data_file(path):
+        return read_hub_dataset(source, split)
+    raise DataError(f"{source}: there is no such file or folder. Correct the path; it is looked up from {Path.cwd()}.")
+
+
+def _read_file(path: Path, source: str) -> Iterator[Row | BadRow]:
+    suffix = data_suffix(path)
+    if path.suffix.lower() == ".parquet":
+        return read_parquet(path, source)
+    if suffix in TEXT_READERS:
+        return read_text_file(path, source, suffix)
+    raise DataError(f"{source}: the kind of file is not known by its name. {_known_files()} Rename or convert it.")
+
+
+def _read_folder(folder: Path, source: str, split: str | None) -> Iterator[Row | BadRow]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and _is_data_file(path))
+    files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    if not files:
+        raise DataError(f"{source}: the folder has no data files. {_known_files()}")
+    if split is not None:
+        names = [str(path.relative_to(folder)) for path in files]
+        files = [path for path, name in zip(files, names, strict=True) if split in re.split(r"[^A-Za-z0-9_]+", name)]
+        if not files:
+            raise DataError(
+                f"{source}: no file of the folder has the split '{split}' in its name. The files are: "
+                f"{', '.join(names)}. Leave --split out to read all of them, or name the file."
+            )
+    for path in files:
+        yield from read_rows(str(path))
+
+
+def _is_data_file(path: Path) -> bool:
+    return path.suffix.lower() == ".parquet" or data_suffix(path) in TEXT_READERS
+
+
+def _known_files() -> str:
+    return f"Read are {', '.join(TEXT_READERS)} (also with {', '.join(COMPRESSIONS)}) and .parquet."

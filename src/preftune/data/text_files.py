@@ -1,0 +1,167 @@
+"""Rows of JSON, JSON Lines and delimited text, each with its true line in the file."""
+
+import csv
+import io
+import json
+import lzma
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import zstandard
+
+from preftune.data.compression import open_bytes
+from preftune.data.rows import BadRow, Row
+from preftune.errors import DataError
+from preftune.groups import Origin
+
+__all__ = ["TEXT_READERS", "read_delimited", "read_json", "read_json_lines", "read_text_file"]
+
+_STREAM_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
+_MAX_FIELD_CHARACTERS = 2**31 - 1
+_BOM = b"\xef\xbb\xbf"
+
+
+def read_json_lines(stream: IO[bytes], source: str) -> Iterator[Row | BadRow]:
+    """One object per line; blank lines are passed over. Origins count lines."""
+    for number, line in enumerate(stream, start=1):
+        text = line.removeprefix(_BOM) if number == 1 else line
+        if text.strip():
+            yield _object_of(text, Origin(source, number))
+
+
+def _object_of(line: bytes, origin: Origin) -> Row | BadRow:
+    try:
+        value = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return BadRow(origin, f"the line is not UTF-8 text: byte {line[error.start]:#04x} at byte {error.start + 1}.")
+    except json.JSONDecodeError as error:
+        return BadRow(origin, f"the line is not valid JSON: {error.msg} at character {error.colno}.")
+    except (RecursionError, ValueError) as error:
+        return BadRow(origin, f"the line cannot be read as JSON: {error}.")
+    return _row_of(value, origin)
+
+
+def _row_of(value: object, origin: Origin) -> Row | BadRow:
+    if isinstance(value, dict):
+        return Row(origin, value)
+    return BadRow(origin, f"the row is a JSON {type(value).__name__}, not an object with named fields.")
+
+
+def read_json(stream: IO[bytes], source: str) -> Iterator[Row | BadRow]:
+    """A list of objects, or one object per line as many `.json` files have it. Origins count elements, or lines."""
+    content = stream.read()
+    if content.removeprefix(_BOM).lstrip().startswith(b"{"):
+        yield from _objects(content, source)
+        return
+    try:
+        value = json.loads(content.decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{source}:{error.lineno}: the file is not valid JSON: {error.msg} at character {error.colno}. "
+            "Correct the file; one with an object per line is read as JSON Lines if it is named .jsonl."
+        ) from error
+    except (RecursionError, ValueError) as error:
+        raise DataError(f"{source}: the file cannot be read as JSON: {error}. Correct the file.") from error
+    if not isinstance(value, list):
+        raise DataError(f"{source}: the file holds a JSON {type(value).__name__}. It must hold a list of objects.")
+    for number, element in enumerate(value, start=1):
+        yield _row_of(element, Origin(source, number))
+
+
+def _objects(content: bytes, source: str) -> Iterator[Row | BadRow]:
+    """A single object over many lines is one row; all else that starts with an object is read line by line."""
+    try:
+        yield _row_of(json.loads(content.decode("utf-8-sig")), Origin(source, 1))
+    except (RecursionError, ValueError):
+        yield from read_json_lines(io.BytesIO(content), source)
+
+
+def read_delimited(stream: IO[bytes], source: str, *, delimiter: str) -> Iterator[Row | BadRow]:
+    """A header, then one record per row; a quoted field may hold line breaks. Origins count lines."""
+    # The limit of the csv module is one for the process; its default of 128 KiB is less than a long conversation.
+    csv.field_size_limit(_MAX_FIELD_CHARACTERS)
+    # Bytes that are not UTF-8 become lone surrogates, which UTF-8 cannot hold, so they are found again in the record.
+    with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+        yield from _records(text, source, delimiter)
+
+
+def _records(text: io.TextIOWrapper, source: str, delimiter: str) -> Iterator[Row | BadRow]:
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    while True:
+        line = reader.line_num + 1
+        try:
+            record = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            if header is None:
+                raise DataError(f"{source}:{line}: the header cannot be read: {error}. Correct the file.") from error
+            reach = f" It runs on to line {reader.line_num}: a quotation mark may be missing."
+            yield BadRow(
+                Origin(source, line), f"the record cannot be read: {error}.{reach if reader.line_num > line else ''}"
+            )
+            continue
+        if not record:
+            continue
+        if header is None:
+            header = _checked_header(record, source)
+        else:
+            yield _record_of(record, header, Origin(source, line))
+
+
+def _checked_header(record: list[str], source: str) -> list[str]:
+    if not all(map(_is_unicode, record)):
+        raise DataError(f"{source}: the header is not UTF-8 text. Save the file as UTF-8.")
+    twice = sorted({name for name in record if record.count(name) > 1})
+    if twice:
+        raise DataError(
+            f"{source}: the header names {', '.join(map(repr, twice))} twice. Give each column its own name."
+        )
+    return record
+
+
+def _record_of(record: list[str], header: list[str], origin: Origin) -> Row | BadRow:
+    if len(record) != len(header):
+        return BadRow(origin, f"the record has {len(record)} fields, but the header has {len(header)}.")
+    if any(not field.isascii() and not _is_unicode(field) for field in record):
+        return BadRow(origin, "the record is not UTF-8 text.")
+    return Row(origin, dict(zip(header, record, strict=True)))
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+TEXT_READERS: Mapping[str, Callable[[IO[bytes], str], Iterator[Row | BadRow]]] = {
+    ".json": read_json,
+    ".jsonl": read_json_lines,
+    ".ndjson": read_json_lines,
+    ".csv": partial(read_delimited, delimiter=","),
+    ".tsv": partial(read_delimited, delimiter="\t"),
+}
+"""How to read a text file, by its suffix."""
+
+
+def read_text_file(path: Path, source: str, suffix: str) -> Iterator[Row | BadRow]:
+    """Rows of a text file, compressed or not.
+
+    Args:
+        path: The file.
+        source: Its name in origins and errors.
+        suffix: A key of `TEXT_READERS`.
+    Returns:
+        Rows in order; a malformed one is a `BadRow` and does not end the stream.
+    Raises:
+        DataError: a file that cannot be read at all or only in part.
+    """
+    try:
+        with open_bytes(path) as stream:
+            yield from TEXT_READERS[suffix](stream, source)
+    except _STREAM_ERRORS as error:
+        raise DataError(
+            f"{source}: the file cannot be read: {error}. It may be damaged or incomplete. Fetch or write it again."
+        ) from error

@@ -1,0 +1,47 @@
+"""What a loss sees: log-probs per completion."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+__all__ = ["PolicyLogps", "ReferencedLogps"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PolicyLogps:
+    """Log-probs of completions under the policy alone.
+
+    Args:
+        policy: Log-prob of each completion, summed over its tokens. Shape: (completion,). Unit: nats.
+        num_tokens: Length of each completion. Shape: (completion,).
+    """
+
+    policy: Tensor
+    num_tokens: Tensor
+
+    def __getitem__(self, index: Tensor) -> "PolicyLogps":
+        """The rows that `index` names. Shape of all fields after: that of `index`."""
+        return PolicyLogps(self.policy[index], self.num_tokens[index])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReferencedLogps:
+    """Log-probs of completions under the policy and under the reference.
+
+    Args:
+        policy, reference: Log-prob of each completion, summed over its tokens. Shape: (completion,). Unit: nats.
+        num_tokens: Length of each completion. Shape: (completion,).
+    """
+
+    policy: Tensor
+    reference: Tensor
+    num_tokens: Tensor
+
+    @property
+    def logratio(self) -> Tensor:
+        """Policy minus reference: how much likelier the completion became. Shape: (completion,). Unit: nats."""
+        return self.policy - self.reference
+
+    def __getitem__(self, index: Tensor) -> "ReferencedLogps":
+        """The rows that `index` names. Shape of all fields after: that of `index`."""
+        return ReferencedLogps(self.policy[index], self.reference[index], self.num_tokens[index])

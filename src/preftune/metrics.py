@@ -1,0 +1,74 @@
+"""What is measured on a batch: log-probs in, sums and counts out, so that means over any cut are exact."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+__all__ = ["MetricSums", "preference_metrics"]
+
+
+@dataclass(slots=True)
+class MetricSums:
+    """Sums and counts by name; the mean of a metric is its sum over its count, whatever the micro-batches were.
+
+    >>> sums = MetricSums()
+    >>> sums.add("loss", torch.tensor([1.0, 2.0]))
+    >>> sums.add("loss", torch.tensor([6.0]))
+    >>> sums.means()
+    {'loss': 3.0}
+    """
+
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    """Sum and count per metric. Shape of each: (2,), float64."""
+
+    def add(self, name: str, values: Tensor, count: float | None = None, weight: float = 1.0) -> None:
+        """Add `values`, counted as `count` of them (default: their number), all times `weight`."""
+        if count is None:
+            count = values.numel()
+        total = torch.stack([values.detach().double().sum(), values.new_tensor(count, dtype=torch.float64)]) * weight
+        self.sums[name] = self.sums[name] + total if name in self.sums else total
+
+    def merge(self, other: "MetricSums") -> None:
+        """Add all of `other`'s sums and counts."""
+        for name, total in other.sums.items():
+            self.sums[name] = self.sums[name] + total if name in self.sums else total
+
+    def means(self) -> dict[str, float]:
+        """Mean per metric; those that counted nothing are left out."""
+        if not self.sums:
+            return {}
+        table = torch.stack(list(self.sums.values())).tolist()
+        return {name: total / count for name, (total, count) in zip(self.sums, table, strict=True) if count}
+
+
+def preference_metrics(
+    *, chosen_rewards: Tensor, rejected_rewards: Tensor, chosen_logps: Tensor, rejected_logps: Tensor
+) -> Mapping[str, Tensor]:
+    """The metrics of pairs, under the names that users of TRL know.
+
+    Args:
+        chosen_rewards, rejected_rewards: Implicit rewards. Shape: (pair,).
+        chosen_logps, rejected_logps: Log-probs under the policy. Shape: (pair,). Unit: nats.
+    Returns:
+        Value per pair and metric. Shape of each: (pair,).
+    Differs: a margin of exactly 0, as in the first step, counts as half right in `rewards/accuracies`; TRL counts it
+        as wrong, so that a policy equal to its reference reads as worse than chance.
+
+    >>> one = torch.tensor([1.0])
+    >>> metrics = preference_metrics(
+    ...     chosen_rewards=one, rejected_rewards=-one, chosen_logps=-9 * one, rejected_logps=-7 * one
+    ... )
+    >>> metrics["rewards/margins"].item(), metrics["rewards/accuracies"].item()
+    (2.0, 1.0)
+    """
+    margins = chosen_rewards - rejected_rewards
+    return {
+        "rewards/chosen": chosen_rewards,
+        "rewards/rejected": rejected_rewards,
+        "rewards/margins": margins,
+        "rewards/accuracies": (torch.sign(margins) + 1) / 2,
+        "logps/chosen": chosen_logps,
+        "logps/rejected": rejected_logps,
+    }

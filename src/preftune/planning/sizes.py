@@ -1,0 +1,52 @@
+"""How big groups are: all that a plan needs to know of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from preftune.data.token_group import TokenGroup
+from preftune.losses import Unit
+
+__all__ = ["GroupSize", "sizes_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSize:
+    """Lengths of one group, in tokens, and what it holds."""
+
+    prompt: int
+    completions: tuple[int, ...]
+    num_pairs: int
+
+    @staticmethod
+    def of(group: TokenGroup) -> "GroupSize":
+        """The size of `group`."""
+        return GroupSize(len(group.prompt), group.completion_lengths, len(group.pairs))
+
+    @property
+    def packed_tokens(self) -> int:
+        """Tokens when the prompt stands once, before all completions."""
+        return self.prompt + sum(self.completions)
+
+    @property
+    def longest_sequence(self) -> int:
+        """Tokens of the prompt with its longest completion."""
+        return self.prompt + max(self.completions)
+
+    def count(self, unit: Unit) -> int:
+        """How many of `unit` the group holds.
+
+        >>> GroupSize(prompt=5, completions=(2, 3), num_pairs=1).count("token")
+        5
+        """
+        match unit:
+            case "pair":
+                return self.num_pairs
+            case "completion":
+                return len(self.completions)
+            case "token":
+                return sum(self.completions)
+
+
+def sizes_of(groups: Sequence[TokenGroup]) -> list[GroupSize]:
+    """The sizes of `groups`, in order."""
+    return [GroupSize.of(group) for group in groups]

@@ -1,0 +1,112 @@
+"""A step's groups, dealt to ranks and cut into micro-batches under a token budget."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from preftune.planning.sizes import GroupSize
+
+__all__ = ["Layout", "MicroBatchShape", "StepPlan", "plan_step"]
+
+Layout = Literal["sequences", "packed"]
+"""How groups are laid out for the model: one padded row per completion, or one packed row for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class MicroBatchShape:
+    """What a micro-batch costs in memory, as groups are added to it."""
+
+    packed_tokens: int = 0
+    num_sequences: int = 0
+    longest_sequence: int = 0
+
+    def with_group(self, size: GroupSize) -> "MicroBatchShape":
+        """The shape after one more group."""
+        return MicroBatchShape(
+            self.packed_tokens + size.packed_tokens,
+            self.num_sequences + len(size.completions),
+            max(self.longest_sequence, size.longest_sequence),
+        )
+
+    def num_tokens(self, layout: Layout) -> int:
+        """Tokens that the model sees, padding included.
+
+        >>> shape = MicroBatchShape().with_group(GroupSize(prompt=5, completions=(2, 3), num_pairs=1))
+        >>> shape.num_tokens("packed"), shape.num_tokens("sequences")
+        (10, 16)
+        """
+        return self.packed_tokens if layout == "packed" else self.num_sequences * self.longest_sequence
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """The micro-batches of one step: `ranks[r][m]` are indices of groups. All ranks have as many; some may be empty."""
+
+    ranks: tuple[tuple[tuple[int, ...], ...], ...]
+
+
+def plan_step(
+    groups: Sequence[int],
+    sizes: Sequence[GroupSize],
+    *,
+    num_ranks: int,
+    max_tokens: int,
+    layout: Layout,
+) -> StepPlan:
+    """Deal groups to ranks, balanced by tokens, then cut each rank's into micro-batches. Pure and the same everywhere.
+
+    Args:
+        groups: Indices of the step's groups.
+        sizes: Size of each group of the data set.
+        num_ranks: Processes that share the step, >= 1.
+        max_tokens: Budget of a micro-batch, in tokens of `layout`. A group that exceeds it gets its own micro-batch;
+            whoever sets the budget checks it against the biggest group.
+        layout: How the model is given the groups.
+
+    >>> sizes = [GroupSize(4, (2, 2), 1), GroupSize(2, (1, 1), 1), GroupSize(6, (3, 3), 1)]
+    >>> plan_step([0, 1, 2], sizes, num_ranks=2, max_tokens=12, layout="packed").ranks
+    (((2,),), ((0, 1),))
+    """
+    ranks = [_cut(dealt, sizes, max_tokens, layout) for dealt in _deal(groups, sizes, num_ranks)]
+    most = max(len(micro_batches) for micro_batches in ranks)
+    return StepPlan(tuple((*micro_batches, *[()] * (most - len(micro_batches))) for micro_batches in ranks))
+
+
+def _deal(groups: Sequence[int], sizes: Sequence[GroupSize], num_ranks: int) -> list[list[int]]:
+    """Longest first, each to the rank that has least so far."""
+    ranks: list[list[int]] = [[] for _ in range(num_ranks)]
+    loads = [0] * num_ranks
+    for group in _longest_first(groups, sizes):
+        least = loads.index(min(loads))
+        ranks[least].append(group)
+        loads[least] += sizes[group].packed_tokens
+    return ranks
+
+
+def _longest_first(groups: Sequence[int], sizes: Sequence[GroupSize]) -> list[int]:
+    return sorted(groups, key=lambda group: (-sizes[group].packed_tokens, group))
+
+
+@dataclass(frozen=True, slots=True)
+class _Bin:
+    groups: tuple[int, ...] = ()
+    shape: MicroBatchShape = MicroBatchShape()
+
+    def with_group(self, group: int, size: GroupSize) -> "_Bin":
+        return replace(self, groups=(*self.groups, group), shape=self.shape.with_group(size))
+
+
+def _cut(
+    groups: Sequence[int], sizes: Sequence[GroupSize], max_tokens: int, layout: Layout
+) -> list[tuple[int, ...]]:
+    """First-fit decreasing: each group into the first micro-batch that has room, longest first."""
+    bins: list[_Bin] = []
+    for group in _longest_first(groups, sizes):
+        for place, micro_batch in enumerate(bins):
+            grown = micro_batch.with_group(group, sizes[group])
+            if grown.shape.num_tokens(layout) <= max_tokens:
+                bins[place] = grown
+                break
+        else:
+            bins.append(_Bin().with_group(group, sizes[group]))
+    return [micro_batch.groups for micro_batch in bins]

@@ -1,0 +1,26 @@
+"""The settings of a run."""
+
+from preftune.training.config.sections import (
+    AdapterSettings,
+    DataSettings,
+    ModelSettings,
+    OptimizerSettings,
+    OutputSettings,
+    StepSettings,
+)
+from preftune.training.config.setting import Setting, settings_of
+from preftune.training.config.train_config import SECTIONS, TrainConfig, read_settings
+
+__all__ = [
+    "SECTIONS",
+    "AdapterSettings",
+    "DataSettings",
+    "ModelSettings",
+    "OptimizerSettings",
+    "OutputSettings",
+    "Setting",
+    "StepSettings",
+    "TrainConfig",
+    "read_settings",
+    "settings_of",
+]

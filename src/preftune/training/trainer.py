@@ -1,0 +1,247 @@
+"""`transformers.Trainer` over steps of groups: wiring only, through its public hooks."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import EvalLoopOutput
+from typing_extensions import override
+
+from preftune.data.token_group import TokenGroup
+from preftune.errors import TrainingError
+from preftune.metrics import MetricSums
+from preftune.training.objective import Objective
+from preftune.training.steps import Batching, Step, StepDataset
+
+__all__ = ["PreferenceTrainer"]
+
+
+class PreferenceTrainer(Trainer):
+    """Trains a policy by any method on groups of tokens.
+
+    The dataloader gives one whole step; `training_step` runs its micro-batches and lets the gradients of the ranks
+    meet once, in the last. The loss is the exact mean over the units of the step, whatever the micro-batches and
+    ranks are.
+
+    Args:
+        model: The policy; with adapters of peft, or plain.
+        args: `per_device_train_batch_size` and `gradient_accumulation_steps` must be 1: `batch_size` says it all.
+        objective: Method, reference and forward.
+        train_groups: What is learned.
+        eval_groups: What is held out; needed for `args.eval_strategy` other than `no`.
+        batch_size: Pairs or completions of a step over all ranks.
+        max_tokens_per_microbatch: Memory budget of one forward and backward, in tokens as the model sees them.
+        shuffle: Whether to shuffle each epoch anew.
+        starts_at_reference: Whether policy and reference are equal before the first step, which is then checked.
+        processing_class, callbacks, optimizers: As for `transformers.Trainer`.
+
+    `num_tokens` counts the tokens that this rank has learned from, since the trainer was made.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel | nn.Module,
+        args: TrainingArguments,
+        *,
+        objective: Objective,
+        train_groups: Sequence[TokenGroup],
+        eval_groups: Sequence[TokenGroup] | None = None,
+        batch_size: int,
+        max_tokens_per_microbatch: int,
+        shuffle: bool = True,
+        starts_at_reference: bool = False,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+        optimizers: tuple[torch.optim.Optimizer | None, torch.optim.lr_scheduler.LambdaLR | None] = (None, None),
+    ) -> None:
+        assert args.gradient_accumulation_steps == 1, "a step comes whole from the dataloader"
+        assert args.per_device_train_batch_size == 1, "a step comes whole from the dataloader"
+        self.objective: Objective = objective
+        self._check_start = starts_at_reference
+        batching = Batching(
+            batch_size=batch_size,
+            max_tokens=max_tokens_per_microbatch,
+            layout=objective.forward.layout,
+            seed=args.seed,
+            shuffle=shuffle,
+            num_ranks=args.world_size,
+            rank=args.process_index,
+        )
+        self._train_steps = StepDataset(train_groups, objective.method.loss, batching)
+        eval_steps = StepDataset(eval_groups, objective.method.loss, batching) if eval_groups else None
+        self._eval_steps = eval_steps
+        self._train_sums = MetricSums()
+        self.num_tokens = 0
+        self._num_parameters = sum(parameter.numel() for parameter in model.parameters())
+        self._clock = _StepClock()
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=self._train_steps,
+            eval_dataset=eval_steps,
+            processing_class=processing_class,
+            callbacks=[_EpochPlanner(self._train_steps), self._clock, *(callbacks or [])],
+            optimizers=optimizers,
+        )
+
+    # --- data -------------------------------------------------------------------------------------------------
+
+    @override
+    def get_train_dataloader(self) -> DataLoader[Step]:
+        """The steps of the epoch, as this rank sees them. Not sharded again by accelerate: the plan is per rank."""
+        return self._dataloader(self._train_steps)
+
+    @override
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Step]:
+        """The steps of the held-out groups, in file order."""
+        steps = eval_dataset if eval_dataset is not None else self._eval_steps
+        assert isinstance(steps, StepDataset), "nothing is held out: pass eval_groups"
+        return self._dataloader(steps)
+
+    @override
+    def get_batch_samples(self, epoch_iterator: Iterator[Step], num_batches: int, device: torch.device) -> Any:
+        """The next step. Its units are counted in the plan, so the trainer has nothing to count."""
+        return list(islice(epoch_iterator, num_batches)), None
+
+    def _dataloader(self, steps: StepDataset) -> DataLoader[Step]:
+        return DataLoader(steps, batch_size=1, collate_fn=_only_item, num_workers=self.args.dataloader_num_workers)
+
+    # --- one step ---------------------------------------------------------------------------------------------
+
+    @override
+    def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """Forward and backward of one step, micro-batch by micro-batch. Returns the mean loss, shape ()."""
+        step: Step = inputs
+        model.train()
+        last = len(step.micro_batches) - 1
+        step_loss = torch.zeros((), dtype=torch.float64, device=self.args.device)
+        for index, batch in enumerate(step.micro_batches):
+            with nullcontext() if index == last else self.accelerator.no_sync(model):
+                with self.compute_loss_context_manager():
+                    loss_sum, metrics = self.objective(model, batch.to(self.args.device))
+                # DDP and FSDP average gradients over ranks; the mean here is over the units of all ranks.
+                loss = loss_sum * (self.args.world_size / step.num_units)
+                self.accelerator.backward(loss)
+            step_loss += loss.detach()
+            self._train_sums.merge(metrics)
+        self.num_tokens += step.num_tokens
+        self._clock.num_tokens += step.num_tokens
+        if self._check_start:
+            self._check_starts_at_reference(metrics)
+        return step_loss.float()
+
+    def _check_starts_at_reference(self, metrics: MetricSums) -> None:
+        """Before the first update the policy is its reference, so that every implicit reward must be 0."""
+        self._check_start = False
+        means = metrics.means()
+        reward, logps = means.get("rewards/chosen", 0.0), means.get("logps/chosen", 0.0)
+        if self.state.global_step == 0 and abs(reward) > 1e-2 * max(1.0, abs(logps)):
+            raise TrainingError(
+                f"before the first update the implicit reward of the chosen answers is {reward:.4f}, where it must be "
+                "0: policy and reference give different log-probs for the same weights. Some part of the model does "
+                "not repeat itself, such as dropout that is still on or kernels that round differently. Train in "
+                "fp32 to see whether it goes away, and please report the model."
+            )
+
+    # --- metrics ----------------------------------------------------------------------------------------------
+
+    @override
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds the metrics of the steps since the last log to the trainer's own."""
+        if "loss" in logs:
+            logs.update(self._drain_train_metrics())
+        super().log(logs, start_time)
+
+    def _drain_train_metrics(self) -> dict[str, float]:
+        means = self._over_ranks(self._train_sums).means()
+        self._train_sums = MetricSums()
+        means.pop("loss", None)  # the trainer logs it itself
+        num_tokens, tokens_now = self.accelerator.reduce(
+            torch.tensor([self.num_tokens, self._clock.num_tokens], device=self.args.device)
+        ).tolist()
+        means["tokens_per_second"] = tokens_now / max(self._clock.seconds, 1e-9)
+        self._clock.reset()
+        return {**means, "num_tokens": num_tokens}
+
+    def _over_ranks(self, metrics: MetricSums) -> MetricSums:
+        """Sums and counts added up over all ranks. Every rank holds the same names: its steps are as many."""
+        if self.args.world_size == 1 or not metrics.sums:
+            return metrics
+        table = self.accelerator.reduce(torch.stack(list(metrics.sums.values())))
+        return MetricSums(dict(zip(metrics.sums, table, strict=True)))
+
+    @override
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader[Step],
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """Loss and metrics over all held-out groups, exact over micro-batches and ranks."""
+        model = self.model_wrapped
+        was_training = model.training
+        model.eval()
+        sums = MetricSums()
+        num_units = 0
+        show = self.is_world_process_zero() and not self.args.disable_tqdm
+        for step in tqdm(dataloader, desc=description, disable=not show, leave=False):
+            num_units += step.num_units
+            for batch in step.micro_batches:
+                with torch.no_grad(), self.compute_loss_context_manager():
+                    _, metrics = self.objective(model, batch.to(self.args.device))
+                sums.merge(metrics)
+        model.train(was_training)
+        means = {f"{metric_key_prefix}_{name}": value for name, value in self._over_ranks(sums).means().items()}
+        return EvalLoopOutput(predictions=np.empty(0), label_ids=None, metrics=means, num_samples=num_units)
+
+    @override
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Forward and backward of the step's tokens: 6 operations per parameter and token."""
+        step: Step = inputs
+        return 6 * step.num_tokens * self._num_parameters
+
+
+class _EpochPlanner(TrainerCallback):
+    """Tells the data set which epoch begins."""
+
+    def __init__(self, steps: StepDataset) -> None:
+        self._steps = steps
+
+    @override
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # At a resumed run the epoch is a fraction: the one it was saved in goes on.
+        self._steps.set_epoch(int(state.epoch or 0))
+
+
+class _StepClock(TrainerCallback):
+    """Tokens and seconds of the steps since the last log; evaluating and saving do not count."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.num_tokens = 0
+        self.seconds = 0.0
+
+    @override
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._began = time.perf_counter()
+
+    @override
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.seconds += time.perf_counter() - self._began
+
+
+def _only_item(items: list[Step]) -> Step:
+    (item,) = items
+    return item

@@ -1,0 +1,137 @@
+"""From sources and rows in memory to groups."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+from preftune.data import BadRow, groups_from_rows, load_groups
+from preftune.errors import ConfigError, DataError
+from preftune.groups import Origin
+
+PAIR = {"prompt": "2+2=", "chosen": "4", "rejected": "5"}
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> str:
+    """Two good rows around a broken and an incomplete one."""
+    path = tmp_path / "prefs.jsonl"
+    path.write_text("\n".join([json.dumps(PAIR), "{", json.dumps({"prompt": "?", "chosen": "!"}), json.dumps(PAIR)]))
+    return str(path)
+
+
+def test_the_first_bad_row_is_an_error_that_ends_with_the_ways_out(mixed: str) -> None:
+    with pytest.raises(DataError) as caught:
+        load_groups(mixed)
+    assert str(caught.value).startswith(f"{mixed}:2: the line is not valid JSON")
+    assert str(caught.value).endswith("Fix the row, or skip such rows with --on-bad-row skip.")
+
+
+def test_a_missing_field_is_named_with_line_and_ways_out() -> None:
+    with pytest.raises(DataError) as caught:
+        groups_from_rows([PAIR, {"prompt": "?", "chosen": "!"}], source="prefs")
+    assert str(caught.value) == (
+        "prefs:2: field 'rejected' is missing. Fix the row, or skip such rows with --on-bad-row skip."
+    )
+
+
+def test_skipped_rows_are_counted_and_named(mixed: str) -> None:
+    loaded = load_groups(mixed, on_bad_row="skip")
+    assert [group.origin.row for group in loaded.groups] == [1, 4]
+    assert loaded.num_rows == 4
+    assert [row.origin.row for row in loaded.skipped] == [2, 3]
+    assert loaded.skipped[1] == BadRow(Origin(mixed, 3), "field 'rejected' is missing.")
+
+
+def test_nothing_left_after_skipping_is_an_error() -> None:
+    with pytest.raises(DataError, match=r"all 2 rows were skipped.*The first: rows:1: field 'chosen' has an empty"):
+        groups_from_rows([PAIR | {"chosen": ""}, PAIR | {"chosen": ""}], on_bad_row="skip")
+
+
+def test_no_rows_are_an_error() -> None:
+    with pytest.raises(DataError, match="rows: there are no rows"):
+        groups_from_rows([])
+    with pytest.raises(DataError, match="there is no source"):
+        load_groups([])
+
+
+def test_several_sources_are_read_in_order_each_with_its_own_format(tmp_path: Path, mixed: str) -> None:
+    other = tmp_path / "turns.csv"
+    other.write_text("chosen,rejected\nIt is 4,It is 5\n")
+    loaded = load_groups([str(other), mixed], on_bad_row="skip")
+    assert [str(group.origin) for group in loaded.groups] == [f"{other}:2", f"{mixed}:1", f"{mixed}:4"]
+    assert loaded.num_rows == 5
+    folder = load_groups(str(tmp_path), on_bad_row="skip")
+    assert len(folder.groups) == 3
+
+
+def test_columns_are_mapped_before_the_format_is_recognised() -> None:
+    rows = [{"prompt": "2+2=", "better": "4", "worse": "5", "chosen": "of another meaning"}]
+    loaded = groups_from_rows(rows, columns={"chosen": "better", "rejected": "worse"})
+    assert [completion.content for completion in loaded.groups[0].completions] == ["4", "5"]
+
+
+def test_a_row_without_its_mapped_column_does_not_fall_back_to_one_of_another_meaning() -> None:
+    rows = [{"prompt": "2+2=", "better": "4", "rejected": "5"}, PAIR]
+    with pytest.raises(DataError, match="rows:2: field 'chosen' is missing"):
+        groups_from_rows(rows, columns={"chosen": "better"})
+
+
+def test_two_columns_may_be_exchanged() -> None:
+    loaded = groups_from_rows([PAIR], columns={"chosen": "rejected", "rejected": "chosen"})
+    assert [completion.content for completion in loaded.groups[0].completions] == ["5", "4"]
+
+
+def test_a_mapped_column_that_is_not_there_is_an_error_that_lists_the_columns() -> None:
+    with pytest.raises(DataError, match="rows: --columns names 'best', but the columns are: prompt, chosen, rejected"):
+        groups_from_rows([PAIR], columns={"chosen": "best"})
+
+
+def test_a_mapping_to_a_column_that_the_format_does_not_read_is_an_error() -> None:
+    with pytest.raises(DataError, match=r"maps to 'chozen', which the format 'pairs' does not read. It reads chosen"):
+        groups_from_rows([PAIR | {"better": "4"}], columns={"chozen": "better"})
+
+
+def test_a_format_can_be_named() -> None:
+    rows = [{"prompt": "a b", "chosen": "a b c", "rejected": "a b d"}]
+    assert groups_from_rows(rows).groups[0].prompt == "a b"
+    assert groups_from_rows(rows, format="transcripts").groups[0].completions[0].content == " c"
+    with pytest.raises(DataError, match="there is no format 'pear'"):
+        groups_from_rows(rows, format="pear")
+
+
+def test_columns_that_no_format_has_stop_even_where_bad_rows_are_skipped() -> None:
+    with pytest.raises(DataError, match="rows: no format has these columns: text"):
+        groups_from_rows([{"text": "a"}], on_bad_row="skip")
+
+
+def test_a_dataset_in_memory_is_as_good_as_a_list() -> None:
+    rows = [PAIR, PAIR | {"chosen": "four"}]
+    assert groups_from_rows(datasets.Dataset.from_list(rows)).groups == groups_from_rows(rows).groups
+
+
+def test_a_row_that_is_no_mapping_is_a_bad_row() -> None:
+    rows: list[Any] = ["text", PAIR]
+    with pytest.raises(DataError, match=r"rows:1: the row is of type str. It must map columns to values. Fix the row"):
+        groups_from_rows(rows)
+    assert groups_from_rows(rows, on_bad_row="skip").num_rows == 2
+
+
+def test_nan_in_json_is_a_bad_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"prompt": "a", "chosen": "b", "rejected": "c", "margin": NaN}')
+    with pytest.raises(DataError, match=r"a.jsonl:1: field 'margin' is nan"):
+        load_groups(str(path))
+
+
+def test_an_unknown_choice_for_bad_rows_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="on_bad_row = 'ignore': must be 'error' or 'skip'"):
+        groups_from_rows([PAIR], on_bad_row="ignore")  # type: ignore[arg-type]
+
+
+def test_a_progress_bar_goes_to_standard_error_and_changes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    loaded = groups_from_rows([PAIR], show_progress=True)
+    assert loaded == groups_from_rows([PAIR])
+    assert capsys.readouterr().out == ""
