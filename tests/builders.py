@@ -15,19 +15,19 @@ VOCABULARY = 61
 
 def tiny_llama(*, vocab_size: int = VOCABULARY, hidden_size: int = 16, **settings: Any) -> LlamaForCausalLM:
     """A Llama of some thousand parameters, randomly initialised with large weights, so that log-probs differ."""
-    config = LlamaConfig(
-        hidden_size=hidden_size,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=2 * hidden_size,
-        vocab_size=vocab_size,
-        max_position_embeddings=256,
-        initializer_range=0.2,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
-        **settings,
-    )
+    defaults: dict[str, Any] = {
+        "hidden_size": hidden_size,
+        "intermediate_size": 2 * hidden_size,
+        "vocab_size": vocab_size,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 256,
+        "initializer_range": 0.2,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+    }
+    config = LlamaConfig(**{**defaults, **settings})
     return LlamaForCausalLM(config)
 
 

@@ -55,7 +55,7 @@ def make_tokenizer(
         chat_template: For conversations.
         eos, bos: End and beginning of a sequence.
     """
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(_backend(post_processing)),
         eos_token=eos,
         bos_token=bos,

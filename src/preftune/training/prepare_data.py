@@ -29,6 +29,7 @@ class PartReport:
         num_tokens: Their tokens, each prompt counted once.
         skipped: Rows left out because they could not be used, each with its place and problem.
         dropped, prompts_cut, completions_cut: Places of what was too long.
+        equal_pairs: Places of pairs whose two completions became the same tokens, and teach nothing.
     """
 
     num_prompts: int
@@ -37,6 +38,7 @@ class PartReport:
     dropped: tuple[str, ...]
     prompts_cut: tuple[str, ...]
     completions_cut: tuple[str, ...]
+    equal_pairs: tuple[str, ...]
 
     @staticmethod
     def of(loaded: LoadedGroups | None, tokenized: TokenizedGroups) -> "PartReport":
@@ -49,6 +51,7 @@ class PartReport:
             dropped=tuple(map(str, report.dropped)),
             prompts_cut=tuple(map(str, report.prompts_cut)),
             completions_cut=tuple(map(str, report.completions_cut)),
+            equal_pairs=tuple(map(str, report.equal_pairs)),
         )
 
     def lines(self, name: str) -> Iterator[str]:
@@ -59,6 +62,7 @@ class PartReport:
             "prompts were too long and were left out": self.dropped,
             "prompts were too long and were cut from the left": self.prompts_cut,
             "completions were too long and lost their end": self.completions_cut,
+            "pairs became equal in tokens and teach nothing": self.equal_pairs,
         }
         for what, places in losses.items():
             if places:

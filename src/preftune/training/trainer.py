@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from peft import PeftModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
@@ -48,7 +49,7 @@ class PreferenceTrainer(Trainer):
 
     def __init__(
         self,
-        model: PreTrainedModel | nn.Module,
+        model: PreTrainedModel | PeftModel,
         args: TrainingArguments,
         *,
         objective: Objective,
@@ -82,6 +83,7 @@ class PreferenceTrainer(Trainer):
         self.num_tokens = 0
         self._num_parameters = sum(parameter.numel() for parameter in model.parameters())
         self._clock = _StepClock()
+        uses_cache = getattr(model.config, "use_cache", True)
         super().__init__(
             model=model,
             args=args,
@@ -91,6 +93,9 @@ class PreferenceTrainer(Trainer):
             callbacks=[_EpochPlanner(self._train_steps), self._clock, *(callbacks or [])],
             optimizers=optimizers,
         )
+        # The trainer turns the cache off in the config, and the saved model would generate slowly. Here every forward
+        # turns it off by itself.
+        model.config.use_cache = uses_cache
 
     # --- data -------------------------------------------------------------------------------------------------
 
@@ -142,8 +147,11 @@ class PreferenceTrainer(Trainer):
         """Before the first update the policy is its reference, so that every implicit reward must be 0."""
         self._check_start = False
         means = metrics.means()
-        reward, logps = means.get("rewards/chosen", 0.0), means.get("logps/chosen", 0.0)
-        if self.state.global_step == 0 and abs(reward) > 1e-2 * max(1.0, abs(logps)):
+        if self.state.global_step > 0 or "rewards/chosen" not in means:
+            return
+        reward, logps = means["rewards/chosen"], means["logps/chosen"]
+        rounding = 1e-3 * (1 + abs(logps)) * (self.objective.method.reward_scale or 1.0)
+        if abs(reward) > rounding:
             raise TrainingError(
                 f"before the first update the implicit reward of the chosen answers is {reward:.4f}, where it must be "
                 "0: policy and reference give different log-probs for the same weights. Some part of the model does "

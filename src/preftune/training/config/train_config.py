@@ -118,7 +118,8 @@ def read_settings(path: str | Path) -> dict[str, Any]:
 
 
 def _line(name: str, value: Any) -> str:
-    return yaml.safe_dump({name: value}, default_flow_style=None, allow_unicode=True, width=10_000).strip()
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
+    return f"{name}: " + text.removesuffix("...\n").strip()  # PyYAML ends a bare scalar with a document end
 
 
 def _bind_method(name: str, settings: Mapping[str, Any], problems: list[str]) -> Method | None:

@@ -1,0 +1,79 @@
+import copy
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+
+from preftune.policy.forward import completion_logps
+from preftune.policy.packed_batch import PackedBatch, pack
+from preftune.policy.sequences import SequencesForward
+from preftune.reference import AdapterOff, FrozenCopy, KeptAdapter, NoReference, Reference
+from tests.builders import tiny_llama, token_groups
+
+FORWARD = SequencesForward()
+
+
+@pytest.fixture
+def batch() -> PackedBatch:
+    return pack(token_groups(3))
+
+
+def adapted(seed: int = 0) -> PeftModel:
+    """A model whose adapter does something, unlike a fresh one."""
+    torch.manual_seed(seed)
+    model = get_peft_model(tiny_llama(), LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter)
+    assert isinstance(model, PeftModel)
+    return model
+
+
+def test_a_frozen_copy_stays_as_it_was_while_the_policy_moves(batch: PackedBatch) -> None:
+    policy = tiny_llama()
+    reference = FrozenCopy(copy.deepcopy(policy).eval())
+    before = completion_logps(FORWARD, policy, batch)
+    torch.nn.init.normal_(policy.lm_head.weight)
+    found = reference.logps(FORWARD, policy, batch)
+    torch.testing.assert_close(found, before)
+    assert not found.requires_grad
+
+
+def test_the_adapter_off_gives_the_base_model_and_leaves_the_adapter_on(batch: PackedBatch) -> None:
+    policy = adapted()
+    with_adapter = completion_logps(FORWARD, policy, batch)
+    found = AdapterOff().logps(FORWARD, policy, batch)
+    base = completion_logps(FORWARD, copy.deepcopy(policy).unload(), batch)
+    torch.testing.assert_close(found, base)
+    assert not torch.allclose(found, with_adapter)
+    torch.testing.assert_close(completion_logps(FORWARD, policy, batch), with_adapter)
+
+
+def test_a_kept_adapter_is_the_one_training_began_from(batch: PackedBatch) -> None:
+    policy = adapted()
+    policy.add_adapter("reference", policy.peft_config["default"])
+    start = {name: value for name, value in policy.state_dict().items() if ".default." in name}
+    policy.load_state_dict({name.replace("default", "reference"): value for name, value in start.items()}, strict=False)
+    before = completion_logps(FORWARD, policy, batch)
+    for name, parameter in policy.named_parameters():
+        if ".default." in name:
+            torch.nn.init.normal_(parameter)
+    moved = completion_logps(FORWARD, policy, batch)
+    found = KeptAdapter(trained="default", kept="reference").logps(FORWARD, policy, batch)
+    torch.testing.assert_close(found, before)
+    torch.testing.assert_close(completion_logps(FORWARD, policy, batch), moved)
+    trainable = {name for name, parameter in policy.named_parameters() if parameter.requires_grad}
+    assert trainable
+    assert all(".default." in name for name in trainable)
+
+
+def test_dropout_is_off_in_the_reference_and_back_on_in_the_policy(batch: PackedBatch) -> None:
+    policy = adapted()
+    policy.train()
+    AdapterOff().logps(FORWARD, policy, batch)
+    assert policy.training
+
+
+def test_no_reference_gives_nothing(batch: PackedBatch) -> None:
+    reference: Reference = NoReference()
+    assert reference.logps(FORWARD, tiny_llama(), batch) is None
