@@ -116,7 +116,7 @@ def peak_memory_bytes() -> int:
 def _duration(seconds: float) -> str:
     """
     >>> _duration(75.4), _duration(4000)
-    ('1 min 15 s', '1 h 7 min')
+    ('1 min 15 s', '1 h 6 min')
     """
     if seconds < 60:
         return f"{seconds:.1f} s"

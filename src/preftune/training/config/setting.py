@@ -25,6 +25,11 @@ class Setting:
         self.help = help_
 
     @property
+    def flag(self) -> str:
+        """How the field is set on the command line, such as `--max-length`."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
     def choices(self) -> tuple[str, ...]:
         """The allowed words of a `Literal` field, else nothing."""
         kinds = get_args(self.type) if type(None) in get_args(self.type) else (self.type,)

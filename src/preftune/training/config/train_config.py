@@ -168,7 +168,7 @@ def _build(section: type, settings: Mapping[str, Any], problems: list[str]) -> A
 def _value(item: Setting, settings: Mapping[str, Any]) -> Any:
     if item.name not in settings:
         if item.default is MISSING:
-            raise ValueError(f"{item.name}: is not given. {item.help} Set it with --{item.name}.")
+            raise ValueError(f"{item.name}: is not given. {item.help} Set it with {item.flag}.")
         return item.default
     try:
         return coerce(settings[item.name], item.type)
