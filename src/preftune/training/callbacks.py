@@ -20,12 +20,12 @@ _SHOWN: Mapping[str, str] = {
     "loss": "loss {:.4f}",
     "rewards/accuracies": "accuracy {:.3f}",
     "rewards/margins": "margin {:+.4f}",
-    "logps/chosen": "logps chosen {:.1f}",
+    "logps/chosen": "chosen {:.1f}",
     "logps/rejected": "rejected {:.1f}",
     "logps/completions": "logps {:.1f}",
     "grad_norm": "grad {:.3f}",
     "learning_rate": "lr {:.1e}",
-    "tokens_per_second": "{:,.0f} tokens/s",
+    "tokens_per_second": "{:,.0f} tok/s",
 }
 """What a line of the console shows, in this order."""
 

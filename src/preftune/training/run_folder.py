@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,9 @@ class RunFolder:
         if not config.output.resume:
             shutil.rmtree(self.path, ignore_errors=True)
             self.path.mkdir(parents=True)
-            (self.path / _CONFIG).write_text(config.to_yaml(), encoding="utf-8")
+            # Whoever repeats or resumes the run by this file has not asked for its deletion.
+            kept = replace(config, output=replace(config.output, overwrite=False))
+            (self.path / _CONFIG).write_text(kept.to_yaml(), encoding="utf-8")
         record = {
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "command": sys.argv,

@@ -9,7 +9,7 @@ from preftune.training.config.sections import (
     StepSettings,
 )
 from preftune.training.config.setting import Setting, settings_of
-from preftune.training.config.train_config import SECTIONS, TrainConfig, read_settings
+from preftune.training.config.train_config import SECTIONS, TrainConfig, build_section, read_settings
 
 __all__ = [
     "SECTIONS",
@@ -21,6 +21,7 @@ __all__ = [
     "Setting",
     "StepSettings",
     "TrainConfig",
+    "build_section",
     "read_settings",
     "settings_of",
 ]

@@ -21,7 +21,7 @@ from preftune.training.config.sections import (
 )
 from preftune.training.config.setting import Setting, settings_of
 
-__all__ = ["SECTIONS", "TrainConfig", "read_settings"]
+__all__ = ["SECTIONS", "TrainConfig", "build_section", "read_settings"]
 
 SECTIONS: Mapping[str, type] = {
     "model": ModelSettings,
@@ -61,7 +61,7 @@ class TrainConfig:
         problems: list[str] = []
         bound = _bind_method(method, settings, problems)
         problems += _unknown(settings, method)
-        sections = {topic: _build(section, settings, problems) for topic, section in SECTIONS.items()}
+        sections = {topic: build_section(section, settings, problems) for topic, section in SECTIONS.items()}
         if problems or bound is None or None in sections.values():
             raise ConfigError(problems)
         return TrainConfig(method=bound, **sections)
@@ -122,8 +122,11 @@ def _line(name: str, value: Any) -> str:
     return f"{name}: " + text.removesuffix("...\n").strip()  # PyYAML ends a bare scalar with a document end
 
 
-def _bind_method(name: str, settings: Mapping[str, Any], problems: list[str]) -> Method | None:
+def _bind_method(name: object, settings: Mapping[str, Any], problems: list[str]) -> Method | None:
     """The method with its options; an option that only other methods take is named as such."""
+    if not isinstance(name, str):
+        problems.append(f"method = {name!r}: must be text, such as dpo.")
+        return None
     try:
         own = {option.name for option in loss_options(find_loss(name))}
         given = {key: value for key, value in settings.items() if key in own or key in _all_options()}
@@ -149,7 +152,7 @@ def _unknown(settings: Mapping[str, Any], method: str) -> Iterator[str]:
             yield f"{name}: there is no such setting. {hint}"
 
 
-def _build(section: type, settings: Mapping[str, Any], problems: list[str]) -> Any:
+def build_section(section: type, settings: Mapping[str, Any], problems: list[str]) -> Any:
     """An instance of `section`, or None and why not in `problems`."""
     values: dict[str, Any] = {}
     found: list[str] = []
