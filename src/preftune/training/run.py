@@ -12,10 +12,10 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase, PrinterCallb
 
 from preftune.data import check_vocabulary
 from preftune.errors import ConfigError, ModelError, TokenizerError
-from preftune.policy.sequences import SequencesForward
 from preftune.reference import FrozenCopy, KeptAdapter
 from preftune.training.arguments import training_arguments
 from preftune.training.callbacks import MetricsFile, ProgressDisplay, StopOnNoNumber, StopOnSignal
+from preftune.training.choose_forward import choose_forward_for
 from preftune.training.config import TrainConfig
 from preftune.training.load_model import (
     Policy,
@@ -99,7 +99,9 @@ class _Run:
             raise ConfigError(
                 [f"max_length = {wanted:,}: the model has positions for {context:,} tokens. Set it to that or less."]
             )
-        data = prepare_data(self.config, tokenizer, wanted or context, show_progress=not self.console.quiet)
+        data = prepare_data(
+            self.config, tokenizer, wanted or context, show_progress=self.console.is_terminal and not self.console.quiet
+        )
         for line in data.lines():
             self.console.print(line, highlight=False)
         return data
@@ -123,9 +125,11 @@ class _Run:
         tokenizer: PreTrainedTokenizerBase,
         folder: RunFolder,
     ) -> tuple[PreferenceTrainer, StopOnSignal]:
-        forward = SequencesForward()
         if isinstance(policy.reference, FrozenCopy):
             nn.Module.to(policy.reference.model, arguments.device)
+        choice = choose_forward_for(policy.model, policy.reference, arguments)
+        self.console.print(choice.reason, highlight=False)
+        forward = choice.forward
         budget = microbatch_budget(data.all_groups, forward.layout, self.config.steps.max_tokens_per_microbatch)
         stop = StopOnSignal(lambda text: self.console.print(text, style="bold yellow"))
         trainer = PreferenceTrainer(

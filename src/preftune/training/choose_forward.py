@@ -1,0 +1,41 @@
+"""The forward of a run: packed rows where they are right for the models at hand."""
+
+import torch
+from peft import PeftModel
+from torch import nn
+from transformers import PreTrainedModel, TrainingArguments
+
+from preftune.policy.self_check import ForwardChoice, choose_forward
+from preftune.reference import FrozenCopy, Reference
+
+__all__ = ["choose_forward_for"]
+
+
+def choose_forward_for(
+    policy: PreTrainedModel | PeftModel, reference: Reference, arguments: TrainingArguments
+) -> ForwardChoice:
+    """Try packed rows on the policy, and on the reference where that is a model of its own.
+
+    Both are run in the precision of training, on the device of training unless they are to be sharded.
+
+    Args:
+        policy: The model in training, not wrapped yet.
+        reference: Where reference log-probs come from.
+        arguments: Say device and precision.
+    Returns:
+        The choice for the policy, or the one for the reference where only that falls back.
+    """
+    choice = _choose(policy, arguments)
+    if isinstance(reference, FrozenCopy) and choice.forward.layout == "packed":
+        of_reference = _choose(reference.model, arguments)
+        return of_reference if of_reference.forward.layout != "packed" else choice
+    return choice
+
+
+def _choose(model: PreTrainedModel | PeftModel, arguments: TrainingArguments) -> ForwardChoice:
+    if not arguments.fsdp and not arguments.deepspeed:
+        nn.Module.to(model, arguments.device)
+    device = next(model.parameters()).device.type
+    dtype = torch.float16 if arguments.fp16 else torch.bfloat16
+    with torch.autocast(device, dtype, enabled=arguments.bf16 or arguments.fp16):
+        return choose_forward(model)
