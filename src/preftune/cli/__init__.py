@@ -1,1 +1,1 @@
-
+"""The command line: one subcommand per file; parse, call, print."""

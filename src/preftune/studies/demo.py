@@ -22,7 +22,7 @@ from preftune.studies.reviews.world import ReviewWorld
 from preftune.studies.small_model import make_llama
 from preftune.training import RunResult, TrainConfig, train
 
-__all__ = ["DemoSize", "run_demo"]
+__all__ = ["DemoSize", "is_usable", "run_demo"]
 
 _MARK = "demo.json"
 _MAX_NEW_TOKENS = 80
@@ -153,7 +153,7 @@ class _Demo:
         rng = random.Random(self.seed)
         rows = []
         for prompt, (first, second) in zip(prompts, samples, strict=True):
-            if first.finished and second.finished and first.text and second.text:
+            if is_usable(first) and is_usable(second):
                 group = self.world.label_pair(prompt, first.text, second.text, rng)
                 rows += [_pair_row(group)] if group.pairs else []
         return rows
@@ -198,6 +198,11 @@ class _Demo:
 
     def _say(self, text: str) -> None:
         self.console.rule(text, align="left")
+
+
+def is_usable(generation: Generation) -> bool:
+    """Whether a sample can stand in a pair: it came to its end, and says something."""
+    return generation.finished and bool(generation.text)
 
 
 def _claim(output: Path, *, overwrite: bool) -> None:

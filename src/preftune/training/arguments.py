@@ -37,6 +37,7 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         save_steps=output.save_every or 500,
         save_total_limit=output.keep_checkpoints,
         logging_steps=output.log_every,
+        logging_first_step=True,
         logging_nan_inf_filter=False,
         report_to=output.report_to,
         run_name=output.run_name or Path(output.output).name,

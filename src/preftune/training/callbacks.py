@@ -79,9 +79,11 @@ class ProgressDisplay(TrainerCallback):
         if not state.is_world_process_zero or logs is None:
             return
         if "loss" in logs:
-            self._console.print(f"step {state.global_step:>5}  {metric_text(logs)}", highlight=False)
+            self._console.print(f"step {state.global_step:>5}  {metric_text(logs)}", highlight=False, soft_wrap=True)
         elif "eval_loss" in logs:
-            self._console.print(f"held out    {metric_text(logs, 'eval_')}", highlight=False, style="bold")
+            self._console.print(
+                f"held out    {metric_text(logs, 'eval_')}", highlight=False, soft_wrap=True, style="bold"
+            )
 
     @override
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

@@ -161,11 +161,16 @@ def build_section(section: type, settings: Mapping[str, Any], problems: list[str
             values[item.name] = _value(item, settings)
         except ValueError as error:
             found.append(str(error))
-    if not found:
-        built = section(**values)
-        found = list(built.problems())
+            values[item.name] = _stand_in(item)
+    built = section(**values)
+    found += built.problems()
     problems += found
     return None if found else built
+
+
+def _stand_in(item: Setting) -> Any:
+    """A value that is no problem, in place of one that is missing or of a wrong type: the others are checked too."""
+    return coerce("-", item.type) if item.default is MISSING else item.default
 
 
 def _value(item: Setting, settings: Mapping[str, Any]) -> Any:

@@ -1,0 +1,36 @@
+"""`preftune`: the group of all subcommands."""
+
+import rich_click as click
+
+from preftune import __version__
+from preftune.cli.failures import ReportingGroup
+from preftune.cli.lazy_command import LazyCommand
+
+__all__ = ["main", "preftune"]
+
+
+@click.group(cls=ReportingGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.rich_config({"text_paragraph_linebreaks": "\n\n", "padding_helptext_first_line": (0, 0, 1, 0)})
+@click.version_option(__version__, prog_name="preftune")
+def preftune() -> None:
+    """Preference tuning for language models: SFT, then DPO, straight from preference data.
+
+    New here? `preftune demo` shows the whole thing in minutes. `preftune COMMAND --help` tells the options.
+    """
+
+
+for _command in (
+    LazyCommand(
+        "demo", "preftune.cli.demo", "See the whole thing work on a small world: SFT, pairs, DPO, before/after."
+    ),
+    LazyCommand("sft", "preftune.cli.sft", "Tune a model to imitate completions (supervised fine-tuning)."),
+    LazyCommand("train", "preftune.cli.train", "Tune a model by any method on preference data."),
+    LazyCommand("generate", "preftune.cli.generate", "Let a model continue prompts, beside another one if you like."),
+    LazyCommand("merge", "preftune.cli.merge", "Write an adapter and its base model as one model."),
+):
+    preftune.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    preftune(prog_name="preftune")

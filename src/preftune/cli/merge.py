@@ -1,0 +1,123 @@
+"""`preftune merge`: an adapter and its base model as one model."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from preftune.cli.model_options import chosen_model, model_flags
+from preftune.cli.noise import quiet_libraries
+from preftune.cli.output_folder import check_folder
+from preftune.cli.output_options import output_flags
+from preftune.cli.processes import main_console
+from preftune.errors import ConfigError, ModelError, OutputError, SaveError
+from preftune.training.config import ModelSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["command"]
+
+_HELP = {
+    "model": "The adapter: folder of a run with --lora, or hub id of an adapter.",
+    "weights_dtype": "Type that weights are saved in; auto: that of the base model.",
+}
+
+
+@click.command("merge")
+@click.option("--output", metavar="FOLDER", panel="Result", help="Folder of the merged model. Must be given.")
+@click.option(
+    "--overwrite/--no-overwrite", default=False, panel="Result", help="Replace the model there. Default: off."
+)
+@click.pass_context
+def command(context: click.RichContext, /, output: str | None, overwrite: bool, verbose: bool, **_: object) -> None:
+    """Write an adapter and its base model as one model, which needs peft no more.
+
+    preftune merge --model run --output run-merged
+
+    Weights are added in float32 and then rounded once to the type that they are saved in.
+    """
+    problems: list[str] = []
+    settings = chosen_model(context, problems)
+    if not output:
+        problems.append("output: is not given. Name the folder of the merged model with --output.")
+    if problems or settings is None or not output:
+        raise ConfigError(problems)
+    folder = Path(output)
+    with quiet_libraries(verbose=verbose):
+        _check_adapter(settings)
+        _check_apart(folder, Path(settings.model))
+        check_folder(folder, overwrite=overwrite, kind="model", holds_kind=_holds_model)
+        _merge(settings, folder)
+    main_console().print(f"{folder}: merged model and tokenizer", highlight=False, markup=False, soft_wrap=True)
+
+
+command.params = [
+    *model_flags("model", "revision", "weights_dtype", "trust_remote_code", help_=_HELP),
+    *command.params,
+    *output_flags(),
+]
+
+
+def _check_adapter(settings: ModelSettings) -> None:
+    from transformers.utils.peft_utils import find_adapter_config_file
+
+    try:
+        found = find_adapter_config_file(settings.model, revision=settings.revision)
+    except (OSError, ValueError):
+        found = None
+    if found is None:
+        raise ModelError(
+            f"model = {settings.model}: holds no adapter (no adapter_config.json), so there is nothing to merge. "
+            "Give the folder of a run with --lora, or the hub id of an adapter."
+        )
+
+
+def _check_apart(output: Path, model: Path) -> None:
+    inside = output.resolve()
+    if model.exists() and (model.resolve() == inside or inside in model.resolve().parents):
+        raise OutputError(
+            f"output = {output}: holds the adapter itself. Name another folder with --output, so that it stays."
+        )
+
+
+def _holds_model(folder: Path) -> bool:
+    """A model and nothing that took a run to make."""
+    has_weights = any(folder.glob("*.safetensors")) or any(folder.glob("pytorch_model*.bin"))
+    return has_weights and (folder / "config.json").is_file() and not (folder / "run.json").exists()
+
+
+def _merge(settings: ModelSettings, folder: Path) -> None:
+    import torch
+    from peft import PeftModel
+
+    from preftune.training.load_model import load_causal_lm, load_config, load_tokenizer
+
+    tokenizer = load_tokenizer(settings)
+    model = load_causal_lm(replace(settings, weights_dtype="float32"))
+    assert isinstance(model, PeftModel), "an adapter was found"
+    try:
+        merged: PreTrainedModel = model.merge_and_unload(safe_merge=True)
+    except ValueError as error:
+        raise ModelError(f"model = {settings.model}: the adapter cannot be merged. {error}") from error
+    base_dtype = load_config(settings).dtype or torch.float32
+    wanted = base_dtype if settings.weights_dtype == "auto" else getattr(torch, settings.weights_dtype)
+    torch.nn.Module.to(merged, wanted)
+    _save(merged, tokenizer, folder)
+
+
+def _save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
+    """Beside the folder first, so that a model which is already there stays until the new one is whole."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        shutil.rmtree(folder)
+        partial.rename(folder)
+    except OSError as error:
+        raise SaveError(f"output = {folder}: the model could not be saved ({error}). Free some space.") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

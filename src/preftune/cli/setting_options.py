@@ -1,0 +1,125 @@
+"""Command line options made of config settings and of the options of losses."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING
+from typing import Any, get_args, get_origin
+
+import rich_click as click
+from click.core import ParameterSource
+from typing_extensions import override
+
+from preftune.losses import LOSSES, loss_options
+from preftune.training.config import Setting
+
+__all__ = ["Word", "given_values", "loss_option_flags", "setting_flags"]
+
+
+class Number(click.ParamType[Any]):
+    """A number, or the text as it stands: the config checks it, so that all problems are told at once."""
+
+    def __init__(self, kind: type[int] | type[float]) -> None:
+        self.name = "integer" if kind is int else "number"
+        self._kind = kind
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self._kind(value)
+        except ValueError:
+            return value
+
+
+class Word(click.Choice[str]):
+    """One of some words, or the text as it stands: the config checks it, so that all problems are told at once."""
+
+    name = "choice"
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(value)
+
+
+def setting_flags(settings: Iterable[Setting], panel: str) -> list[click.RichOption]:
+    """An option per setting: `--flag/--no-flag` for a truth value, repeatable for a list.
+
+    Args:
+        settings: What can be set.
+        panel: Title under which the help shows them.
+    """
+    return [_flag(setting, panel) for setting in settings]
+
+
+def loss_option_flags(panel: str, *, hidden: bool = False) -> list[click.RichOption]:
+    """An option per keyword argument of the losses; those of one name are one, whose help names the methods.
+
+    Args:
+        panel: Title under which the help shows them.
+        hidden: Whether help leaves them out; they are taken all the same, so that the config can tell what is wrong.
+    """
+    return [
+        click.RichOption(
+            [f"--{name.replace('_', '-')}", name], type=Number(float), help=text, panel=panel, hidden=hidden
+        )
+        for name, text in _loss_option_texts().items()
+    ]
+
+
+def given_values(context: click.Context, names: Iterable[str]) -> dict[str, Any]:
+    """The values that the user gave, by name; not defaults."""
+    given = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+    values = {name: context.params[name] for name in names if context.get_parameter_source(name) in given}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _flag(setting: Setting, panel: str) -> click.RichOption:
+    is_list = get_origin(setting.type) is list
+    notes = [note for note, holds in _notes(setting).items() if holds]
+    shared: dict[str, Any] = {"help": " ".join([setting.help, *notes]), "panel": panel}
+    if setting.type is bool:
+        flag = f"{setting.flag}/--no-{setting.flag.removeprefix('--')}"
+        return click.RichOption([flag, setting.name], default=setting.default, **shared)
+    if get_origin(setting.type) is Mapping:
+        return click.RichOption([setting.flag, setting.name], metavar="NAME=COLUMN,...", **shared)
+    return click.RichOption(
+        [setting.flag, setting.name],
+        type=_param_type(setting),
+        multiple=is_list,
+        default=None if setting.default in (MISSING, []) else setting.default,
+        show_default=True,
+        **shared,
+    )
+
+
+def _notes(setting: Setting) -> dict[str, bool]:
+    """What the help says beside the setting's own text, and whether it does."""
+    return {
+        "May be repeated.": get_origin(setting.type) is list,
+        "Must be given.": setting.default is MISSING,
+        "Default: on.": setting.default is True,
+        "Default: off.": setting.default is False,
+    }
+
+
+def _param_type(setting: Setting) -> click.ParamType[Any]:
+    if setting.choices:
+        return Word(setting.choices)
+    kinds = get_args(setting.type) or (setting.type,)
+    for kind in (int, float):
+        if kind in kinds:
+            return Number(kind)
+    return click.STRING
+
+
+def _loss_option_texts() -> dict[str, str]:
+    """Help per option: what each method's docstring says of it, once for methods that say the same."""
+    texts: dict[str, dict[str, list[str]]] = {}
+    for method, loss in LOSSES.items():
+        for option in loss_options(loss):
+            methods = texts.setdefault(option.name, {}).setdefault(option.help, [])
+            methods.append(f"{method}, default {option.default:g}")
+    return {name: " ".join(_sentences(by_help)) for name, by_help in texts.items()}
+
+
+def _sentences(by_help: Mapping[str, list[str]]) -> Iterator[str]:
+    for text, methods in by_help.items():
+        yield f"{text} ({'; '.join(methods)})"

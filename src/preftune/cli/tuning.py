@@ -1,0 +1,118 @@
+"""The commands that tune a model: options from the config, a run, its result and what to do next."""
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+from rich.console import Console
+
+from preftune.cli.failures import INTERRUPTED
+from preftune.cli.noise import quiet_libraries
+from preftune.cli.output_options import output_flags
+from preftune.cli.processes import is_main_process, main_console
+from preftune.cli.setting_options import Word, given_values, loss_option_flags, setting_flags
+from preftune.errors import ConfigError
+from preftune.losses import LOSSES
+from preftune.training.config import SECTIONS, TrainConfig, read_settings, settings_of
+
+__all__ = ["tuning_command"]
+
+_METHOD, _FILE = "Method", "Config file"
+
+
+def tuning_command(name: str, help_: str, *, method: str | None = None) -> click.RichCommand:
+    """A command with an option per setting of a run and per option of a loss.
+
+    Args:
+        name: Of the command.
+        help_: Its help text.
+        method: The one method it trains by, or None where `--method` names it.
+    """
+    flags = [*_method_flags(method), *_file_flags()]
+    for section in SECTIONS.values():
+        flags += setting_flags(settings_of(section), panel=section.__doc__ or "")
+
+    @click.pass_context
+    def run(context: click.RichContext, /, *, config: str | None, print_config: bool, verbose: bool, **_: Any) -> None:
+        names = [flag.name for flag in flags if flag.name and flag.name not in ("config", "print_config")]
+        resolved = _resolve(config, given_values(context, names), method)
+        if print_config:
+            click.echo(resolved.to_yaml(), nl=False)
+            return
+        with quiet_libraries(verbose=verbose):
+            _train(resolved, main_console(), context)
+
+    return click.RichCommand(name=name, callback=run, params=[*flags, *output_flags()], help=help_)
+
+
+def _method_flags(method: str | None) -> list[click.RichOption]:
+    if method is not None:
+        return loss_option_flags(_METHOD, hidden=True)
+    choice = click.RichOption(
+        ["--method"], type=Word(list(LOSSES)), default="dpo", show_default=True, help="What to train by.", panel=_METHOD
+    )
+    return [choice, *loss_option_flags(_METHOD)]
+
+
+def _file_flags() -> list[click.RichOption]:
+    return [
+        click.RichOption(
+            ["--config"],
+            metavar="FILE",
+            help="YAML file of settings, such as the config.yaml of a run; flags override it.",
+            panel=_FILE,
+        ),
+        click.RichOption(
+            ["--print-config"], is_flag=True, help="Print all settings as such a file and stop.", panel=_FILE
+        ),
+    ]
+
+
+def _resolve(file: str | None, given: dict[str, Any], method: str | None) -> TrainConfig:
+    settings = read_settings(file) if file is not None else {}
+    if method is not None:
+        in_file = settings.get("method", method)
+        if in_file != method:
+            raise ConfigError(
+                [
+                    f"{file}: method = {in_file}: `preftune {method}` trains by {method} only. "
+                    f"Use `preftune train --config {file}`."
+                ]
+            )
+        settings["method"] = method
+    return TrainConfig.of(**{**settings, **given})
+
+
+def _train(config: TrainConfig, console: Console, context: click.Context) -> None:
+    from accelerate import PartialState
+
+    from preftune.training import train
+
+    result = train(config, console=console)
+    if PartialState().num_processes > 1:
+        PartialState().destroy_process_group()
+    if is_main_process():
+        console.print(result.table())
+        lines = _how_to_resume(config) if result.stopped_early else _what_next(config)
+        for line in lines:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if result.stopped_early:
+        context.exit(INTERRUPTED)
+
+
+def _how_to_resume(config: TrainConfig) -> Iterator[str]:
+    file = shlex.quote(str(Path(config.output.output) / "config.yaml"))
+    yield "The run was stopped before its end. Go on with it:"
+    yield f"  preftune train --config {file} --resume"
+
+
+def _what_next(config: TrainConfig) -> Iterator[str]:
+    run, base = shlex.quote(config.output.output), shlex.quote(config.model.model)
+    yield "Next:"
+    yield f"  preftune generate --model {run} --compare {base} --prompt '...'"
+    if config.method.loss.feedback == "completions":
+        yield f"  preftune train --model {run} --data PAIRS --output ..."
+    if config.adapter.lora:
+        yield f"  preftune merge --model {run} --output {shlex.quote(config.output.output + '-merged')}"

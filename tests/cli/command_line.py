@@ -1,0 +1,34 @@
+"""The command line, run inside the test's own process."""
+
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from preftune.cli.main import preftune
+
+__all__ = ["call", "error_of", "tune"]
+
+
+def call(*arguments: str | Path) -> Result:
+    """What `preftune ARGUMENTS` gives. An exception that is no error message is raised on."""
+    result = CliRunner().invoke(preftune, [str(argument) for argument in arguments], env={"COLUMNS": "100"})
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def error_of(*arguments: str | Path) -> str:
+    """The message of a call that must fail because of what was asked for."""
+    result = call(*arguments)
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+def tune(model: Path, data: Path, output: Path, *arguments: str | Path, command: str = "train") -> list[str | Path]:
+    """Arguments of a run of two steps."""
+    return [
+        *(command, "--model", model, "--data", data, "--output", output),
+        *("--batch-size", "3", "--learning-rate", "0.01", "--precision", "fp32", "--report-to", "none"),
+        *arguments,
+    ]

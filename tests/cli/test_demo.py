@@ -1,0 +1,42 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from preftune.studies import demo
+from preftune.studies.demo import DemoSize
+from tests.cli.command_line import call
+
+TINY = DemoSize(num_demonstrations=64, num_pair_prompts=24, num_test_prompts=24, dpo_epochs=1)
+
+
+@pytest.fixture
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    # An untrained model rarely ends a text, so that no pair would come of its samples.
+    monkeypatch.setattr(demo, "DemoSize", lambda: TINY)
+    monkeypatch.setattr(demo, "is_usable", lambda generation: bool(generation.text))
+
+
+@pytest.mark.usefixtures("_tiny")
+def test_the_demo_shows_both_models_and_leaves_them_with_their_curves(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    shown = call("demo", "--output", folder, "--seed", "3")
+    assert shown.exit_code == 0, shown.output
+    for part in ("positive continuations", "KL to SFT", "held-out preference accuracy", "The same prompt"):
+        assert part in shown.output
+    assert (folder / "dpo" / "model.safetensors").is_file()
+    assert (folder / "curves-dpo.png").read_bytes().startswith(b"\x89PNG")
+    result = json.loads((folder / "demo.json").read_text())
+    assert len(result["examples"]) == 3
+    assert result["kl"]["num_samples"] == 24
+
+    assert "an earlier demo" in call("demo", "--output", folder).output
+    assert call("demo", "--output", folder, "--overwrite").exit_code == 0
+
+
+def test_the_demo_does_not_touch_other_files(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    refused = call("demo", "--output", tmp_path, "--overwrite")
+    assert refused.exit_code == 2
+    assert "not of a demo" in refused.output
+    assert (tmp_path / "thesis.txt").exists()

@@ -1,0 +1,99 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command_line import call, error_of
+from tests.training.runs import write_model
+
+SHORT = ("--max-new-tokens", "4")
+
+
+def test_prompts_are_shown_with_their_completions(model_folder: Path) -> None:
+    result = call("generate", "--model", model_folder, "--prompt", "What is", "--prompt", "Who is", *SHORT)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.index("What is") < result.stdout.index("Who is")
+    assert result.stderr == ""
+
+
+def test_the_same_seed_gives_the_same_and_another_seed_something_else(model_folder: Path) -> None:
+    texts = [
+        call("generate", "--model", model_folder, "--prompt", "What is", *SHORT, "--seed", seed).stdout
+        for seed in ("1", "1", "2")
+    ]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_two_models_are_shown_side_by_side(model_folder: Path, tmp_path: Path) -> None:
+    other = write_model(tmp_path / "other", num_hidden_layers=1)
+    result = call("generate", "--model", model_folder, "--compare", other, "--prompt", "What is", *SHORT)
+    assert result.exit_code == 0, result.output
+    assert "┃ prompt " in result.stdout
+    assert "│ What is" in result.stdout
+
+
+def test_a_file_gets_a_line_per_model_prompt_and_sample(model_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("What is\n\nWho is\n")
+    output = tmp_path / "out.jsonl"
+    arguments: list[str | Path] = [
+        "--compare",
+        model_folder,
+        "--prompts",
+        tmp_path / "prompts.txt",
+        "--num-samples",
+        "2",
+    ]
+    result = call("generate", "--model", model_folder, *arguments, *SHORT, "--output", output)
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [line["prompt"] for line in lines] == ["What is"] * 4 + ["Who is"] * 4
+    assert set(lines[0]) == {"model", "prompt", "completion", "num_tokens", "finished"}
+    assert [line["completion"] for line in lines[:2]] == [line["completion"] for line in lines[2:4]]
+    error = error_of("generate", "--model", model_folder, "--prompt", "What is", *SHORT, "--output", output)
+    assert "is there already" in error
+    assert "--overwrite" in error
+
+
+@pytest.mark.parametrize(
+    ("row", "shown"),
+    [
+        ({"prompt": "What is", "chosen": " 1", "rejected": " 2"}, "What is"),
+        ({"prompt": [{"role": "user", "content": "Who?"}]}, "user: Who?"),
+        ({"chosen": "\n\nHuman: Why?\n\nAssistant: So.", "rejected": "\n\nHuman: Why?\n\nAssistant: No."}, "Why?"),
+    ],
+)
+def test_prompts_are_taken_from_data_files(
+    row: dict[str, object], shown: str, model_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "data.jsonl").write_text(json.dumps(row) + "\n")
+    result = call("generate", "--model", model_folder, "--prompts", tmp_path / "data.jsonl", *SHORT)
+    assert result.exit_code == 0, result.output
+    assert shown in result.stdout
+
+
+def test_text_goes_through_the_chat_template_on_demand(model_folder: Path) -> None:
+    result = call("generate", "--model", model_folder, "--prompt", "Who?", "--chat", *SHORT)
+    assert result.exit_code == 0, result.output
+    assert "user: Who?" in result.stdout
+
+
+def test_an_empty_prompt_file_is_named(model_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("\n\n")
+    error = error_of("generate", "--model", model_folder, "--prompts", tmp_path / "prompts.txt")
+    assert "prompts.txt: has no prompts." in error
+
+
+def test_prompt_and_prompts_at_once_and_other_bad_settings_are_told_together() -> None:
+    arguments = ["--prompt", "a", "--prompts", "b.txt", "--temperature", "-1", "--top-p", "2"]
+    error = error_of("generate", *arguments)
+    for problem in ("model: is not given.", "prompt and prompts:", "temperature = -1.0:", "top_p = 2.0:"):
+        assert problem in error
+
+
+def test_neither_prompt_nor_prompts_is_an_error() -> None:
+    assert "prompt: is not given." in error_of("generate", "--model", "m")
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+    error = error_of("generate", "--model", tmp_path, "--prompt", "a")
+    assert f"model = {tmp_path}: no tokenizer could be loaded from it." in error
