@@ -1,3 +1,56 @@
 """preftune: preference tuning for language models, with plain supervised training."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from preftune.compat import DPOConfig, DPOTrainer
+    from preftune.data import load_groups
+    from preftune.groups import Completion, Message, Origin, Pair, PromptGroup
+    from preftune.losses import Method
+    from preftune.training import PreferenceTrainer, TrainConfig, train
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Completion",
+    "DPOConfig",
+    "DPOTrainer",
+    "Message",
+    "Method",
+    "Origin",
+    "Pair",
+    "PreferenceTrainer",
+    "PromptGroup",
+    "TrainConfig",
+    "load_groups",
+    "train",
+]
+
+_HOMES = {
+    "Completion": "preftune.groups",
+    "DPOConfig": "preftune.compat",
+    "DPOTrainer": "preftune.compat",
+    "Message": "preftune.groups",
+    "Method": "preftune.losses",
+    "Origin": "preftune.groups",
+    "Pair": "preftune.groups",
+    "PreferenceTrainer": "preftune.training",
+    "PromptGroup": "preftune.groups",
+    "TrainConfig": "preftune.training",
+    "load_groups": "preftune.data",
+    "train": "preftune.training",
+}
+"""Where each name is imported from, when it is first asked for: importing all would take seconds."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

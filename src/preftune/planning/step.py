@@ -96,9 +96,7 @@ class _Bin:
         return replace(self, groups=(*self.groups, group), shape=self.shape.with_group(size))
 
 
-def _cut(
-    groups: Sequence[int], sizes: Sequence[GroupSize], max_tokens: int, layout: Layout
-) -> list[tuple[int, ...]]:
+def _cut(groups: Sequence[int], sizes: Sequence[GroupSize], max_tokens: int, layout: Layout) -> list[tuple[int, ...]]:
     """First-fit decreasing: each group into the first micro-batch that has room, longest first."""
     bins: list[_Bin] = []
     for group in _longest_first(groups, sizes):

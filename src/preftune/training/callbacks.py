@@ -95,10 +95,15 @@ class ProgressDisplay(TrainerCallback):
 
 
 class MetricsFile(TrainerCallback):
-    """Every log becomes a line of the run folder's `metrics.jsonl`."""
+    """Every log becomes a line of the run folder's `metrics.jsonl`; the last step is always logged."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
+
+    @override
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.global_step >= state.max_steps:
+            control.should_log = True
 
     @override
     def on_log(

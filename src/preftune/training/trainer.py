@@ -17,7 +17,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from typing_extensions import override
 
 from preftune.data.token_group import TokenGroup
-from preftune.errors import TrainingError
+from preftune.errors import ConfigError, TrainingError
 from preftune.metrics import MetricSums
 from preftune.training.objective import Objective
 from preftune.training.steps import Batching, Step, StepDataset
@@ -93,6 +93,13 @@ class PreferenceTrainer(Trainer):
             callbacks=[_EpochPlanner(self._train_steps), self._clock, *(callbacks or [])],
             optimizers=optimizers,
         )
+        if self.is_deepspeed_enabled:
+            raise ConfigError(
+                [
+                    "deepspeed: is not supported, because its engine may take an optimizer step after every "
+                    "micro-batch. Use torchrun or accelerate launch without it."
+                ]
+            )
         # The trainer turns the cache off in the config, and the saved model would generate slowly. Here every forward
         # turns it off by itself.
         model.config.use_cache = uses_cache
