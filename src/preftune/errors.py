@@ -7,6 +7,8 @@ wrong, with the value and where; why it cannot work; what to do.
 from collections.abc import Sequence
 
 __all__ = [
+    "BrokenCacheError",
+    "CacheError",
     "ConfigError",
     "DataError",
     "ModelError",
@@ -59,6 +61,14 @@ class OutputError(PreftuneError, OSError):
 
 class SaveError(PreftuneError, OSError):
     """A model or checkpoint could not be written, for want of space for example."""
+
+
+class CacheError(PreftuneError, OSError):
+    """Kept log-probs that cannot be read, written or found."""
+
+
+class BrokenCacheError(CacheError):
+    """A file that should hold kept log-probs, but is damaged or of another program."""
 
 
 class TrainingError(PreftuneError, RuntimeError):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from peft import PeftModel
 from rich.console import Console
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
 from preftune.errors import ConfigError, DataError, ModelError, OutputError, SaveError, TokenizerError
@@ -51,6 +52,20 @@ def test_the_written_config_repeats_the_run(model_folder: Path, pairs_file: Path
     train(config_of(model_folder, pairs_file, tmp_path / "a", beta=0.3, learning_rate=1e-2))
     train(TrainConfig.read(tmp_path / "a" / "config.yaml", output=str(tmp_path / "b")))
     assert history(tmp_path / "a") == history(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"precision": "bf16"}, {"weights_dtype": "bfloat16"}], ids=["autocast", "weights"]
+)
+def test_bfloat16_learns_as_well_with_recomputed_activations(
+    model_folder: Path, pairs_file: Path, tmp_path: Path, settings: dict[str, str]
+) -> None:
+    config = config_of(
+        model_folder, pairs_file, tmp_path / "run", learning_rate=1e-2, gradient_checkpointing=True, **settings
+    )
+    result = train(config)
+    assert abs(result.train["loss"].first - math.log(2)) < 1e-2
+    assert result.train["loss"].last < 0.9 * result.train["loss"].first
 
 
 def test_an_adapter_starts_at_its_reference_and_is_saved_alone(
@@ -212,8 +227,18 @@ def test_resuming_with_other_settings_is_refused_naming_them(
         train(config_of(model_folder, pairs_file, tmp_path / "run", epochs=1, beta=0.2, resume=True))
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        # What torch.save was seen to say on a full tmpfs.
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 25242560 vs 25242448"),
+    ],
+    ids=["python", "safetensors", "torch"],
+)
 def test_a_full_disk_keeps_the_last_good_checkpoint_and_says_so(
-    model_folder: Path, pairs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model_folder: Path, pairs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     from transformers import PreTrainedModel
 
@@ -222,7 +247,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint_and_says_so(
     def fills_up(self: PreTrainedModel, folder: str, **kwargs: Any) -> None:
         whole(self, folder, **kwargs)
         if "checkpoint-4" in str(folder):
-            raise OSError(28, "No space left on device")
+            raise error
 
     monkeypatch.setattr(PreTrainedModel, "save_pretrained", fills_up)
     with pytest.raises(SaveError, match=r"disk is full.*last good checkpoint is .*checkpoint-2.*--resume"):
@@ -253,5 +278,13 @@ def test_the_console_shows_data_steps_and_held_out_results(
         )
         console.print(result.table())
     text = console.export_text()
-    for part in ("train: ", "too long", "step     1  loss 0.6931", "held out    loss 0.6931", "peak memory", "best"):
+    for part in (
+        "train: ",
+        "too long",
+        "plan: ",
+        "step     1  loss 0.6931",
+        "held out    loss 0.6931",
+        "peak memory",
+        "best",
+    ):
         assert part in text

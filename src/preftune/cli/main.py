@@ -27,6 +27,7 @@ for _command in (
     LazyCommand("train", "preftune.cli.train", "Tune a model by any method on preference data."),
     LazyCommand("generate", "preftune.cli.generate", "Let a model continue prompts, beside another one if you like."),
     LazyCommand("merge", "preftune.cli.merge", "Write an adapter and its base model as one model."),
+    LazyCommand("cache", "preftune.cli.cache", "Show or clear the reference log-probs that are kept from run to run."),
 ):
     preftune.add_command(_command)
 

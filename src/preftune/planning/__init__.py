@@ -3,5 +3,16 @@
 from preftune.planning.epoch import epoch_steps
 from preftune.planning.sizes import GroupSize, sizes_of
 from preftune.planning.step import Layout, MicroBatchShape, StepPlan, plan_step
+from preftune.planning.summary import PlanSummary, summarise_plan
 
-__all__ = ["GroupSize", "Layout", "MicroBatchShape", "StepPlan", "epoch_steps", "plan_step", "sizes_of"]
+__all__ = [
+    "GroupSize",
+    "Layout",
+    "MicroBatchShape",
+    "PlanSummary",
+    "StepPlan",
+    "epoch_steps",
+    "plan_step",
+    "sizes_of",
+    "summarise_plan",
+]

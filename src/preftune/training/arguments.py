@@ -10,7 +10,7 @@ from transformers import TrainingArguments
 from preftune.errors import ConfigError
 from preftune.training.config import ModelSettings, OptimizerSettings, TrainConfig
 
-__all__ = ["checkpointing_argument", "training_arguments"]
+__all__ = ["autocast_type", "checkpointing_argument", "training_arguments"]
 
 
 def training_arguments(config: TrainConfig) -> TrainingArguments:
@@ -23,6 +23,7 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
     evaluates = config.data.holds_out
     return TrainingArguments(
         output_dir=output.output,
+        use_cpu=not torch.accelerator.is_available(),
         per_device_train_batch_size=1,
         per_device_eval_batch_size=1,
         gradient_accumulation_steps=1,
@@ -54,6 +55,13 @@ def checkpointing_argument() -> str:
     """Name of the switch for recomputing activations: transformers renamed it within the versions supported."""
     names = {item.name for item in fields(TrainingArguments)}
     return "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
+
+
+def autocast_type(arguments: TrainingArguments) -> torch.dtype | None:
+    """Type of matrix products in training, or None for that of the weights."""
+    if arguments.fp16:
+        return torch.float16
+    return torch.bfloat16 if arguments.bf16 else None
 
 
 def _when(every: int | None) -> str:

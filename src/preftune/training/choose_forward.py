@@ -1,12 +1,13 @@
 """The forward of a run: packed rows where they are right for the models at hand."""
 
-import torch
 from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel, TrainingArguments
 
 from preftune.policy.self_check import ForwardChoice, choose_forward
 from preftune.reference import FrozenCopy, Reference
+from preftune.reference.arithmetic import Arithmetic
+from preftune.training.arguments import autocast_type
 
 __all__ = ["choose_forward_for"]
 
@@ -35,7 +36,5 @@ def choose_forward_for(
 def _choose(model: PreTrainedModel | PeftModel, arguments: TrainingArguments) -> ForwardChoice:
     if not arguments.fsdp and not arguments.deepspeed:
         nn.Module.to(model, arguments.device)
-    device = next(model.parameters()).device.type
-    dtype = torch.float16 if arguments.fp16 else torch.bfloat16
-    with torch.autocast(device, dtype, enabled=arguments.bf16 or arguments.fp16):
+    with Arithmetic(next(model.parameters()).device, autocast_type(arguments)).context():
         return choose_forward(model)

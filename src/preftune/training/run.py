@@ -8,12 +8,14 @@ from accelerate import PartialState
 from peft import PeftModel
 from rich.console import Console
 from torch import nn
-from transformers import PretrainedConfig, PreTrainedTokenizerBase, PrinterCallback, TrainingArguments
+from transformers import PretrainedConfig, PreTrainedTokenizerBase, PrinterCallback, TrainingArguments, set_seed
 
 from preftune.data import check_vocabulary
 from preftune.errors import ConfigError, ModelError, TokenizerError
+from preftune.policy.forward import Forward
 from preftune.reference import FrozenCopy, KeptAdapter
 from preftune.training.arguments import training_arguments
+from preftune.training.cache_reference import cache_reference
 from preftune.training.callbacks import MetricsFile, ProgressDisplay, StopOnNoNumber, StopOnSignal
 from preftune.training.choose_forward import choose_forward_for
 from preftune.training.config import TrainConfig
@@ -49,6 +51,15 @@ def train(config: TrainConfig, *, console: Console | None = None) -> RunResult:
     return _Run(config, console or Console(quiet=True)).train()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Models:
+    """Policy and reference, how log-probs are computed with them, and the token budget of a micro-batch."""
+
+    policy: Policy
+    forward: Forward
+    max_tokens: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Run:
     """The parts of a run in the order in which they can fail: cheap checks first."""
@@ -64,14 +75,13 @@ class _Run:
             folder.check(self.config)
         tokenizer = load_tokenizer(self.config.model)
         data = self._prepare_data(tokenizer, load_config(self.config.model))
-        policy = load_policy(self.config)
-        self._check_fits(policy, data)
-        trainer, stop = self._trainer(arguments, policy, data, tokenizer, folder)
+        models = self._load_models(arguments, data)
+        trainer, stop = self._trainer(arguments, models, data, tokenizer, folder)
         self._start(folder)
         with guarded_saves(folder):
             trainer.train(resume_from_checkpoint=self._checkpoint(folder))
             if stop.caught is None:
-                self._save(trainer, policy, folder)
+                self._save(trainer, models.policy, folder)
         result = RunResult(
             folder=str(folder.path),
             num_steps=trainer.state.global_step,
@@ -106,6 +116,21 @@ class _Run:
             self.console.print(line, highlight=False)
         return data
 
+    def _load_models(self, arguments: TrainingArguments, data: PreparedData) -> _Models:
+        set_seed(self.config.steps.seed)  # a new adapter starts at random
+        policy = load_policy(self.config)
+        self._check_fits(policy, data)
+        if isinstance(policy.reference, FrozenCopy):
+            nn.Module.to(policy.reference.model, arguments.device)
+        choice = choose_forward_for(policy.model, policy.reference, arguments)
+        self.console.print(choice.reason, highlight=False)
+        budget = microbatch_budget(data.all_groups, choice.forward.layout, self.config.steps.max_tokens_per_microbatch)
+        if self.config.model.reference_cache:
+            policy = cache_reference(
+                policy, choice.forward, data.all_groups, arguments, max_tokens=budget, console=self.console
+            )
+        return _Models(policy, choice.forward, budget)
+
     def _check_fits(self, policy: Policy, data: PreparedData) -> None:
         check_vocabulary(data.all_groups, num_embeddings(policy.model))
         if isinstance(policy.reference, FrozenCopy):
@@ -120,32 +145,27 @@ class _Run:
     def _trainer(
         self,
         arguments: TrainingArguments,
-        policy: Policy,
+        models: _Models,
         data: PreparedData,
         tokenizer: PreTrainedTokenizerBase,
         folder: RunFolder,
     ) -> tuple[PreferenceTrainer, StopOnSignal]:
-        if isinstance(policy.reference, FrozenCopy):
-            nn.Module.to(policy.reference.model, arguments.device)
-        choice = choose_forward_for(policy.model, policy.reference, arguments)
-        self.console.print(choice.reason, highlight=False)
-        forward = choice.forward
-        budget = microbatch_budget(data.all_groups, forward.layout, self.config.steps.max_tokens_per_microbatch)
         stop = StopOnSignal(lambda text: self.console.print(text, style="bold yellow"))
         trainer = PreferenceTrainer(
-            policy.model,
+            models.policy.model,
             arguments,
-            objective=Objective(self.config.method, policy.reference, forward),
+            objective=Objective(self.config.method, models.policy.reference, models.forward),
             train_groups=data.train,
             eval_groups=data.held_out or None,
             batch_size=self.config.steps.batch_size,
-            max_tokens_per_microbatch=budget,
+            max_tokens_per_microbatch=models.max_tokens,
             shuffle=self.config.steps.shuffle,
-            starts_at_reference=policy.starts_at_reference,
+            starts_at_reference=models.policy.starts_at_reference,
             processing_class=tokenizer,
             callbacks=[ProgressDisplay(self.console), MetricsFile(folder), StopOnNoNumber(), stop],
         )
         trainer.remove_callback(PrinterCallback)
+        self.console.print(f"plan: {trainer.plan}", highlight=False)
         return trainer, stop
 
     def _checkpoint(self, folder: RunFolder) -> str | None:

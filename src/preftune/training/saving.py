@@ -14,7 +14,15 @@ from preftune.training.run_folder import RunFolder
 __all__ = ["guarded_saves", "save_model"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FULL_TEXTS = ("No space left", "os error 28", "os error 122", "os error 27", "PytorchStreamWriter failed")
+_FULL_TEXTS = (
+    "No space left",
+    "os error 28",
+    "os error 122",
+    "os error 27",
+    "PytorchStreamWriter",
+    "inline_container.cc",
+)
+"""What safetensors (Rust) and torch.save (C++) say of a full disk; they give no errno."""
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from preftune.data.token_group import TokenGroup
 from preftune.losses import Loss, Unit
-from preftune.planning import Layout, epoch_steps, plan_step, sizes_of
+from preftune.planning import Layout, PlanSummary, epoch_steps, plan_step, sizes_of, summarise_plan
 from preftune.policy.packed_batch import PackedBatch, pack
 
 __all__ = ["Batching", "Step", "StepDataset"]
@@ -83,6 +83,17 @@ class StepDataset(Dataset[Step]):
             seed=batching.seed,
             epoch=epoch,
             shuffle=batching.shuffle,
+        )
+
+    def summary(self) -> PlanSummary:
+        """What the plan of the epoch comes to."""
+        batching = self._batching
+        return summarise_plan(
+            self._steps,
+            self._sizes,
+            num_ranks=batching.num_ranks,
+            max_tokens=batching.max_tokens,
+            layout=batching.layout,
         )
 
     def __len__(self) -> int:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import Any
 
@@ -19,6 +19,7 @@ from typing_extensions import override
 from preftune.data.token_group import TokenGroup
 from preftune.errors import ConfigError, TrainingError
 from preftune.metrics import MetricSums
+from preftune.planning import PlanSummary
 from preftune.training.objective import Objective
 from preftune.training.steps import Batching, Step, StepDataset
 
@@ -104,6 +105,11 @@ class PreferenceTrainer(Trainer):
         # turns it off by itself.
         model.config.use_cache = uses_cache
 
+    @property
+    def plan(self) -> PlanSummary:
+        """What the plan of the current epoch comes to."""
+        return self._train_steps.summary()
+
     # --- data -------------------------------------------------------------------------------------------------
 
     @override
@@ -125,6 +131,12 @@ class PreferenceTrainer(Trainer):
 
     def _dataloader(self, steps: StepDataset) -> DataLoader[Step]:
         return DataLoader(steps, batch_size=1, collate_fn=_only_item, num_workers=self.args.dataloader_num_workers)
+
+    @override
+    def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> AbstractContextManager[Any]:
+        """Autocast of training for all that an objective runs: accelerate gives it to the policy, not the reference."""
+        context: AbstractContextManager[Any] = self.accelerator.autocast()
+        return context
 
     # --- one step ---------------------------------------------------------------------------------------------
 

@@ -25,6 +25,9 @@ class ModelSettings:
     reference_model: str | None = setting(
         None, "Another model as the reference, with the same tokenizer. Default: the model as it was."
     )
+    reference_cache: bool = setting(
+        True, "Keep reference log-probs on disk, so that another run on the same data computes none."
+    )
     weights_dtype: Literal["float32", "bfloat16", "float16", "auto"] = setting(
         "float32", "Type that weights are held in; auto: as they were saved. float32 learns best at small rates."
     )

@@ -1,4 +1,4 @@
-"""Where reference log-probs come from."""
+"""Where reference log-probs come from: the model itself, run at each call."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,0 +1,88 @@
+"""`preftune cache`: what is kept of reference log-probs, and how to be rid of it."""
+
+from pathlib import Path
+
+import rich_click as click
+
+from preftune.cli.output_options import output_flags
+from preftune.cli.processes import main_console
+from preftune.errors import BrokenCacheError, CacheError
+
+__all__ = ["command"]
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+@click.group("cache")
+def command() -> None:
+    """Show or clear the reference log-probs that are kept from run to run.
+
+    They are in one file in the user's cache folder, or in the folder that PREFTUNE_CACHE names. A reference model is
+    run once on each completion; later runs on the same data look the log-probs up.
+    """
+
+
+@command.command("info")
+def info(verbose: bool) -> None:  # noqa: ARG001
+    """Show where the file is, how big it is and what it holds of which model."""
+    from rich.table import Table
+
+    from preftune.reference.location import store_path
+    from preftune.reference.store import LogpStore, files_of
+
+    path, console = store_path(), main_console()
+    if not path.exists():
+        console.print(f"{path}: not there, so nothing is kept", highlight=False, markup=False, soft_wrap=True)
+        return
+    try:
+        store = LogpStore(path)
+        models = store.models()
+        store.close()
+    except BrokenCacheError as error:
+        raise BrokenCacheError(f"{error} The next run sets it aside; `preftune cache clear` deletes it.") from None
+    total = sum(model.num_logps for model in models)
+    line = f"{path}: {_size(files_of(path))}; log-probs: {total:,}; models: {len(models):,}"
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    table = Table("model", "computed with", "log-probs", "since (UTC)")
+    for model in models:
+        table.add_row(model.name, model.description, f"{model.num_logps:,}", model.added)
+    if models:
+        console.print(table)
+
+
+@command.command("clear")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def clear(yes: bool, verbose: bool) -> None:  # noqa: ARG001
+    """Delete the file, and broken ones that were set aside. A run that goes on meanwhile keeps what it knows."""
+    from preftune.reference.location import store_path
+    from preftune.reference.store import broken_files_of, files_of
+
+    path, console = store_path(), main_console()
+    files = [*files_of(path), *broken_files_of(path)]
+    if not files:
+        console.print(f"{path}: not there, so nothing is kept", highlight=False, markup=False, soft_wrap=True)
+        return
+    if not yes:
+        click.confirm(f"Delete {path} ({_size(files)})?", abort=True)
+    try:
+        for file in files:
+            file.unlink(missing_ok=True)
+    except OSError as error:
+        raise CacheError(f"{path}: cannot be deleted ({error.strerror}).") from error
+    console.print(f"{path}: deleted", highlight=False, markup=False, soft_wrap=True)
+
+
+def _size(files: list[Path]) -> str:
+    """Bytes for people.
+
+    >>> _size([])
+    '0 B'
+    """
+    size, unit = float(sum(file.stat().st_size for file in files)), 0
+    while size >= 1024 and unit < len(_UNITS) - 1:
+        size, unit = size / 1024, unit + 1
+    return f"{size:.0f} {_UNITS[unit]}"
+
+
+for _command in (info, clear):
+    _command.params += output_flags()

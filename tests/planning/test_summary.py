@@ -1,0 +1,28 @@
+from preftune.planning import GroupSize, epoch_steps, summarise_plan
+
+SIZES = [GroupSize(10, (5, 5), 1), GroupSize(4, (2, 8), 1), GroupSize(6, (1, 1), 1)]
+STEPS = epoch_steps([1, 1, 1], batch_size=2, seed=0, epoch=0, shuffle=False)
+
+
+def test_tokens_are_those_of_the_layout_beside_those_of_padded_rows() -> None:
+    summary = summarise_plan(STEPS, SIZES, num_ranks=1, max_tokens=1000, layout="packed")
+    assert (summary.num_steps, summary.num_micro_batches) == (2, 2)
+    assert summary.num_tokens == (10 + 5 + 5) + (4 + 2 + 8) + (6 + 1 + 1)
+    assert summary.padded_tokens == 4 * 15 + 2 * 7
+    assert summary.balance == 1
+
+
+def test_rows_of_one_completion_each_are_counted_as_the_model_sees_them() -> None:
+    summary = summarise_plan(STEPS, SIZES, num_ranks=1, max_tokens=1000, layout="sequences")
+    assert summary.num_tokens == summary.padded_tokens == 4 * 15 + 2 * 7
+
+
+def test_a_small_budget_makes_more_micro_batches() -> None:
+    summary = summarise_plan(STEPS, SIZES, num_ranks=1, max_tokens=20, layout="packed")
+    assert summary.num_micro_batches == 3
+
+
+def test_balance_is_the_share_of_time_that_no_rank_waits() -> None:
+    summary = summarise_plan(STEPS[:1], SIZES, num_ranks=2, max_tokens=1000, layout="packed")
+    assert summary.balance == (20 + 14) / (2 * 20)
+    assert "ranks balanced to 85 %" in str(summary)
