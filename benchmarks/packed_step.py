@@ -4,7 +4,7 @@ A Llama of 8 layers and width 512 (42M parameters with one embedding, 58M with a
 preference pairs with lengths like those of HH-RLHF; forward, DPO loss and backward, no optimizer. The ways take turns,
 so that a busy machine is busy for all of them.
 
-    python benchmarks/packed_step.py --rounds 5
+    python -m benchmarks.packed_step --rounds 5
 """
 
 import argparse
@@ -13,20 +13,17 @@ import random
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import logsigmoid
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from benchmarks.padded_forward import PaddedFused
 from preftune.data.token_group import TokenGroup
 from preftune.groups import Origin, Pair
-from preftune.planning import Layout
 from preftune.policy.forward import Forward
-from preftune.policy.head import find_head
-from preftune.policy.linear_logp import linear_logp
 from preftune.policy.logit_tiles import Tiles
 from preftune.policy.packed import PackedForward
 from preftune.policy.packed_batch import PackedBatch, pack
@@ -34,30 +31,6 @@ from preftune.policy.sequences import SequencesForward
 
 VOCABULARY_SIZE = 32_000
 BETA = 0.1
-
-
-@dataclass(frozen=True)
-class PaddedFused:
-    """Padded rows as in `SequencesForward`, with fused log-probs on the completion tokens: not part of the package."""
-
-    layout: Layout = "sequences"
-
-    def token_logps(self, model: nn.Module, batch: PackedBatch) -> Tensor:
-        """See `Forward.token_logps`."""
-        assert isinstance(model, LlamaForCausalLM)
-        head = find_head(model, model)
-        assert head is not None
-        rows = [
-            torch.cat([batch.token_ids[slice(*group.prompt)], batch.token_ids[slice(*completion)]])
-            for group in batch.spans
-            for completion in group.completions
-        ]
-        token_ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        mask = torch.arange(token_ids.shape[1]) < torch.tensor([len(row) for row in rows])[:, None]
-        hidden = model.model(input_ids=token_ids, attention_mask=mask.long(), use_cache=False).last_hidden_state
-        assert hidden is not None
-        predicting = hidden[batch.owners, batch.position_ids[batch.predictors]]
-        return linear_logp(predicting, head.linear.weight, batch.targets)
 
 
 def hh_like_groups(num_pairs: int) -> list[TokenGroup]:

@@ -47,7 +47,6 @@ UNSUPPORTED: dict[str, Any] = {
     "truncation_mode": "keep_end",
     "padding_free": True,
     "pad_to_multiple_of": 8,
-    "precompute_ref_log_probs": True,
     "precompute_ref_batch_size": 4,
     "loss_weights": [0.5],
     "ld_alpha": 0.5,

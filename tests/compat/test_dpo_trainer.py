@@ -22,7 +22,7 @@ from transformers import (
 from preftune import DPOTrainer
 from preftune.errors import ConfigError, ModelError, TokenizerError
 from preftune.policy.packed_batch import GroupSpan
-from preftune.reference import AdapterOff, FrozenCopy, KeptAdapter
+from preftune.reference import AdapterOff, Cached, FrozenCopy, KeptAdapter
 from tests.compat.runs import TOKENIZER, config_of, losses, make_model, make_rows
 from tests.data.tokenizers_for_tests import make_tokenizer
 
@@ -270,6 +270,36 @@ def test_further_rows_can_be_evaluated(tmp_path: Path) -> None:
     trainer = trainer_of(tmp_path)
     assert trainer.evaluate(make_rows(4, seed=2))["eval_loss"] == LN2
     assert trainer.evaluate({"new": make_rows(4, seed=2)})["eval_new_loss"] == LN2
+
+
+@pytest.mark.parametrize("with_adapter", [False, True])
+def test_reference_log_probs_computed_before_give_the_same_losses(tmp_path: Path, with_adapter: bool) -> None:
+    found = []
+    for precompute in (False, True):
+        torch.manual_seed(0)
+        trainer = DPOTrainer(
+            model=make_model(),
+            args=config_of(tmp_path, precompute_ref_log_probs=precompute, eval_strategy="epoch"),
+            train_dataset=make_rows(8),
+            eval_dataset={"others": make_rows(4, seed=1)},
+            processing_class=TOKENIZER,
+            peft_config=LoraConfig(task_type="CAUSAL_LM") if with_adapter else None,
+        )
+        trainer.train()
+        assert isinstance(trainer.objective.reference, Cached) == precompute
+        found.append(losses(trainer))
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+
+
+def test_rows_without_precomputed_log_probs_are_refused(tmp_path: Path) -> None:
+    trainer = DPOTrainer(
+        model=make_model(),
+        args=config_of(tmp_path, precompute_ref_log_probs=True),
+        train_dataset=make_rows(4),
+        processing_class=TOKENIZER,
+    )
+    with pytest.raises(ConfigError, match="the reference left memory"):
+        trainer.evaluate(make_rows(4, seed=1))
 
 
 def test_held_out_pairs_are_evaluated_as_many_at_once_as_asked(tmp_path: Path) -> None:

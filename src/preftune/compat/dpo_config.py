@@ -25,8 +25,6 @@ _ACCEPTED: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "truncation_mode": (("keep_start",), "Use keep_start: the end of what is too long is cut."),
     "padding_free": ((False,), "Rows are packed without padding anyway, where the model allows it. " + _LATER),
     "pad_to_multiple_of": (("auto", None), _LATER),
-    "precompute_ref_log_probs": ((False,), _LATER),
-    "precompute_ref_batch_size": ((None,), _LATER),
     "loss_weights": ((None, [1.0]), "There is one loss, and its weight is 1."),
     "ld_alpha": ((None, 1.0), _LATER),
     "f_divergence_type": (("reverse_kl",), _LATER),
@@ -66,6 +64,10 @@ class DPOConfig(TrainingArguments):
         loss_type: `sigmoid`, alone or in a list.
         max_length: Longest prompt + completion, in tokens; None: no bound. The end of what is longer is cut, and a row
             whose prompt alone is so long is left out. Both are counted in `DPOTrainer.data_reports`.
+        precompute_ref_log_probs: Whether to compute the reference log-probs of all rows once before training. They are
+            kept on disk by weights and tokens, so a second run computes only what is new, and the copy of the model
+            that gives them leaves memory.
+        precompute_ref_batch_size: Pairs at once while doing so; bounds the memory as the batch sizes do.
         disable_dropout: Whether to turn off all dropout, that of adapters too.
         dataset_num_proc: Processes that tokenize.
         model_init_kwargs: Arguments of `from_pretrained`, where the model is given by id or path. Weights are held in
@@ -116,9 +118,11 @@ class DPOConfig(TrainingArguments):
         default="auto", metadata={"help": "Pad rows to a multiple of this: not supported."}
     )
     precompute_ref_log_probs: bool = field(
-        default=False, metadata={"help": "Reference log-probs before training: not supported."}
+        default=False, metadata={"help": "Compute reference log-probs once, before training, and keep them."}
     )
-    precompute_ref_batch_size: int | None = field(default=None, metadata={"help": "Batch size for it: not supported."})
+    precompute_ref_batch_size: int | None = field(
+        default=None, metadata={"help": "Pairs at once while doing so. Default: per_device_train_batch_size."}
+    )
 
     loss_type: list[str] = field(
         default_factory=lambda: ["sigmoid"], metadata={"help": "The loss: sigmoid, which is DPO."}
@@ -219,11 +223,23 @@ class DPOConfig(TrainingArguments):
             yield f"loss_type = {self.loss_type!r}: not supported yet. Supported: {', '.join(_METHODS)}."
         if self.max_length is not None and self.max_length < 2:
             yield f"max_length = {self.max_length}: must be at least 2, a prompt token and a completion token."
-        if self.dataset_num_proc is not None and self.dataset_num_proc < 1:
-            yield f"dataset_num_proc = {self.dataset_num_proc}: must be at least 1."
-        for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
-            if getattr(self, name) < 1:
-                yield f"{name} = {getattr(self, name)}: must be at least 1."
+        counts = {
+            "dataset_num_proc": self.dataset_num_proc,
+            "precompute_ref_batch_size": self.precompute_ref_batch_size,
+            "per_device_train_batch_size": self.per_device_train_batch_size,
+            "per_device_eval_batch_size": self.per_device_eval_batch_size,
+            "gradient_accumulation_steps": self.gradient_accumulation_steps,
+        }
+        for name, count in counts.items():
+            if count is not None and count < 1:
+                yield f"{name} = {count}: must be at least 1."
+        yield from self._useless()
+
+    def _useless(self) -> Iterator[str]:
+        """Settings that would do nothing as they are."""
+        if self.precompute_ref_batch_size is not None and not self.precompute_ref_log_probs:
+            value = self.precompute_ref_batch_size
+            yield f"precompute_ref_batch_size = {value}: idle without precompute_ref_log_probs. Set both or none."
         if self.data_seed not in (None, self.seed):
             yield f"data_seed = {self.data_seed}: the order depends on seed = {self.seed}. Leave it out or set seed."
         for name, (accepted, advice) in _ACCEPTED.items():

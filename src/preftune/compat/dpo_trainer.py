@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from peft import PeftConfig
+from rich.console import Console
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainingArguments, set_seed
@@ -18,7 +19,9 @@ from preftune.compat.preference_rows import Rows, read_preferences
 from preftune.data import TokenGroup, check_vocabulary
 from preftune.errors import ConfigError
 from preftune.planning import Layout, MicroBatchShape, sizes_of
-from preftune.reference import FrozenCopy, Reference
+from preftune.policy.forward import Forward
+from preftune.reference import Cached, FrozenCopy, Reference
+from preftune.training.cache_reference import cache_reference
 from preftune.training.choose_forward import choose_forward_for
 from preftune.training.load_model import Policy, context_length, num_embeddings
 from preftune.training.objective import Objective
@@ -100,6 +103,8 @@ class DPOTrainer(PreferenceTrainer):
         choice = choose_forward_for(policy.model, _on_device(policy.reference, config), config)
         _logger.info(choice.reason)
         self._layout = choice.forward.layout
+        if config.precompute_ref_log_probs:
+            policy = self._precompute(policy, choice.forward, [train, *held_out.values()])
         batching = self._batching(train, config.per_device_train_batch_size, config.gradient_accumulation_steps)
         super().__init__(
             policy.model,
@@ -117,6 +122,16 @@ class DPOTrainer(PreferenceTrainer):
         )
         self.eval_dataset = self._held_out_steps(held_out, by_name=isinstance(eval_dataset, Mapping))
 
+    def _precompute(self, policy: Policy, forward: Forward, parts: Sequence[list[TokenGroup]]) -> Policy:
+        """The policy with the reference log-probs of all rows in place of the model that gives them."""
+        config = self._config
+        groups = [group for part in parts for group in part]
+        pairs_at_once = config.precompute_ref_batch_size or config.per_device_train_batch_size
+        budget = pairs_at_once * _biggest(groups, forward.layout)
+        console = Console(stderr=True, quiet=bool(config.disable_tqdm))
+        self._models = (policy.model,)
+        return cache_reference(policy, forward, groups, config, max_tokens=budget, console=console)
+
     # --- held-out data ----------------------------------------------------------------------------------------
 
     @override
@@ -128,6 +143,13 @@ class DPOTrainer(PreferenceTrainer):
     ) -> dict[str, float]:
         """Loss and metrics on held-out rows: those of the constructor, one set of them by name, or others."""
         if eval_dataset is not None and not isinstance(eval_dataset, str | StepDataset):
+            if isinstance(self.objective.reference, Cached):
+                raise ConfigError(
+                    [
+                        "eval_dataset: the reference left memory when its log-probs were computed, and there are none "
+                        "for other rows. Give them to the constructor, or set precompute_ref_log_probs=False."
+                    ]
+                )
             held_out = self._read_held_out(eval_dataset)
             for groups in held_out.values():
                 _check_fits(groups, self._models)
