@@ -1,0 +1,72 @@
+"""Forward, loss and backward of given groups in several ways, without trainer and optimizer."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import LlamaForCausalLM
+
+from benchmarks.padded_forward import PaddedFused
+from benchmarks.workloads import ModelSize, make_groups, make_model
+from preftune.policy.forward import Forward
+from preftune.policy.packed import PackedForward
+from preftune.policy.packed_batch import pack
+from preftune.policy.sequences import SequencesForward
+
+__all__ = ["WAYS", "Lengths", "StepCase", "make_step", "without_result"]
+
+WAYS: Mapping[str, Forward] = {
+    "packed, fused": PackedForward(),
+    "padded, fused": PaddedFused(),
+    "padded, all logits": SequencesForward(),
+}
+
+Lengths = tuple[tuple[int, tuple[int, ...]], ...]
+"""Prompt and completion lengths of each group."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepCase:
+    """What is run: the groups, one of `WAYS`, the model, and whether products are in bfloat16 autocast."""
+
+    way: str
+    lengths: Lengths
+    size: ModelSize
+    bf16: bool
+
+    @property
+    def packed_tokens(self) -> int:
+        """Tokens when every prompt stands once."""
+        return sum(prompt + sum(completions) for prompt, completions in self.lengths)
+
+    @property
+    def padded_tokens(self) -> int:
+        """Tokens of one padded row per completion."""
+        longest = max(prompt + max(completions) for prompt, completions in self.lengths)
+        return longest * sum(len(completions) for _, completions in self.lengths)
+
+
+def make_step(case: StepCase, model: LlamaForCausalLM | None = None) -> Callable[[], Tensor]:
+    """A step that returns its log-probs, one per completion token. Layout of the batch is part of it."""
+    policy = (model or make_model(case.size)).train()
+    groups = make_groups(case.lengths, case.size.vocabulary_size)
+    forward = WAYS[case.way]
+
+    def step() -> Tensor:
+        policy.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=case.bf16):
+            logps = forward.token_logps(policy, pack(groups))
+        (-logps.mean()).backward()
+        return logps.detach()
+
+    return step
+
+
+def without_result(work: Callable[[], object]) -> Callable[[], None]:
+    """The same work as `in_turn` wants it, where a result would be taken for seconds."""
+
+    def silent() -> None:
+        work()
+
+    return silent

@@ -1,0 +1,38 @@
+"""What a careful padded trainer would do: rows padded to the longest, log-probs without logits."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import LlamaForCausalLM
+
+from preftune.planning import Layout
+from preftune.policy.head import find_head
+from preftune.policy.linear_logp import linear_logp
+from preftune.policy.packed_batch import PackedBatch
+
+__all__ = ["PaddedFused"]
+
+
+@dataclass(frozen=True, slots=True)
+class PaddedFused:
+    """Padded rows as in `SequencesForward`, with fused log-probs on the completion tokens: not part of the package."""
+
+    layout: Layout = "sequences"
+
+    def token_logps(self, model: nn.Module, batch: PackedBatch) -> Tensor:
+        """See `Forward.token_logps`."""
+        assert isinstance(model, LlamaForCausalLM)
+        head = find_head(model, model)
+        assert head is not None
+        rows = [
+            torch.cat([batch.token_ids[slice(*group.prompt)], batch.token_ids[slice(*completion)]])
+            for group in batch.spans
+            for completion in group.completions
+        ]
+        token_ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        mask = torch.arange(token_ids.shape[1]) < torch.tensor([len(row) for row in rows])[:, None]
+        hidden = model.model(input_ids=token_ids, attention_mask=mask.long(), use_cache=False).last_hidden_state
+        assert hidden is not None
+        predicting = hidden[batch.owners, batch.position_ids[batch.predictors]]
+        return linear_logp(predicting, head.linear.weight, batch.targets)

@@ -1,0 +1,157 @@
+"""The work that is measured: pairs of given lengths, as text rows and as token groups, and the model they go to."""
+
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from preftune.data.token_group import TokenGroup, TokenIds
+from preftune.groups import Origin, Pair
+
+__all__ = ["FULL", "SMOKE", "WORKLOADS", "ModelSize", "Workload", "make_groups", "make_model", "make_tokenizer"]
+
+NUM_SPECIAL_TOKENS = 3
+END_OF_SEQUENCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSize:
+    """A Llama: all else is as in its default configuration."""
+
+    hidden_size: int
+    num_layers: int
+    intermediate_size: int
+    num_heads: int
+    vocabulary_size: int
+
+    def config(self) -> LlamaConfig:
+        """Its configuration."""
+        return LlamaConfig(
+            vocab_size=self.vocabulary_size,
+            hidden_size=self.hidden_size,
+            intermediate_size=self.intermediate_size,
+            num_hidden_layers=self.num_layers,
+            num_attention_heads=self.num_heads,
+            num_key_value_heads=self.num_heads,
+            max_position_embeddings=4096,
+            tie_word_embeddings=False,
+            bos_token_id=None,
+            eos_token_id=END_OF_SEQUENCE,
+            pad_token_id=1,
+        )
+
+
+FULL = ModelSize(hidden_size=512, num_layers=8, intermediate_size=1376, num_heads=8, vocabulary_size=32_000)
+"""42M parameters with one embedding, 58M with a head of its own, as here."""
+SMOKE = ModelSize(hidden_size=32, num_layers=2, intermediate_size=48, num_heads=2, vocabulary_size=300)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Pairs of one step.
+
+    Args:
+        title: What the lengths are like.
+        lengths: Tokens of prompt, chosen and rejected, the end-of-sequence token counted. One row per pair.
+    """
+
+    title: str
+    lengths: tuple[tuple[int, int, int], ...]
+
+    @property
+    def packed_tokens(self) -> int:
+        """Tokens when every prompt stands once."""
+        return sum(map(sum, self.lengths))
+
+    @property
+    def padded_tokens(self) -> int:
+        """Tokens of two padded rows per pair."""
+        return 2 * len(self.lengths) * max(prompt + max(answers) for prompt, *answers in self.lengths)
+
+    @property
+    def num_targets(self) -> int:
+        """Completion tokens."""
+        return sum(chosen + rejected for _, chosen, rejected in self.lengths)
+
+    def rows(self, vocabulary_size: int, seed: int = 0) -> list[dict[str, str]]:
+        """Random words, one token each; both sides put the end-of-sequence token behind an answer."""
+        rng = random.Random(seed)
+
+        def words(count: int) -> str:
+            return " ".join(f"t{rng.randrange(NUM_SPECIAL_TOKENS, vocabulary_size)}" for _ in range(count)) + " "
+
+        return [
+            {"prompt": words(prompt), "chosen": words(chosen - 1), "rejected": words(rejected - 1)}
+            for prompt, chosen, rejected in self.lengths
+        ]
+
+    def shrunk(self, factor: int, num_pairs: int) -> "Workload":
+        """Like this, but small: for smoke tests."""
+        return Workload(
+            self.title,
+            tuple(
+                (max(2, prompt // factor), max(2, chosen // factor), max(2, rejected // factor))
+                for prompt, chosen, rejected in self.lengths[:num_pairs]
+            ),
+        )
+
+
+def _workloads() -> Iterator[tuple[str, Workload]]:
+    """One random stream for both, so that these are the lengths of the first trials."""
+    rng = random.Random(1)
+
+    def log_normal(median: float, sigma: float) -> int:
+        return max(8, min(1500, int(median * math.exp(rng.gauss(0, sigma)))))
+
+    hh = tuple((log_normal(120, 0.8), log_normal(60, 0.7), log_normal(60, 0.7)) for _ in range(8))
+    ultra = tuple((log_normal(120, 0.9), log_normal(280, 0.6), log_normal(240, 0.6)) for _ in range(4))
+    yield "hh", Workload("HH-like lengths, 8 pairs", hh)
+    yield "long-prompt", Workload("prompt 512, answers 64, 4 pairs", ((512, 64, 64),) * 4)
+    yield "ultrafeedback", Workload("UltraFeedback-like lengths, 4 pairs", ultra)
+
+
+WORKLOADS: Mapping[str, Workload] = dict(_workloads())
+
+
+def make_groups(
+    lengths: Sequence[tuple[int, Sequence[int]]], vocabulary_size: int, *, seed: int = 0
+) -> list[TokenGroup]:
+    """Random tokens, from (prompt length, completion lengths); the first completion is the chosen one."""
+    rng = np.random.default_rng(seed)
+
+    def tokens(length: int) -> TokenIds:
+        return rng.integers(NUM_SPECIAL_TOKENS, vocabulary_size, length).astype(np.int32)
+
+    return [
+        TokenGroup(
+            tokens(prompt),
+            tuple(map(tokens, completions)),
+            (Pair(0, 1),) if len(completions) > 1 else (),
+            Origin("random", row),
+        )
+        for row, (prompt, completions) in enumerate(lengths, start=1)
+    ]
+
+
+def make_model(size: ModelSize, folder: Path | None = None) -> LlamaForCausalLM:
+    """The model with random weights, always the same; `folder` is where it will seem to come from."""
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(size.config())
+    if folder is not None:
+        model.config._name_or_path = str(folder)
+    return model
+
+
+def make_tokenizer(vocabulary_size: int) -> PreTrainedTokenizerFast:
+    """One token per word, `t3` to the last."""
+    words = {f"t{token}": token for token in range(NUM_SPECIAL_TOKENS, vocabulary_size)}
+    vocabulary = {"<unk>": 0, "<pad>": 1, "<eos>": END_OF_SEQUENCE} | words
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<pad>", unk_token="<unk>")
