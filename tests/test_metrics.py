@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from preftune.metrics import MetricSums, preference_metrics
@@ -33,12 +34,25 @@ def test_metrics_carry_no_gradient() -> None:
     assert not sums.sums["x"].requires_grad
 
 
-def test_accuracy_counts_right_wrong_and_ties() -> None:
-    rewards = torch.tensor([1.0, -1.0, 0.0])
+def test_accuracy_counts_right_wrong_and_ties_within_rounding() -> None:
+    logps = torch.full((5,), -100.0)
     metrics = preference_metrics(
-        chosen_rewards=rewards,
-        rejected_rewards=torch.zeros(3),
-        chosen_logps=torch.zeros(3),
-        rejected_logps=torch.zeros(3),
+        chosen_logratio=torch.tensor([1.0, -1.0, 0.0, 1e-4, -1e-4]),
+        rejected_logratio=torch.zeros(5),
+        chosen_logps=logps,
+        rejected_logps=logps,
+        scale=0.1,
     )
-    assert metrics["rewards/accuracies"].tolist() == [1.0, 0.0, 0.5]
+    assert metrics["rewards/accuracies"].tolist() == [1.0, 0.0, 0.5, 0.5, 0.5]
+
+
+def test_rewards_are_logratios_times_the_scale() -> None:
+    metrics = preference_metrics(
+        chosen_logratio=torch.tensor([2.0]),
+        rejected_logratio=torch.tensor([-1.0]),
+        chosen_logps=torch.tensor([-5.0]),
+        rejected_logps=torch.tensor([-6.0]),
+        scale=0.1,
+    )
+    rewards = [metrics[f"rewards/{name}"].item() for name in ("chosen", "rejected", "margins")]
+    assert rewards == pytest.approx([0.2, -0.1, 0.3])

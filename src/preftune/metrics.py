@@ -8,6 +8,8 @@ from torch import Tensor
 
 __all__ = ["MetricSums", "preference_metrics"]
 
+_ROUNDING = 1e-6
+
 
 @dataclass(slots=True)
 class MetricSums:
@@ -44,31 +46,34 @@ class MetricSums:
 
 
 def preference_metrics(
-    *, chosen_rewards: Tensor, rejected_rewards: Tensor, chosen_logps: Tensor, rejected_logps: Tensor
+    *, chosen_logratio: Tensor, rejected_logratio: Tensor, chosen_logps: Tensor, rejected_logps: Tensor, scale: float
 ) -> Mapping[str, Tensor]:
     """The metrics of pairs, under the names that users of TRL know.
 
     Args:
-        chosen_rewards, rejected_rewards: Implicit rewards. Shape: (pair,).
+        chosen_logratio, rejected_logratio: Policy minus reference log-probs. Shape: (pair,). Unit: nats.
         chosen_logps, rejected_logps: Log-probs under the policy. Shape: (pair,). Unit: nats.
+        scale: Implicit reward per nat of logratio.
     Returns:
         Value per pair and metric. Shape of each: (pair,).
-    Differs: a margin of exactly 0, as in the first step, counts as half right in `rewards/accuracies`; TRL counts it
-        as wrong, so that a policy equal to its reference reads as worse than chance.
+    Differs: a margin of 0, or within the rounding of the log-probs (1e-6 of them), counts as half right in
+        `rewards/accuracies`; TRL counts 0 as wrong and rounding by its sign, so that a policy equal to its reference
+        reads as worse than chance, or as chance would have it.
 
     >>> one = torch.tensor([1.0])
     >>> metrics = preference_metrics(
-    ...     chosen_rewards=one, rejected_rewards=-one, chosen_logps=-9 * one, rejected_logps=-7 * one
+    ...     chosen_logratio=one, rejected_logratio=-one, chosen_logps=-9 * one, rejected_logps=-7 * one, scale=0.5
     ... )
     >>> metrics["rewards/margins"].item(), metrics["rewards/accuracies"].item()
-    (2.0, 1.0)
+    (1.0, 1.0)
     """
-    margins = chosen_rewards - rejected_rewards
+    margin = chosen_logratio - rejected_logratio
+    is_tie = margin.abs() <= _ROUNDING * (chosen_logps.abs() + rejected_logps.abs())
     return {
-        "rewards/chosen": chosen_rewards,
-        "rewards/rejected": rejected_rewards,
-        "rewards/margins": margins,
-        "rewards/accuracies": (torch.sign(margins) + 1) / 2,
+        "rewards/chosen": scale * chosen_logratio,
+        "rewards/rejected": scale * rejected_logratio,
+        "rewards/margins": scale * margin,
+        "rewards/accuracies": torch.where(is_tie, 0.5, (margin > 0).to(margin.dtype)),
         "logps/chosen": chosen_logps,
         "logps/rejected": rejected_logps,
     }

@@ -21,7 +21,7 @@ class PreferenceAccuracy:
     """How a policy does on pairs.
 
     Args:
-        accuracy: Share of pairs whose chosen completion has the higher implicit reward; an exact tie counts half.
+        accuracy: Share of pairs whose chosen completion has the higher implicit reward; a tie counts half.
         margin: Implicit reward of the chosen minus that of the rejected completion.
     """
 
@@ -61,10 +61,11 @@ def preference_accuracy(
     pairs = _pair_indices(groups)
     chosen, rejected = logps[pairs[:, 0]], logps[pairs[:, 1]]
     metrics = preference_metrics(
-        chosen_rewards=beta * chosen.logratio,
-        rejected_rewards=beta * rejected.logratio,
+        chosen_logratio=chosen.logratio,
+        rejected_logratio=rejected.logratio,
         chosen_logps=chosen.policy,
         rejected_logps=rejected.policy,
+        scale=beta,
     )
     return PreferenceAccuracy(Estimate.of(metrics["rewards/accuracies"]), Estimate.of(metrics["rewards/margins"]))
 

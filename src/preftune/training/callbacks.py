@@ -19,7 +19,7 @@ __all__ = ["MetricsFile", "ProgressDisplay", "StopOnNoNumber", "StopOnSignal", "
 _SHOWN: Mapping[str, str] = {
     "loss": "loss {:.4f}",
     "rewards/accuracies": "accuracy {:.3f}",
-    "rewards/margins": "margin {:+.4f}",
+    "rewards/margins": "margin {:+z.4f}",
     "logps/chosen": "chosen {:.1f}",
     "logps/rejected": "rejected {:.1f}",
     "logps/completions": "logps {:.1f}",

@@ -65,10 +65,11 @@ class Objective:
         match rows:
             case (ReferencedLogps() as chosen, ReferencedLogps() as rejected) if scale is not None:
                 values = preference_metrics(
-                    chosen_rewards=scale * chosen.logratio,
-                    rejected_rewards=scale * rejected.logratio,
+                    chosen_logratio=chosen.logratio,
+                    rejected_logratio=rejected.logratio,
                     chosen_logps=chosen.policy,
                     rejected_logps=rejected.policy,
+                    scale=scale,
                 )
                 for name, value in values.items():
                     metrics.add(name, value, weight=weight)

@@ -93,8 +93,8 @@ class RunResult:
             table.add_column(heading, justify="left" if not heading else "right")
         for label, paths in (("", self.train), ("held out: ", self.held_out)):
             for name, path in paths.items():
-                best = (f"{path.best:.4f}", str(path.best_step)) if name in _HAS_A_BEST else ("", "")
-                table.add_row(label + name, f"{path.first:.4f}", f"{path.last:.4f}", *best)
+                best = (f"{path.best:z.4f}", str(path.best_step)) if name in _HAS_A_BEST else ("", "")
+                table.add_row(label + name, f"{path.first:z.4f}", f"{path.last:z.4f}", *best)
         table.add_section()
         speed = self.num_tokens / self.seconds if self.seconds else 0.0
         table.add_row("tokens", "", f"{self.num_tokens:,}", "", "")
