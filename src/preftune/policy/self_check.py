@@ -68,7 +68,9 @@ def choose_forward(
     finding = f"log-probs differ by {share:.1e} of their spread, {tolerance:.0e} allowed"
     if not share <= tolerance:
         return ForwardChoice(
-            plain, f"one row per completion: packed {finding}; the model mixes tokens outside attention"
+            plain,
+            f"one row per completion: packed {finding}; the model mixes tokens outside "
+            "attention or makes positions of its own",
         )
     return ForwardChoice(packed, f"packed rows: {finding}")
 
