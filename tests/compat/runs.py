@@ -4,13 +4,14 @@ import random
 from pathlib import Path
 from typing import Any
 
+from peft import LoraConfig
 from transformers import LlamaForCausalLM
 
-from preftune import DPOConfig
+from preftune import DPOConfig, DPOTrainer
 from tests.builders import tiny_llama
 from tests.data.tokenizers_for_tests import make_tokenizer
 
-__all__ = ["TOKENIZER", "config_of", "losses", "make_model", "make_rows"]
+__all__ = ["TOKENIZER", "config_of", "lora", "losses", "make_model", "make_rows", "trainer_of"]
 
 TOKENIZER = make_tokenizer()
 
@@ -52,3 +53,21 @@ def config_of(folder: Path, **changes: Any) -> DPOConfig:
 def losses(trainer: Any) -> list[float]:
     """The loss of every step."""
     return [log["loss"] for log in trainer.state.log_history if "loss" in log]
+
+
+def trainer_of(folder: Path, model: Any = None, rows: Any = None, **arguments: Any) -> DPOTrainer:
+    """A trainer in the modern form; what is no argument of it goes into the config."""
+    own = ("ref_model", "peft_config", "eval_dataset", "callbacks", "optimizers", "processing_class")
+    given: dict[str, Any] = {"processing_class": TOKENIZER}
+    given |= {name: arguments.pop(name) for name in own if name in arguments}
+    return DPOTrainer(
+        model=make_model() if model is None else model,
+        args=config_of(folder, **arguments),
+        train_dataset=make_rows() if rows is None else rows,
+        **given,
+    )
+
+
+def lora() -> LoraConfig:
+    """A small adapter on all linear layers."""
+    return LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")
