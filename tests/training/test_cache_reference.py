@@ -195,8 +195,9 @@ def test_the_console_says_what_was_computed_and_what_was_there(
 def test_a_run_may_be_resumed_without_the_cache_it_began_with(
     model_folder: Path, pairs_file: Path, tmp_path: Path
 ) -> None:
-    train(config_of(model_folder, pairs_file, tmp_path / "run"))
-    train(config_of(model_folder, pairs_file, tmp_path / "run", reference_cache=False, resume=True))
+    first = train(config_of(model_folder, pairs_file, tmp_path / "run"))
+    resumed = train(config_of(model_folder, pairs_file, tmp_path / "run", reference_cache=False, resume=True))
+    assert resumed.num_steps == first.num_steps
 
 
 def test_direct_references_compute_in_the_precision_of_training(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from preftune.data.boundary import common_prefix_length, end_once
+from preftune.data.chat import render_chat
 from preftune.data.token_group import TokenGroup, TokenIds
 from preftune.errors import DataError, TokenizerError
 from preftune.groups import Message, PromptGroup, Text
@@ -80,11 +81,6 @@ class GroupEncoder:
         contents = [completion.content for completion in group.completions]
         if isinstance(group.prompt, str):
             return [group.prompt, *(group.prompt + _text(content) for content in contents)]
-        if self._tokenizer.chat_template is None:
-            raise TokenizerError(
-                f"{group.origin}: the row is a conversation, but the tokenizer has no chat template to turn it into "
-                "text. Give one with --chat-template FILE, or give the data as text."
-            )
         wholes = [group.prompt + _messages(content) for content in contents]
         return [
             self._render(group, group.prompt, is_prompt=True),
@@ -92,17 +88,7 @@ class GroupEncoder:
         ]
 
     def _render(self, group: PromptGroup, messages: Sequence[Message], *, is_prompt: bool) -> str:
-        turns = [message.as_dict() for message in messages]
-        try:
-            text = str(self._tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=is_prompt))
-            text.encode()  # half a surrogate pair, in a tool call for example, is not text that can be tokenized
-        except Exception as error:  # templates are programs: they may raise anything
-            roles = ", ".join(message.role for message in messages)
-            raise DataError(
-                f"{group.origin}: the chat template cannot render the conversation ({roles}): {error}. "
-                "Correct the row, or give a template that takes such turns with --chat-template FILE."
-            ) from error
-        return text
+        return render_chat(self._tokenizer, messages, place=str(group.origin), is_prompt=is_prompt)
 
     def _group(self, group: PromptGroup, sequences: list[TokenIds]) -> TokenGroup:
         boundary = common_prefix_length(sequences)

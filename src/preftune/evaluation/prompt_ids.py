@@ -6,8 +6,9 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from preftune.data import TokenIds
-from preftune.errors import DataError, TokenizerError
-from preftune.groups import Message, Text
+from preftune.data.chat import render_chat
+from preftune.errors import DataError
+from preftune.groups import Text
 
 __all__ = ["encode_prompts"]
 
@@ -29,7 +30,9 @@ def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Text]) 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, prompt: Text, number: int) -> TokenIds:
     is_text = isinstance(prompt, str)
-    text = prompt if isinstance(prompt, str) else _render(tokenizer, prompt, number)
+    text = (
+        prompt if isinstance(prompt, str) else render_chat(tokenizer, prompt, place=f"prompt {number}", is_prompt=True)
+    )
     ids = list(tokenizer(text, add_special_tokens=is_text, verbose=False)["input_ids"])
     eos = tokenizer.eos_token_id
     if is_text and ids and ids[-1] == eos and not text.endswith(str(tokenizer.eos_token)):
@@ -42,20 +45,3 @@ def _encode(tokenizer: PreTrainedTokenizerBase, prompt: Text, number: int) -> To
             "of the completion has nothing to be predicted from. Give some text."
         )
     return np.asarray(ids, dtype=np.int32)
-
-
-def _render(tokenizer: PreTrainedTokenizerBase, messages: tuple[Message, ...], number: int) -> str:
-    if tokenizer.chat_template is None:
-        raise TokenizerError(
-            f"prompt {number}: is a conversation, but the tokenizer has no chat template to turn it into text. "
-            "Give one with --chat-template FILE, or give the prompt as text."
-        )
-    turns = [message.as_dict() for message in messages]
-    try:
-        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-    except Exception as error:  # templates are programs: they may raise anything
-        roles = ", ".join(message.role for message in messages)
-        raise DataError(
-            f"prompt {number}: the chat template cannot render the conversation ({roles}): {error}. Correct the "
-            "prompt, or give a template that takes such turns with --chat-template FILE."
-        ) from error
