@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from transformers import TrainingArguments
 
 from preftune.losses import Method
@@ -49,6 +50,8 @@ def main(folder: Path) -> None:
         names = ("loss", "rewards/margins", "logps/chosen", "num_tokens")
         kept = [{name: log[name] for name in names} for log in logs]
         (folder / "logs.json").write_text(json.dumps([*kept, {"eval_loss": metrics["eval_loss"]}]))
+    PartialState().wait_for_everyone()
+    PartialState().destroy_process_group()  # else gloo's threads may abort the process at its end
 
 
 if __name__ == "__main__":
