@@ -53,12 +53,12 @@ def bad_rows(source: str) -> list[BadRow]:
         ("a.csv", "prompt,chosen,rejected\n2+2=,4,5\nü?,ä,ö\n".encode()),
         ("bom.csv", "\ufeffprompt,chosen,rejected\r\n2+2=,4,5\r\n\r\nü?,ä,ö\r\n".encode()),
         ("a.tsv", "prompt\tchosen\trejected\n2+2=\t4\t5\nü?\tä\tö\n".encode()),
-        ("UPPER.JSONL.GZ", gzip.compress(JSONL)),
+        ("UPPER.JSONL.GZ", gzip.compress(JSONL, mtime=0)),
         ("a.jsonl.bz2", bz2.compress(JSONL)),
         ("a.jsonl.xz", lzma.compress(JSONL)),
         ("a.jsonl.zst", zstandard.compress(JSONL)),
         ("frames.jsonl.zst", zstandard.compress(JSONL[:20]) + zstandard.compress(JSONL[20:])),
-        ("a.csv.gz", gzip.compress("prompt,chosen,rejected\n2+2=,4,5\nü?,ä,ö\n".encode())),
+        ("a.csv.gz", gzip.compress("prompt,chosen,rejected\n2+2=,4,5\nü?,ä,ö\n".encode(), mtime=0)),
     ],
 )
 def test_a_text_file_gives_its_rows(tmp_path: Path, name: str, content: bytes) -> None:
@@ -114,7 +114,7 @@ def test_a_malformed_row_does_not_end_the_stream(tmp_path: Path, name: str, cont
         ("a.csv", b"a,\xff\n1,2\n", "header is not UTF-8"),
         ("a.csv", b'a,"b', "header cannot be read"),
         ("a.jsonl.gz", b"no gzip", "cannot be read.*damaged"),
-        ("a.jsonl.gz", gzip.compress(JSONL)[:-12], "cannot be read.*damaged or incomplete"),
+        ("a.jsonl.gz", gzip.compress(JSONL, mtime=0)[:-12], "cannot be read.*damaged or incomplete"),
         ("a.jsonl.bz2", bz2.compress(JSONL)[:-12], "cannot be read.*damaged or incomplete"),
         ("a.jsonl.xz", lzma.compress(JSONL)[:-12], "cannot be read.*damaged or incomplete"),
         ("a.jsonl.zst", zstandard.compress(JSONL)[:-12], "cannot be read.*damaged or incomplete"),
@@ -139,7 +139,7 @@ def test_a_record_longer_than_the_csv_default_is_read(tmp_path: Path) -> None:
 def test_a_folder_of_files_is_read_file_by_file(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     first = write(tmp_path / "data" / "test-0.jsonl", b'{"a": 1}\n')
-    second = write(tmp_path / "data" / "train-0.jsonl.gz", gzip.compress(b'{"a": 2}\n'))
+    second = write(tmp_path / "data" / "train-0.jsonl.gz", gzip.compress(b'{"a": 2}\n', mtime=0))
     write(tmp_path / "README.md", b"no data")
     write(tmp_path / ".hidden.jsonl", b'{"a": 3}\n')
     assert [str(row.origin) for row in read_rows(str(tmp_path))] == [f"{first}:1", f"{second}:1"]
