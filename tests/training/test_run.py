@@ -182,6 +182,23 @@ def test_a_folder_with_foreign_files_is_never_emptied(model_folder: Path, pairs_
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
+def test_a_folder_with_the_config_of_another_tool_is_never_emptied(
+    model_folder: Path, pairs_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "config.yaml").write_text("theirs: true")
+    with pytest.raises(OutputError, match="not of a preftune run"):
+        train(config_of(model_folder, pairs_file, tmp_path, overwrite=True))
+    assert (tmp_path / "config.yaml").read_text() == "theirs: true"
+
+
+def test_what_a_run_reads_is_never_overwritten_by_it(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "sft"
+    train(config_of(model_folder, pairs_file, folder, method="sft", epochs=1))
+    with pytest.raises(OutputError, match="which the run reads, and --overwrite would delete it"):
+        train(config_of(folder, pairs_file, folder, overwrite=True))
+    assert (folder / "model.safetensors").is_file()
+
+
 def test_an_output_that_cannot_be_written_is_refused(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for output in (tmp_path / "file" / "run", tmp_path / "file"):

@@ -18,6 +18,7 @@ def run(folder: Path, *launcher: str) -> tuple[dict[str, torch.Tensor], list[dic
     return torch.load(folder / "weights.pt"), json.loads((folder / "logs.json").read_text())
 
 
+@pytest.mark.slow
 def test_two_ranks_with_uneven_shares_learn_what_one_learns(tmp_path: Path) -> None:
     one, one_logs = run(tmp_path / "one")
     two, two_logs = run(tmp_path / "two", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")

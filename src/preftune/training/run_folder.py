@@ -46,7 +46,7 @@ class RunFolder:
         if config.output.resume:
             self._check_resumable(config)
         elif self._has_content():
-            self._check_replaceable(overwrite=config.output.overwrite)
+            self._check_replaceable(config)
         self._check_writable()
 
     def begin(self, config: TrainConfig) -> None:
@@ -95,16 +95,24 @@ class RunFolder:
             raise OutputError(f"output = {self.path}: is a file. Name another folder with --output.")
         return self.path.is_dir() and any(self.path.iterdir())
 
-    def _check_replaceable(self, *, overwrite: bool) -> None:
-        if not (self.path / _CONFIG).is_file():
+    def _check_replaceable(self, config: TrainConfig) -> None:
+        # Other tools have a config.yaml too; both files together are of a run.
+        if not ((self.path / _CONFIG).is_file() and (self.path / _RECORD).is_file()):
             raise OutputError(
                 f"output = {self.path}: the folder holds files that are not of a preftune run, and they are not "
                 "touched. Name another folder with --output."
             )
-        if not overwrite:
+        if not config.output.overwrite:
             raise OutputError(
                 f"output = {self.path}: the folder already holds a run. Go on with it with --resume, delete it with "
                 "--overwrite, or name another folder with --output."
+            )
+
+        inside = [name for name in _inputs(config) if Path(name).resolve().is_relative_to(self.path.resolve())]
+        if inside:
+            raise OutputError(
+                f"output = {self.path}: holds {inside[0]}, which the run reads, and --overwrite would delete it. Name "
+                "another folder with --output."
             )
 
     def _check_resumable(self, config: TrainConfig) -> None:
@@ -133,6 +141,12 @@ class RunFolder:
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
         (self.path / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _inputs(config: TrainConfig) -> list[str]:
+    """Models and data that a run reads; hub ids among them."""
+    models = [config.model.model, config.model.reference_model, config.model.chat_template]
+    return [name for name in (*models, *config.data.data, *config.data.eval_data) if name]
 
 
 def _step_of(checkpoint: Path) -> int:
