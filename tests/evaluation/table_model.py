@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from preftune.data import TokenGroup
-from preftune.evaluation import Generation
+from preftune.generation import Generation
 from preftune.groups import Origin, Pair
 from preftune.planning import Layout
 from preftune.policy.distributions import Distributions

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from preftune.evaluation import Bootstrap, Generation
+from preftune.evaluation import Bootstrap
 from preftune.evaluation.best_of import best_samples, kl_of_best, rate_best
+from preftune.generation import Generation
 from preftune.studies.enumerable import World, kl_divergence
 from tests.evaluation.table_model import draw_prompts, draw_samples
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from preftune.evaluation import Sampling, generate
 from preftune.evaluation import drawing as module
 from preftune.evaluation.drawing import Drawer
 from preftune.evaluation.store import EvaluationStore
+from preftune.generation import Sampling, generate
 from preftune.reference.arithmetic import Arithmetic
 from tests.builders import tiny_llama
 from tests.data.tokenizers_for_tests import make_tokenizer

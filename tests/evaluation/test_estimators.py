@@ -10,7 +10,7 @@ import torch
 from scipy.stats import binom
 from torch import Tensor
 
-from preftune.evaluation import Bootstrap, ImplicitReward, Interval, referenced_logps
+from preftune.evaluation import Bootstrap, ImplicitReward, Interval
 from preftune.evaluation.calibration import calibrate
 from preftune.evaluation.comparison import Comparison, Judged, Question, Verdict
 from preftune.evaluation.judges.judge import Keep
@@ -21,6 +21,7 @@ from preftune.evaluation.samples import evaluate_samples
 from preftune.evaluation.win_rate import rate_wins
 from preftune.groups import Text
 from preftune.reference import FrozenCopy
+from preftune.reference.logps import referenced_logps
 from preftune.studies.enumerable import World, expected_reward, kl_divergence
 from preftune.studies.enumerable.feedback import Pairs
 from tests.evaluation.table_model import TableForward, TableModel, draw_pairs, draw_prompts, draw_samples

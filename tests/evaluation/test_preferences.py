@@ -5,17 +5,11 @@ import torch
 from torch import nn
 
 from preftune.data import TokenGroup
-from preftune.evaluation import (
-    Bootstrap,
-    ImplicitReward,
-    Preferences,
-    evaluate_preferences,
-    policy_logps,
-    referenced_logps,
-)
+from preftune.evaluation import Bootstrap, ImplicitReward, Preferences, evaluate_preferences
 from preftune.groups import Pair
 from preftune.policy.sequences import SequencesForward
 from preftune.reference import FrozenCopy
+from preftune.reference.logps import policy_logps, referenced_logps
 from tests.builders import tiny_llama, token_groups
 from tests.policy.tiny_models import one_by_one_logps
 

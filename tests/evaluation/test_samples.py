@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from preftune.evaluation import Bootstrap, Generation, generate, sampled_kl
+from preftune.evaluation import Bootstrap
 from preftune.evaluation.samples import Samples, evaluate_samples
+from preftune.generation import Generation, generate, sampled_kl
 from preftune.policy.packed import PackedForward
 from preftune.policy.sequences import SequencesForward
 from preftune.reference import FrozenCopy, NoReference, Reference

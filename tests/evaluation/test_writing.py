@@ -3,8 +3,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from preftune.evaluation import Bootstrap, Generation
+from preftune.evaluation import Bootstrap
 from preftune.evaluation.writing import Writing, distinct_ngrams, length_drift
+from preftune.generation import Generation
 
 BOOTSTRAP = Bootstrap(num_resamples=50)
 

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text as RichText
 
 from preftune.errors import OutputError, SaveError
-from preftune.evaluation import Generation
 from preftune.evaluation.prompt_text import text_of
+from preftune.generation import Generation
 from preftune.groups import Text
 
 __all__ = ["ModelCompletions", "check_file", "show", "write"]

@@ -19,7 +19,7 @@ from preftune.training.config import ModelSettings
 
 if TYPE_CHECKING:
     from preftune.cli.completions_output import ModelCompletions
-    from preftune.evaluation import Sampling
+    from preftune.generation import Sampling
 
 __all__ = ["command"]
 
@@ -115,7 +115,7 @@ command.params = [
 
 def _checked(context: click.Context, values: dict[str, Any]) -> tuple[ModelSettings, "Sampling", list[Text]]:
     """What to do, checked as a whole before anything big is loaded."""
-    from preftune.evaluation import Sampling
+    from preftune.generation import Sampling
 
     problems: list[str] = []
     model = chosen_model(context, problems)
@@ -137,7 +137,7 @@ def _continue(
     import torch
 
     from preftune.cli.completions_output import ModelCompletions
-    from preftune.evaluation import generate
+    from preftune.generation import generate
     from preftune.training.load_model import load_causal_lm, load_tokenizer
 
     tokenizer = load_tokenizer(settings)

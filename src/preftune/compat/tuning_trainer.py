@@ -22,10 +22,11 @@ from preftune.errors import ConfigError
 from preftune.losses import Unit
 from preftune.planning import Layout, MicroBatchShape, sizes_of
 from preftune.policy.forward import Forward
+from preftune.policy.model_size import context_length, num_embeddings
 from preftune.reference import Cached, FrozenCopy, Reference
 from preftune.training.cache_reference import cache_reference
 from preftune.training.choose_forward import choose_forward_for
-from preftune.training.load_model import Policy, context_length, num_embeddings
+from preftune.training.load_model import Policy
 from preftune.training.objective import Objective
 from preftune.training.prepare_data import PartReport
 from preftune.training.steps import Batching, Step, StepDataset

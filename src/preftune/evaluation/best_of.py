@@ -9,8 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from preftune.evaluation.bootstrap import Bootstrap, Interval, ratio_of
-from preftune.evaluation.generation import Generation
 from preftune.evaluation.win_rate import WinRate
+from preftune.generation.completions import Generation
 
 __all__ = ["BestOf", "best_samples", "kl_of_best", "rate_best"]
 

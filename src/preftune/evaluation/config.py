@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from preftune.errors import ConfigError
 from preftune.evaluation.bootstrap import Bootstrap
-from preftune.evaluation.sampling import Sampling
 from preftune.evaluation.settings import (
     IntervalSettings,
     JudgeSettings,
@@ -17,6 +16,7 @@ from preftune.evaluation.settings import (
     ResultSettings,
     SampleSettings,
 )
+from preftune.generation.sampling import Sampling
 from preftune.training.config import (
     DataSettings,
     ModelSettings,

@@ -13,10 +13,10 @@ import numpy as np
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from preftune.evaluation.generation import Generation, generate
-from preftune.evaluation.prompt_ids import encode_prompts
-from preftune.evaluation.sampling import Sampling
 from preftune.evaluation.store import EvaluationStore
+from preftune.generation.completions import Generation, generate
+from preftune.generation.prompt_ids import encode_prompts
+from preftune.generation.sampling import Sampling
 from preftune.groups import Text
 from preftune.reference.arithmetic import Arithmetic
 from preftune.reference.fingerprint import fingerprint_model

@@ -13,23 +13,17 @@ from transformers import TrainingArguments
 from preftune.data import TokenGroup, check_vocabulary, tokenize_groups
 from preftune.data.first_difference import weighted_from_first_difference
 from preftune.errors import ConfigError
-from preftune.evaluation.logps import referenced_logps
 from preftune.groups import PromptGroup
 from preftune.policy.forward import Forward
+from preftune.policy.model_size import context_length, num_embeddings
 from preftune.reference import AdapterOff, FrozenCopy, Reference
 from preftune.reference.arithmetic import Arithmetic
+from preftune.reference.logps import referenced_logps
 from preftune.training import TrainConfig
 from preftune.training.arguments import autocast_type, training_arguments
 from preftune.training.cache_reference import cache_reference
 from preftune.training.choose_forward import choose_forward_for
-from preftune.training.load_model import (
-    Policy,
-    context_length,
-    load_causal_lm,
-    load_config,
-    load_tokenizer,
-    num_embeddings,
-)
+from preftune.training.load_model import Policy, load_causal_lm, load_config, load_tokenizer
 from preftune.training.prepare_data import microbatch_budget
 
 __all__ = ["PairMargins", "config_of_run", "pair_margins"]

@@ -13,11 +13,12 @@ from preftune.data import TokenGroup, check_vocabulary
 from preftune.errors import ConfigError, ModelError, TokenizerError
 from preftune.evaluation.config import EvaluationConfig
 from preftune.evaluation.implicit_reward import ImplicitReward
+from preftune.policy.model_size import num_embeddings
 from preftune.policy.self_check import ForwardChoice, choose_forward
 from preftune.reference import AdapterOff, FrozenCopy, NoReference, Reference
 from preftune.reference.arithmetic import Arithmetic
 from preftune.training.config import ModelSettings
-from preftune.training.load_model import load_causal_lm, load_tokenizer, num_embeddings
+from preftune.training.load_model import load_causal_lm, load_tokenizer
 
 __all__ = ["DEFAULT_BETA", "Models", "arithmetic_of", "load_models", "load_other"]
 

@@ -7,10 +7,10 @@ from preftune.errors import ConfigError
 from preftune.evaluation.comparison import Comparison
 from preftune.evaluation.config import EvaluationConfig
 from preftune.evaluation.drawing import Drawer
-from preftune.evaluation.generation import Generation
 from preftune.evaluation.models import Models, load_other
 from preftune.evaluation.sample_prompts import SamplePrompts
-from preftune.evaluation.sampling import Sampling
+from preftune.generation.completions import Generation
+from preftune.generation.sampling import Sampling
 from preftune.reference import AdapterOff
 
 __all__ = ["Opponent", "compare", "draw_from_reference", "find_opponent"]

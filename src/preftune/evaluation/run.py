@@ -11,7 +11,6 @@ from preftune.evaluation.config import EvaluationConfig
 from preftune.evaluation.drawing import Drawer
 from preftune.evaluation.held_out import describe, read_groups, tokens_of
 from preftune.evaluation.judges.find import find_judge
-from preftune.evaluation.logps import policy_logps, referenced_logps
 from preftune.evaluation.models import Models, arithmetic_of, load_models
 from preftune.evaluation.preferences import Preferences, evaluate_preferences
 from preftune.evaluation.prompt_file import read_prompts
@@ -21,10 +20,11 @@ from preftune.evaluation.sampled import Sampled, check_models, evaluate_sampled
 from preftune.evaluation.store import EvaluationStore, evaluation_path
 from preftune.groups import PromptGroup
 from preftune.losses import PolicyLogps, ReferencedLogps
+from preftune.policy.model_size import context_length
 from preftune.reference.location import store_path
+from preftune.reference.logps import policy_logps, referenced_logps
 from preftune.reference.optional_store import OptionalStore
 from preftune.reference.reference_pass import ReferencePass
-from preftune.training.load_model import context_length
 
 __all__ = ["evaluate"]
 

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 from preftune.data.views import demonstration_view
 from preftune.data.views.view import scores_of
 from preftune.errors import DataError
-from preftune.evaluation.prompt_ids import encode_prompts
+from preftune.generation.prompt_ids import encode_prompts
 from preftune.groups import Completion, PromptGroup, Text
 
 __all__ = ["SamplePrompts", "sample_prompts"]

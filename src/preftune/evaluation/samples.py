@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from preftune.evaluation.bootstrap import Bootstrap, FloatArray, Interval, Statistic, ratio_of, sums_by_prompt
-from preftune.evaluation.generation import Generation
-from preftune.evaluation.logps import by_completion
 from preftune.evaluation.prompt_text import text_of
-from preftune.evaluation.sample_groups import groups_of_samples
 from preftune.evaluation.writing import Writing, length_drift
+from preftune.generation.completions import Generation
+from preftune.generation.sample_groups import groups_of_samples
 from preftune.groups import Text
 from preftune.policy.forward import Forward
 from preftune.policy.packed_batch import PackedBatch
 from preftune.reference import Reference
+from preftune.reference.logps import by_completion
 
 __all__ = ["Example", "Samples", "evaluate_samples"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from preftune.evaluation.bootstrap import Bootstrap, FloatArray, Interval, ratio_of
-from preftune.evaluation.generation import Generation
+from preftune.generation.completions import Generation
 
 __all__ = ["Writing", "distinct_ngrams", "length_drift"]
 

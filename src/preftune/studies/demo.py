@@ -12,7 +12,7 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from preftune.errors import OutputError
-from preftune.evaluation import Estimate, Generation, generate, sampled_kl
+from preftune.generation import Estimate, Generation, generate, sampled_kl
 from preftune.groups import PromptGroup
 from preftune.policy.sequences import SequencesForward
 from preftune.reference import FrozenCopy

@@ -8,7 +8,7 @@ import torch
 from rich.console import Group
 from rich.table import Table
 
-from preftune.evaluation import Estimate
+from preftune.generation import Estimate
 
 __all__ = ["DemoResult", "Writer"]
 

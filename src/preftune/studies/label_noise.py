@@ -14,9 +14,9 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from preftune.evaluation import generate
 from preftune.evaluation.check_labels import check_labels
 from preftune.evaluation.label_check import LabelCheck
+from preftune.generation import generate
 from preftune.studies.demo import DemoSize, is_usable, run_demo
 from preftune.studies.label_noise_page import Judgement, page
 from preftune.studies.reviews.world import ReviewWorld

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from preftune.evaluation import Estimate, Generation, generate, sampled_kl
+from preftune.generation import Estimate, Generation, generate, sampled_kl
 from preftune.losses import LOSSES, Method
 from preftune.policy.sequences import SequencesForward
 from preftune.reference import FrozenCopy

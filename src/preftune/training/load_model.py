@@ -1,7 +1,6 @@
 """Tokenizer, policy and reference, from hub ids and folders."""
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from peft import (
     get_peft_model_state_dict,
     set_peft_model_state_dict,
 )
-from torch import Tensor, nn
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -32,13 +31,11 @@ from preftune.training.config import AdapterSettings, ModelSettings, TrainConfig
 
 __all__ = [
     "Policy",
-    "context_length",
     "keep_adapter",
     "load_causal_lm",
     "load_config",
     "load_policy",
     "load_tokenizer",
-    "num_embeddings",
     "turn_dropout_off",
 ]
 
@@ -58,13 +55,6 @@ class Policy:
     model: PreTrainedModel | PeftModel
     reference: Reference
     starts_at_reference: bool
-
-
-def num_embeddings(model: PreTrainedModel | PeftModel) -> int:
-    """Rows of a causal LM's input embedding: token ids below it can be looked up."""
-    weight = model.get_input_embeddings().weight
-    assert isinstance(weight, Tensor), type(weight)
-    return weight.shape[0]
 
 
 def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
@@ -102,15 +92,6 @@ def load_config(settings: ModelSettings) -> PretrainedConfig:
     except (OSError, ValueError, KeyError) as error:
         raise _not_loadable(settings.model, error) from error
     return config
-
-
-def context_length(config: PretrainedConfig) -> int | None:
-    """The longest sequence that the model's positions allow, or None where it has no bound."""
-    lengths: Mapping[str, Any] = config.get_text_config().to_dict()
-    for name in ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length"):
-        if isinstance(lengths.get(name), int):
-            return int(lengths[name])
-    return None
 
 
 def load_causal_lm(settings: ModelSettings, name: str | None = None) -> PreTrainedModel | PeftModel:

@@ -14,6 +14,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase, PrinterCallb
 from preftune.data import check_vocabulary
 from preftune.errors import ConfigError, ModelError, TokenizerError
 from preftune.policy.forward import Forward
+from preftune.policy.model_size import context_length, num_embeddings
 from preftune.policy.work import work_of
 from preftune.reference import FrozenCopy, KeptAdapter
 from preftune.training.arguments import training_arguments
@@ -23,14 +24,7 @@ from preftune.training.checkpoint_choice import choice_callbacks, kept_checkpoin
 from preftune.training.choose_forward import choose_forward_for
 from preftune.training.config import TrainConfig
 from preftune.training.health.callback import HealthCallback
-from preftune.training.load_model import (
-    Policy,
-    context_length,
-    load_config,
-    load_policy,
-    load_tokenizer,
-    num_embeddings,
-)
+from preftune.training.load_model import Policy, load_config, load_policy, load_tokenizer
 from preftune.training.measure import Measure
 from preftune.training.memory_budget import measure_budget
 from preftune.training.objective import Objective

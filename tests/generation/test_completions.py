@@ -5,7 +5,7 @@ import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from preftune.errors import ConfigError, DataError, TokenizerError
-from preftune.evaluation import Generation, generate
+from preftune.generation import Generation, generate
 from preftune.groups import Message
 from tests.builders import tiny_llama
 from tests.data.tokenizers_for_tests import EOS, make_tokenizer

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from preftune.data import TokenGroup
-from preftune.evaluation.generation import Generation
+from preftune.generation.completions import Generation
 from preftune.groups import Origin
 
 __all__ = ["groups_of_samples"]

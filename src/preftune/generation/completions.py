@@ -14,11 +14,11 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from preftune.data import TokenIds
 from preftune.data.progress import track
 from preftune.errors import ConfigError, TokenizerError
-from preftune.evaluation.logps import evaluating
-from preftune.evaluation.prompt_ids import encode_prompts
-from preftune.evaluation.sampling import Sampling
+from preftune.generation.prompt_ids import encode_prompts
+from preftune.generation.sampling import Sampling
 from preftune.groups import Text
-from preftune.training.load_model import context_length, num_embeddings
+from preftune.policy.model_size import context_length, num_embeddings
+from preftune.reference.logps import evaluating
 
 __all__ = ["Generation", "generate"]
 

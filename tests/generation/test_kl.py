@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from preftune.evaluation import Generation, generate, sampled_kl
+from preftune.generation import Generation, generate, sampled_kl
 from preftune.policy.sequences import SequencesForward
 from preftune.reference import FrozenCopy, NoReference
 from tests.builders import tiny_llama

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from preftune.evaluation.estimate import Estimate
-from preftune.evaluation.generation import Generation
-from preftune.evaluation.logps import referenced_logps
-from preftune.evaluation.sample_groups import groups_of_samples
+from preftune.generation.completions import Generation
+from preftune.generation.estimate import Estimate
+from preftune.generation.sample_groups import groups_of_samples
 from preftune.policy.forward import Forward
 from preftune.reference import Reference
+from preftune.reference.logps import referenced_logps
 
 __all__ = ["sampled_kl"]
 
