@@ -27,10 +27,16 @@ from preftune.policy.packed_batch import pack
 __all__ = ["SIDES", "Case", "Side", "SideName", "make_side", "work_of"]
 
 SideName = Literal[
-    "preftune", "preftune, default settings", "TRL at its best", "TRL, default settings", "padded, fused"
+    "preftune",
+    "preftune, a pair at a time",
+    "preftune, default settings",
+    "padded, fused",
+    "TRL at its best",
+    "TRL, default settings",
 ]
 SIDES: tuple[SideName, ...] = (
     "preftune",
+    "preftune, a pair at a time",
     "preftune, default settings",
     "padded, fused",
     "TRL at its best",
@@ -60,7 +66,7 @@ class Case:
 
 
 class Side(Protocol):
-    """Something that trains. `turn` is one run: its seconds per step; `logs` are those of the last turn's steps."""
+    """Something that trains. `turn` is one run: its seconds per step; `logs` are those of the steps of all turns."""
 
     setup_seconds: float
     logs: list[dict[str, float]]
@@ -73,9 +79,11 @@ def make_side(name: SideName, case: Case, model: LlamaForCausalLM | None = None)
     model = model or make_model(case.size)
     if name == "padded, fused":
         return _PlainLoop(case, model)
-    best = _BEST if name in ("preftune", "TRL at its best") else {}
+    settings = dict(_BEST) if "default" not in name else {}
+    if name == "preftune, a pair at a time":
+        settings["max_tokens_per_microbatch"] = max(p + c + r for p, c, r in case.workload.lengths)
     make = _ours if name.startswith("preftune") else _trl
-    return _TrainerSide(lambda folder: make(case, model, folder, best))
+    return _TrainerSide(lambda folder: make(case, model, folder, settings))
 
 
 def work_of(given: tuple[SideName, Case]) -> Callable[[], object]:
@@ -110,7 +118,7 @@ class _TrainerSide:
         """From the first batch's collation to the end of the last step's logging."""
         with _silence():
             self._trainer.train()
-        self.logs = [log for log in self._trainer.state.log_history if "loss" in log]
+        self.logs += [log for log in self._trainer.state.log_history if "loss" in log]
         return self._clock.seconds / int(self._trainer.state.global_step)
 
 
@@ -184,7 +192,7 @@ class _PlainLoop:
     def turn(self) -> float:
         start = time.perf_counter()
         self._model.train()
-        self.logs = [self._step(1 - step / self._case.num_steps) for step in range(self._case.num_steps)]
+        self.logs += [self._step(1 - step / self._case.num_steps) for step in range(self._case.num_steps)]
         return (time.perf_counter() - start) / self._case.num_steps
 
     def _step(self, decay: float) -> dict[str, float]:

@@ -224,6 +224,25 @@ def len_of(group: GroupSpan) -> int:
     return group.completions[-1][1] - group.prompt[0]
 
 
+def test_a_token_budget_cuts_micro_batches_and_changes_nothing_else(tmp_path: Path) -> None:
+    found = []
+    for budget in (None, 40):
+        torch.manual_seed(0)
+        trainer = trainer_of(tmp_path, per_device_train_batch_size=8, max_tokens_per_microbatch=budget)
+        steps = list(trainer.get_train_dataloader())
+        sizes = [sum(map(len_of, batch.spans)) for step in steps for batch in step.micro_batches]
+        trainer.train()
+        found.append((max(sizes), losses(trainer)))
+    (unbounded, expected), (bounded, cut) = found
+    assert bounded <= 40 < unbounded
+    assert cut == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_token_budget_that_a_row_does_not_fit_into_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"max_tokens_per_microbatch = 4: .* Set it to \d+ or more"):
+        trainer_of(tmp_path, max_tokens_per_microbatch=4)
+
+
 def test_accumulation_does_not_change_what_is_learned(tmp_path: Path) -> None:
     found = []
     for size, times in ((8, 1), (2, 4)):

@@ -54,6 +54,8 @@ class TuningConfig(TrainingArguments, ABC):
     Args:
         max_length: Longest prompt + completion, in tokens; None: no bound. The end of what is longer is cut, and a row
             whose prompt alone is so long is left out. Both are counted in the trainer's `data_reports`.
+        max_tokens_per_microbatch: Most tokens in a forward and backward at once, a prompt counted once: the way to less
+            memory. Results do not depend on it. Default: as many as `per_device_train_batch_size` rows need.
         disable_dropout: Whether to turn off all dropout, that of adapters too.
         dataset_num_proc: Processes that tokenize.
         model_init_kwargs: Arguments of `from_pretrained`, where the model is given by id or path. Weights are held in
@@ -94,6 +96,9 @@ class TuningConfig(TrainingArguments, ABC):
     disable_dropout: bool = field(default=True, metadata={"help": "Turn off dropout in policy and reference."})
     dataset_num_proc: int | None = field(default=None, metadata={"help": "Processes that tokenize. Default: one."})
     max_length: int | None = field(default=1024, metadata={"help": "Longest prompt + completion, in tokens."})
+    max_tokens_per_microbatch: int | None = field(
+        default=None, metadata={"help": "Most tokens at once, for less memory. Default: what the rows of a batch need."}
+    )
     truncation_mode: str = field(
         default="keep_start", metadata={"help": "What stays of a text that is too long: keep_start."}
     )
@@ -194,6 +199,7 @@ class TuningConfig(TrainingArguments, ABC):
         """Fields that must be at least 1."""
         return {
             "dataset_num_proc": self.dataset_num_proc,
+            "max_tokens_per_microbatch": self.max_tokens_per_microbatch,
             "per_device_train_batch_size": self.per_device_train_batch_size,
             "per_device_eval_batch_size": self.per_device_eval_batch_size,
             "gradient_accumulation_steps": self.gradient_accumulation_steps,

@@ -28,7 +28,7 @@ from preftune.training.cache_reference import cache_reference
 from preftune.training.choose_forward import choose_forward_for
 from preftune.training.load_model import Policy
 from preftune.training.objective import Objective
-from preftune.training.prepare_data import PartReport
+from preftune.training.prepare_data import PartReport, microbatch_budget
 from preftune.training.steps import Batching, Step, StepDataset
 from preftune.training.trainer import PreferenceTrainer
 
@@ -202,12 +202,19 @@ class TuningTrainer(PreferenceTrainer):
         """Steps of `rows_at_once * num_times` rows per process, with no more memory than so many need at once."""
         return Batching(
             batch_size=rows_at_once * num_times * self._config.world_size,
-            max_tokens=_max_tokens(groups, self._layout, self._config.method.counted, rows_at_once),
+            max_tokens=self._budget(groups, rows_at_once),
             layout=self._layout,
             shuffle=False,
             num_ranks=self._config.world_size,
             rank=self._config.process_index,
         )
+
+    def _budget(self, groups: Sequence[TokenGroup], rows_at_once: int) -> int:
+        """Tokens of a micro-batch: as many as are asked for, else as `rows_at_once` rows need."""
+        wanted = self._config.max_tokens_per_microbatch
+        if wanted is not None:
+            return microbatch_budget(groups, self._layout, wanted)
+        return _max_tokens(groups, self._layout, self._config.method.counted, rows_at_once)
 
 
 def _instance(model: str | Model, config: TuningConfig, quantization_config: Any) -> Model:
