@@ -4,12 +4,16 @@ from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel, TrainingArguments
 
+from preftune.policy.logit_tiles import Tiles
 from preftune.policy.self_check import ForwardChoice, choose_forward
 from preftune.reference import FrozenCopy, Reference
 from preftune.reference.arithmetic import Arithmetic
 from preftune.training.arguments import autocast_type
 
 __all__ = ["choose_forward_for"]
+
+_TILES = Tiles(keep_bytes=256 * 2**20)
+"""Logits of so many bytes wait for backward: little beside a model and its optimizer, and a seventh of the step."""
 
 
 def choose_forward_for(
@@ -37,4 +41,4 @@ def _choose(model: PreTrainedModel | PeftModel, arguments: TrainingArguments) ->
     if not arguments.fsdp and not arguments.deepspeed:
         nn.Module.to(model, arguments.device)
     with Arithmetic(next(model.parameters()).device, autocast_type(arguments)).context():
-        return choose_forward(model)
+        return choose_forward(model, tiles=_TILES)
