@@ -42,7 +42,7 @@ def run(name: str, options: Options) -> Result:
     """Measure one workload in one precision."""
     workload, size = WORKLOADS[name.rpartition("-")[0]], FULL
     if options.smoke:
-        workload, size = workload.shrunk(factor=16, num_pairs=2), SMOKE
+        workload, size = workload.shrunk(factor=16, num_prompts=2), SMOKE
     bf16 = name.endswith("-bf16")
     lengths = [(prompt, tuple(answers)) for prompt, *answers in workload.lengths]
     groups = make_groups(lengths, size.vocabulary_size)

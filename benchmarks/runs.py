@@ -19,6 +19,7 @@ GIB = 1 << 30
 BASE: SideName = "TRL at its best"
 STEPS_PER_TURN: Mapping[SideName, int] = {
     "preftune": 4,
+    "preftune, lists": 4,
     "preftune, a pair at a time": 3,
     "preftune, default settings": 3,
 }
@@ -41,7 +42,7 @@ def run(name: str, options: Options) -> Result:
     """Measure one workload in one precision."""
     workload, size = WORKLOADS[name.rpartition("-")[0]], FULL
     if options.smoke:
-        workload, size = workload.shrunk(factor=16, num_pairs=2), SMOKE
+        workload, size = workload.shrunk(factor=16, num_prompts=2), SMOKE
     case = Case(workload, size, bf16=name.endswith("-bf16"))
     measured = _measure(case, options)
     flops = peak_flops(torch.bfloat16 if case.bf16 else torch.float32, size=256 if options.smoke else 2048)
@@ -57,6 +58,8 @@ def run(name: str, options: Options) -> Result:
 
 def _measure(case: Case, options: Options) -> _Measured:
     names = [side for side in SIDES if options.trl or not side.startswith("TRL")]
+    if not case.workload.has_lists:
+        names.remove("preftune, lists")
     cases = {name: replace(case, num_steps=STEPS_PER_TURN.get(name, 1)) for name in names}
     num_threads = torch.get_num_threads()
     used = {}
@@ -75,7 +78,7 @@ def _measure(case: Case, options: Options) -> _Measured:
 def _rows(
     workload: Workload, size: ModelSize, measured: _Measured, flops: float
 ) -> Iterator[dict[str, str | int | float | None]]:
-    num_pairs, operations = len(workload.lengths), useful_operations(workload, size)
+    num_pairs, operations = workload.num_pairs, useful_operations(workload, size)
     base, base_bytes = measured.times.get(BASE), measured.bytes.get(BASE)
     for name, times in measured.times.items():
         used = measured.bytes.get(name)
@@ -108,7 +111,7 @@ def useful_operations(workload: Workload, size: ModelSize) -> float:
 
 
 def _notes(workload: Workload, sides: Mapping[SideName, Side], flops: float) -> Sequence[str]:
-    padding = 1 - sum(2 * p + c + r for p, c, r in workload.lengths) / workload.padded_tokens
+    padding = 1 - workload.pair_tokens / workload.padded_tokens
     return [
         f"{workload.title}: {workload.packed_tokens:,} tokens packed, {workload.padded_tokens:,} in padded rows, "
         f"{padding:.0%} of these padding",
@@ -117,7 +120,6 @@ def _notes(workload: Workload, sides: Mapping[SideName, Side], flops: float) -> 
         + ", ".join(f"{name} {side.setup_seconds:.1f} s" for name, side in sides.items()),
         "loss and mean log-prob of the chosen answers, second step: "
         + ", ".join(
-            f"{name} {side.logs[1]['loss']:.4f} and {side.logs[1]['logps/chosen']:.2f}"
-            for name, side in sides.items()
+            f"{name} {side.logs[1]['loss']:.4f} and {side.logs[1]['logps/chosen']:.2f}" for name, side in sides.items()
         ),
     ]

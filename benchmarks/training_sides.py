@@ -7,27 +7,36 @@ import math
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
 from datasets import Dataset
 from torch.nn.functional import logsigmoid
-from transformers import LlamaForCausalLM, TrainerCallback
+from transformers import LlamaForCausalLM, TrainerCallback, TrainingArguments
 from typing_extensions import override
 
 from benchmarks.padded_forward import PaddedFused
-from benchmarks.workloads import ModelSize, Workload, make_groups, make_model, make_tokenizer
+from benchmarks.workloads import ModelSize, Workload, make_model, make_tokenizer
 from preftune import DPOConfig, DPOTrainer
+from preftune.data.token_group import TokenGroup, TokenIds
+from preftune.groups import Origin, Pair
+from preftune.losses import Method
 from preftune.policy.forward import completion_logps
+from preftune.policy.logit_tiles import Tiles
+from preftune.policy.packed import PackedForward
 from preftune.policy.packed_batch import pack
+from preftune.reference import Cached
+from preftune.training import Objective, PreferenceTrainer
 
 __all__ = ["SIDES", "Case", "Side", "SideName", "make_side", "work_of"]
 
 SideName = Literal[
     "preftune",
+    "preftune, lists",
     "preftune, a pair at a time",
     "preftune, default settings",
     "padded, fused",
@@ -36,6 +45,7 @@ SideName = Literal[
 ]
 SIDES: tuple[SideName, ...] = (
     "preftune",
+    "preftune, lists",
     "preftune, a pair at a time",
     "preftune, default settings",
     "padded, fused",
@@ -79,9 +89,11 @@ def make_side(name: SideName, case: Case, model: LlamaForCausalLM | None = None)
     model = model or make_model(case.size)
     if name == "padded, fused":
         return _PlainLoop(case, model)
+    if name == "preftune, lists":
+        return _TrainerSide(lambda folder: _lists(case, model, folder))
     settings = dict(_BEST) if "default" not in name else {}
     if name == "preftune, a pair at a time":
-        settings["max_tokens_per_microbatch"] = max(p + c + r for p, c, r in case.workload.lengths)
+        settings["max_tokens_per_microbatch"] = case.workload.biggest_pair
     make = _ours if name.startswith("preftune") else _trl
     return _TrainerSide(lambda folder: make(case, model, folder, settings))
 
@@ -139,7 +151,7 @@ def _settings(case: Case, folder: Path) -> dict[str, Any]:
         "output_dir": str(folder),
         "beta": BETA,
         "learning_rate": case.learning_rate,
-        "per_device_train_batch_size": len(case.workload.lengths),
+        "per_device_train_batch_size": case.workload.num_pairs,
         "max_steps": case.num_steps,
         "train_sampling_strategy": "sequential",
         "max_length": None,
@@ -171,18 +183,53 @@ def _trl(case: Case, model: LlamaForCausalLM, folder: Path, best: Mapping[str, A
     )
 
 
+def _lists(case: Case, model: LlamaForCausalLM, folder: Path) -> PreferenceTrainer:
+    """All pairs of a prompt in one group, so that its best answer is computed once as well."""
+    groups = _groups(case, case.workload.texts(case.size.vocabulary_size))
+    pairs = [tuple(Pair(0, other) for other in range(1, len(group.completions))) for group in groups]
+    groups = [replace(group, pairs=of_group) for group, of_group in zip(groups, pairs, strict=True)]
+    forward = PackedForward(Tiles(keep_bytes=256 * 2**20))  # As in a run.
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=case.bf16):
+        logps = completion_logps(forward, model, batch := pack(groups))
+    settings = _settings(case, folder) | {"per_device_train_batch_size": 1}
+    of_pairs = ("beta", "train_sampling_strategy", "max_length")
+    arguments = TrainingArguments(**{name: value for name, value in settings.items() if name not in of_pairs})
+    return PreferenceTrainer(
+        model,
+        arguments,
+        objective=Objective(
+            Method.named("dpo", {"beta": BETA}), Cached(dict(zip(batch.keys, logps.tolist(), strict=True))), forward
+        ),
+        train_groups=groups,
+        batch_size=case.workload.num_pairs,
+        max_tokens_per_microbatch=1 << 30,
+        shuffle=False,
+    )
+
+
+def _groups(case: Case, texts: Sequence[Sequence[str]]) -> list[TokenGroup]:
+    """The tokens of prompt and answers, without pairs but the first."""
+    tokenizer = make_tokenizer(case.size.vocabulary_size)
+
+    def tokens(text: str) -> TokenIds:
+        return np.array(tokenizer(text)["input_ids"], dtype=np.int32)
+
+    return [
+        TokenGroup(
+            tokens(prompt), tuple(tokens(answer + "<eos>") for answer in answers), (Pair(0, 1),), Origin("random", row)
+        )
+        for row, (prompt, *answers) in enumerate(texts, start=1)
+    ]
+
+
 class _PlainLoop:
     """A loop in plain PyTorch, without any trainer: padded rows, fused log-probs, reference computed beforehand."""
 
     def __init__(self, case: Case, model: LlamaForCausalLM) -> None:
         start = time.perf_counter()
         self._case, self._model = case, model
-        tokenizer = make_tokenizer(case.size.vocabulary_size)
-        self._groups = make_groups([(p, (c, r)) for p, c, r in case.workload.lengths], case.size.vocabulary_size)
-        for group, row in zip(self._groups, case.workload.rows(case.size.vocabulary_size), strict=True):
-            texts = [row["prompt"], *(row[name] + "<eos>" for name in ("chosen", "rejected"))]
-            for ids, text in zip((group.prompt, *group.completions), texts, strict=True):
-                ids[:] = tokenizer(text)["input_ids"]
+        rows = case.workload.rows(case.size.vocabulary_size)
+        self._groups = _groups(case, [list(row.values()) for row in rows])
         self._optimizer = torch.optim.AdamW(model.parameters(), lr=case.learning_rate, weight_decay=0.0, fused=True)
         with torch.no_grad():
             self._reference = self._logps()

@@ -54,52 +54,72 @@ SMOKE = ModelSize(hidden_size=32, num_layers=2, intermediate_size=48, num_heads=
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Pairs of one step.
+    """Pairs, or lists, of one step. The pairs of a list are its best answer against each of the others.
 
     Args:
         title: What the lengths are like.
-        lengths: Tokens of prompt, chosen and rejected, the end-of-sequence token counted. One row per pair.
+        lengths: Tokens of prompt, best answer and others, the end-of-sequence token counted. One row per prompt.
     """
 
     title: str
-    lengths: tuple[tuple[int, int, int], ...]
+    lengths: tuple[tuple[int, ...], ...]
+
+    @property
+    def num_pairs(self) -> int:
+        """Pairs of a step."""
+        return sum(len(answers) - 1 for _, *answers in self.lengths)
+
+    @property
+    def has_lists(self) -> bool:
+        """Whether a prompt has more than two answers."""
+        return self.num_pairs > len(self.lengths)
 
     @property
     def packed_tokens(self) -> int:
-        """Tokens when every prompt stands once."""
+        """Tokens when every prompt and every answer stands once."""
         return sum(map(sum, self.lengths))
 
     @property
     def padded_tokens(self) -> int:
         """Tokens of two padded rows per pair."""
-        return 2 * len(self.lengths) * max(prompt + max(answers) for prompt, *answers in self.lengths)
+        return 2 * self.num_pairs * max(prompt + max(answers) for prompt, *answers in self.lengths)
+
+    @property
+    def pair_tokens(self) -> int:
+        """Tokens of two rows per pair without padding."""
+        return sum(2 * prompt + best + other for prompt, best, *others in self.lengths for other in others)
+
+    @property
+    def biggest_pair(self) -> int:
+        """Tokens of the biggest pair, its prompt once."""
+        return max(prompt + best + max(others) for prompt, best, *others in self.lengths)
 
     @property
     def num_targets(self) -> int:
         """Completion tokens."""
-        return sum(chosen + rejected for _, chosen, rejected in self.lengths)
+        return sum(sum(answers) for _, *answers in self.lengths)
 
-    def rows(self, vocabulary_size: int, seed: int = 0) -> list[dict[str, str]]:
-        """Random words, one token each; both sides put the end-of-sequence token behind an answer."""
+    def texts(self, vocabulary_size: int, seed: int = 0) -> list[list[str]]:
+        """Prompt and answers in random words, one token each, but for the end-of-sequence token."""
         rng = random.Random(seed)
 
         def words(count: int) -> str:
             return " ".join(f"t{rng.randrange(NUM_SPECIAL_TOKENS, vocabulary_size)}" for _ in range(count)) + " "
 
+        return [[words(prompt), *(words(answer - 1) for answer in answers)] for prompt, *answers in self.lengths]
+
+    def rows(self, vocabulary_size: int, seed: int = 0) -> list[dict[str, str]]:
+        """The pairs; both sides put the end-of-sequence token behind an answer."""
         return [
-            {"prompt": words(prompt), "chosen": words(chosen - 1), "rejected": words(rejected - 1)}
-            for prompt, chosen, rejected in self.lengths
+            {"prompt": prompt, "chosen": best, "rejected": other}
+            for prompt, best, *others in self.texts(vocabulary_size, seed)
+            for other in others
         ]
 
-    def shrunk(self, factor: int, num_pairs: int) -> "Workload":
+    def shrunk(self, factor: int, num_prompts: int) -> "Workload":
         """Like this, but small: for smoke tests."""
-        return Workload(
-            self.title,
-            tuple(
-                (max(2, prompt // factor), max(2, chosen // factor), max(2, rejected // factor))
-                for prompt, chosen, rejected in self.lengths[:num_pairs]
-            ),
-        )
+        shorter = (tuple(max(2, length // factor) for length in lengths) for lengths in self.lengths[:num_prompts])
+        return Workload(self.title, tuple(shorter))
 
 
 def _workloads() -> Iterator[tuple[str, Workload]]:
@@ -114,6 +134,8 @@ def _workloads() -> Iterator[tuple[str, Workload]]:
     yield "hh", Workload("HH-like lengths, 8 pairs", hh)
     yield "long-prompt", Workload("prompt 512, answers 64, 4 pairs", ((512, 64, 64),) * 4)
     yield "ultrafeedback", Workload("UltraFeedback-like lengths, 4 pairs", ultra)
+    lists = tuple((log_normal(120, 0.9), *(log_normal(260, 0.6) for _ in range(4))) for _ in range(3))
+    yield "lists", Workload("UltraFeedback-like lengths, 3 lists of 4, the best against each", lists)
 
 
 WORKLOADS: Mapping[str, Workload] = dict(_workloads())
@@ -122,7 +144,7 @@ WORKLOADS: Mapping[str, Workload] = dict(_workloads())
 def make_groups(
     lengths: Sequence[tuple[int, Sequence[int]]], vocabulary_size: int, *, seed: int = 0
 ) -> list[TokenGroup]:
-    """Random tokens, from (prompt length, completion lengths); the first completion is the chosen one."""
+    """Random tokens, from (prompt length, completion lengths); the first completion is chosen over the second."""
     rng = np.random.default_rng(seed)
 
     def tokens(length: int) -> TokenIds:

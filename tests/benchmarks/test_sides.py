@@ -9,13 +9,14 @@ import torch
 from benchmarks.forward_step import WAYS, StepCase, make_step
 from benchmarks.logp_sides import BASE, LOGP_SIDES, LogpCase, forward_backward
 from benchmarks.training_sides import SIDES, Case, SideName, make_side
-from benchmarks.workloads import SMOKE, WORKLOADS, make_groups, make_model
+from benchmarks.workloads import SMOKE, WORKLOADS, Workload, make_groups, make_model
 
 from benchmarks import overhead
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # TRL's own warnings, and those it calls forth
 
-WORKLOAD = WORKLOADS["hh"].shrunk(factor=16, num_pairs=3)
+WORKLOAD = WORKLOADS["hh"].shrunk(factor=16, num_prompts=3)
+LISTS = WORKLOADS["lists"].shrunk(factor=32, num_prompts=2)
 
 
 def test_every_side_is_listed() -> None:
@@ -29,13 +30,14 @@ def losses(name: SideName, case: Case, folder: Path, monkeypatch: pytest.MonkeyP
     return [{key: log[key] for key in ("loss", "logps/chosen")} for log in side.logs]
 
 
+@pytest.mark.parametrize("workload", [WORKLOAD, LISTS], ids=["pairs", "lists"])
 @pytest.mark.parametrize("name", [name for name in SIDES if name != "padded, fused"])
 def test_whole_runs_have_the_losses_of_the_plain_loop(
-    name: SideName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: SideName, workload: Workload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if name.startswith("TRL"):
         pytest.importorskip("trl")
-    case = Case(WORKLOAD, SMOKE, bf16=False, num_steps=4, learning_rate=1e-2)
+    case = Case(workload, SMOKE, bf16=False, num_steps=4, learning_rate=1e-2)
     expected = losses("padded, fused", case, tmp_path, monkeypatch)
     found = losses(name, case, tmp_path, monkeypatch)
     assert expected[-1]["loss"] < 0.6, "the runs are only worth comparing if the model moved"
