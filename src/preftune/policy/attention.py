@@ -16,6 +16,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from preftune.errors import ModelError
 from preftune.policy.block_attention import block_attention
+from preftune.policy.kernels import AttentionKernel, AttentionLayer
 from preftune.policy.plan import AttentionPlan
 from preftune.policy.segment_attention import segment_attention
 
@@ -44,7 +45,8 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """What an attention layer of transformers calls.
 
-    On CPU this is `block_attention`; on other devices, and with dropout, `segment_attention`.
+    This is the plan's kernel, where there is one and the layer fits it; else on CPU `block_attention`; else, and with
+    dropout, `segment_attention`.
 
     Args:
         module: The attention layer.
@@ -67,7 +69,14 @@ def packed_attention(
     if scaling is None:
         scaling = query.shape[-1] ** -0.5
     with torch.autocast(query.device.type, enabled=False):
-        if query.device.type in BLOCK_DEVICES and dropout == 0.0:
+        kernel = _kernel(
+            query, key, value, plan,
+            scaling=scaling, window=sliding_window, softcap=softcap, has_sinks=s_aux is not None, dropout=dropout,
+        )  # fmt: skip
+        if kernel is not None:
+            keys = plan.segment_keys(query.device)
+            output = kernel.attend(query, key, value, keys, scaling=scaling, window=sliding_window)
+        elif query.device.type in BLOCK_DEVICES and dropout == 0.0:
             blocks = plan.blocks(sliding_window)
             output = block_attention(query, key, value, blocks, scaling=scaling, softcap=softcap, sinks=s_aux)
         else:
@@ -105,6 +114,18 @@ def _checked(
     if others.get("is_causal") is False or others.get("position_bias") is not None:
         raise ModelError(f"{layer} is not causal or adds a position bias. Use SequencesForward for this model.")
     return plan
+
+
+def _kernel(
+    query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, *, scaling: float, **wishes: Any
+) -> AttentionKernel | None:
+    """The plan's kernel, if the layer fits it."""
+    if plan.kernel is None:
+        return None
+    layer = AttentionLayer(
+        query.device, query.dtype, len(query), len(key), query.shape[-1], value.shape[-1], scaling, **wishes
+    )
+    return plan.kernel if plan.kernel.misfit(layer) is None else None
 
 
 def _in_one_dtype(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from preftune.policy.kernels import LogpKernel, LogpTask
 from preftune.policy.linear_gradients import Wants, linear_gradients
 from preftune.policy.linear_logits import LinearLogits
 from preftune.policy.logit_extras import ExtraSums
@@ -67,6 +68,7 @@ def linear_token_values(
     *,
     extras: frozenset[TokenExtra] = frozenset(),
     tiles: Tiles = DEFAULT_TILES,
+    kernel: LogpKernel | None = None,
 ) -> TokenValues:
     """Log-prob of each target as `linear_logp` gives it, and what else is asked for, from the same tiles.
 
@@ -75,6 +77,7 @@ def linear_token_values(
         targets: Token ids. Shape: (target,).
         extras: What to compute beside the log-probs.
         tiles: How the logits are cut up.
+        kernel: What takes the place of the tiles where it fits; None for tiles everywhere.
     Returns:
         The values, but for the KL.
 
@@ -83,6 +86,8 @@ def linear_token_values(
     >>> values.logps, values.entropy, values.log_collision  # ln(1/4), ln(4), ln(4 * 1/16)
     (tensor([-1.3863]), tensor([1.3863]), tensor([-1.3863]))
     """
+    if kernel is not None and kernel.misfit(LogpTask.of(logits, has_extras=bool(extras))) is None:
+        return TokenValues(kernel.logps(logits, targets))
     hidden = logits.hidden
     if not torch.is_grad_enabled():
         tiles = Tiles(tiles.tokens, tiles.vocabulary, keep_bytes=0)

@@ -12,6 +12,7 @@ from preftune.planning import Layout
 from preftune.policy.attention import packed_attention_on, stay_packed_in_backward
 from preftune.policy.distributions import AllLogps, Distributions, HeadStates, check_same_tokens
 from preftune.policy.head import Head, computed_at_head, find_head
+from preftune.policy.kernels import PLAIN, AttentionKernel, Kernels
 from preftune.policy.linear_kl import linear_kl
 from preftune.policy.linear_logp import linear_token_values
 from preftune.policy.logit_tiles import DEFAULT_TILES, Tiles
@@ -32,10 +33,12 @@ class PackedForward:
 
     Args:
         tiles: How the logits are cut up, and how many bytes of them are kept for backward.
+        kernels: What may take the place of plain torch, where it fits; `choose_kernels` finds out which are right here.
     """
 
     tiles: Tiles = DEFAULT_TILES
     layout: Layout = "packed"
+    kernels: Kernels = PLAIN
 
     def token_logps(self, model: nn.Module, batch: PackedBatch) -> Tensor:
         """See `Forward.token_logps`.
@@ -60,11 +63,11 @@ class PackedForward:
         """
         head = find_head(model, language_model_of(model))
         if head is None:
-            logits = _logits(model, batch)
+            logits = _logits(model, batch, self.kernels.attention)
             return values_of_logits(logits, batch.targets, extras=extras, reference=reference)
-        at_head = _ValuesAtHead(head, batch.targets, extras, reference, self.tiles)
+        at_head = _ValuesAtHead(head, batch.targets, extras, reference, self)
         with computed_at_head(model, head, batch, at_head.compute):
-            return at_head.taken_from(_output(model, batch))
+            return at_head.taken_from(_output(model, batch, self.kernels.attention))
 
     def distributions(self, model: nn.Module, batch: PackedBatch) -> Distributions:
         """See `Forward.distributions`.
@@ -75,7 +78,7 @@ class PackedForward:
         head = find_head(model, language_model_of(model))
         with torch.no_grad():
             if head is None:
-                return AllLogps.of_logits(_logits(model, batch))
+                return AllLogps.of_logits(_logits(model, batch, self.kernels.attention))
             found: list[HeadStates] = []
 
             def keep(hidden: Tensor) -> Tensor:
@@ -83,7 +86,7 @@ class PackedForward:
                 return hidden
 
             with computed_at_head(model, head, batch, keep):
-                _output(model, batch)
+                _output(model, batch, self.kernels.attention)
         (states,) = found
         return states
 
@@ -104,19 +107,27 @@ class _ValuesAtHead:
     """Values computed where the head is, of which only what has a gradient leaves through the model's output."""
 
     def __init__(
-        self, head: Head, targets: Tensor, extras: frozenset[TokenExtra], reference: Distributions | None, tiles: Tiles
+        self,
+        head: Head,
+        targets: Tensor,
+        extras: frozenset[TokenExtra],
+        reference: Distributions | None,
+        forward: PackedForward,
     ) -> None:
         self._head = head
         self._targets = targets
         self._extras = extras
         self._reference = reference
-        self._tiles = tiles
+        self._tiles = forward.tiles
+        self._kernel = forward.kernels.logps
         self._values: TokenValues | None = None
 
     def compute(self, hidden: Tensor) -> Tensor:
         """Log-probs and KL from hidden states at the predictors. Shape: (target, width) -> (value, target)."""
         logits = self._head.logits(hidden)
-        self._values = linear_token_values(logits, self._targets, extras=self._extras, tiles=self._tiles)
+        self._values = linear_token_values(
+            logits, self._targets, extras=self._extras, tiles=self._tiles, kernel=self._kernel
+        )
         if self._reference is None:
             return self._values.logps[None]
         check_same_tokens(self._reference, len(logits.weight))
@@ -130,17 +141,17 @@ class _ValuesAtHead:
         return TokenValues(logps, values.entropy, values.log_collision, *kl)
 
 
-def _logits(model: nn.Module, batch: PackedBatch) -> Tensor:
+def _logits(model: nn.Module, batch: PackedBatch, kernel: AttentionKernel | None) -> Tensor:
     """The model's own logits at the predictors, for heads that are not known here. Shape: (target, vocabulary)."""
-    logits = _output(model, batch, logits_to_keep=batch.predictors)[0]
+    logits = _output(model, batch, kernel, logits_to_keep=batch.predictors)[0]
     # Not every model knows `logits_to_keep`.
     return logits[batch.predictors] if len(logits) == len(batch.token_ids) else logits
 
 
-def _output(model: nn.Module, batch: PackedBatch, **settings: Any) -> Tensor:
+def _output(model: nn.Module, batch: PackedBatch, kernel: AttentionKernel | None, **settings: Any) -> Tensor:
     """What the model gives as its logits on the packed row."""
     language_model = language_model_of(model)
-    plan = AttentionPlan(batch.spans)
+    plan = AttentionPlan(batch.spans, kernel)
     with packed_attention_on(language_model):
         output: Tensor = model(
             input_ids=batch.token_ids[None],

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from preftune.policy.blocks import Block, Segment, key_blocks, segments_of
+from preftune.policy.kernels import AttentionKernel
 from preftune.policy.packed_batch import GroupSpan
+from preftune.policy.segment_keys import SegmentKeys
 
 __all__ = ["AttentionPlan"]
 
@@ -16,21 +18,30 @@ class AttentionPlan:
 
     Args:
         groups: Where the groups stand in the row.
+        kernel: What layers that fit it may use; None for plain torch.
     """
 
-    def __init__(self, groups: Sequence[GroupSpan]) -> None:
+    def __init__(self, groups: Sequence[GroupSpan], kernel: AttentionKernel | None = None) -> None:
         self.groups = tuple(groups)
         self.segments = segments_of(groups)
         self.num_tokens = self.segments[-1].own[1]
+        self.kernel = kernel
         self.windows_used: set[int | None] = set()
         self._blocks: dict[int | None, tuple[Block, ...]] = {}
         self._masks: dict[tuple[int, int, int | None], Tensor] = {}
+        self._keys: dict[torch.device, SegmentKeys] = {}
 
     def blocks(self, window: int | None) -> tuple[Block, ...]:
         """Blocks of queries with the keys they see, for layers with this window."""
         if window not in self._blocks:
             self._blocks[window] = key_blocks(self.groups, window)
         return self._blocks[window]
+
+    def segment_keys(self, device: torch.device) -> SegmentKeys:
+        """The keys of each segment in one piece, for layers on this device."""
+        if device not in self._keys:
+            self._keys[device] = SegmentKeys.of(self.segments, device)
+        return self._keys[device]
 
     def mask(self, segment: Segment, window: int | None, device: torch.device) -> Tensor | None:
         """Which keys of `[prompt | own]` a segment's queries see, or None if it is plainly causal.

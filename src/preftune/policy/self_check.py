@@ -1,4 +1,4 @@
-"""Before the first step: is the packed forward right for this model?"""
+"""Before the first step: is the packed forward right for this model, and with which kernels?"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from preftune.data.token_group import TokenGroup, TokenIds
 from preftune.groups import Origin
 from preftune.policy.forward import Forward
+from preftune.policy.kernel_choice import KernelChoice, candidates_on, choose_kernels
+from preftune.policy.kernels import PLAIN
 from preftune.policy.logit_tiles import DEFAULT_TILES, Tiles
 from preftune.policy.packed import PackedForward, language_model_of
 from preftune.policy.packed_batch import PackedBatch, pack
@@ -49,6 +51,8 @@ def choose_forward(
 
     Packed rows are right if their log-probs are those of one row per completion, and if those of a completion do not
     change with the tokens of its siblings: this shows state carried from one to the next (Mamba, Jamba) in any dtype.
+    Then, on devices that have kernels: those that agree with plain torch on small problems of this model's shapes, in
+    output and gradients, are used, if packed rows are right with them as well.
 
     Args:
         model: The model as it will be called, wrapped or not. Run it under the autocast of training, if any.
@@ -63,7 +67,7 @@ def choose_forward(
         with _evaluating(model):
             share = _error(model, packed, plain, groups)
     except Exception as error:  # Whatever a model may raise, it means that it cannot do this.
-        return ForwardChoice(plain, f"one row per completion: {type(error).__name__}: {_first_line(error)}")
+        return ForwardChoice(plain, f"one row per completion: {_told(error)}")
     tolerance = TOLERANCES[compute_dtype or _dtype(model)]
     finding = f"log-probs differ by {share:.1e} of their spread, {tolerance:.0e} allowed"
     if not share <= tolerance:
@@ -72,7 +76,29 @@ def choose_forward(
             f"one row per completion: packed {finding}; the model mixes tokens outside "
             "attention or makes positions of its own",
         )
-    return ForwardChoice(packed, f"packed rows: {finding}")
+    kernels = _right_kernels(model, tiles, groups, tolerance)
+    if kernels is None:
+        return ForwardChoice(packed, f"packed rows: {finding}")
+    return ForwardChoice(replace(packed, kernels=kernels.kernels), f"packed rows: {finding}; {kernels.reason}")
+
+
+def _right_kernels(
+    model: nn.Module, tiles: Tiles, groups: Sequence[TokenGroup], tolerance: float
+) -> KernelChoice | None:
+    """The kernels with which this model is right on packed rows; None where there is nothing but plain torch."""
+    device = next(model.parameters()).device
+    candidates = candidates_on(device)
+    if candidates is None:
+        return None
+    try:
+        with _evaluating(model):
+            choice = choose_kernels(model, pack(groups).to(device), candidates)
+            share = _error(model, PackedForward(tiles, kernels=choice.kernels), SequencesForward(), groups)
+    except Exception as error:  # As above: plain torch is known to do.
+        return KernelChoice(PLAIN, f"no kernels: {_told(error)}")
+    if not share <= tolerance:
+        return KernelChoice(PLAIN, f"no kernels: with {choice.reason}, log-probs differ by {share:.1e} of their spread")
+    return choice
 
 
 def _error(model: nn.Module, packed: Forward, plain: Forward, groups: Sequence[TokenGroup]) -> float:
@@ -129,8 +155,9 @@ def _dtype(model: nn.Module) -> torch.dtype:
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else parameter.dtype
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+def _told(error: Exception) -> str:
+    """Its first line."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 @contextmanager

@@ -1,10 +1,13 @@
 """The forward of a run: packed rows where they are right for the models at hand."""
 
+from dataclasses import replace
+
 from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel, TrainingArguments
 
 from preftune.policy.logit_tiles import Tiles
+from preftune.policy.packed import PackedForward
 from preftune.policy.self_check import ForwardChoice, choose_forward
 from preftune.reference import FrozenCopy, Reference
 from preftune.reference.arithmetic import Arithmetic
@@ -33,7 +36,10 @@ def choose_forward_for(
     choice = _choose(policy, arguments)
     if isinstance(reference, FrozenCopy) and choice.forward.layout == "packed":
         of_reference = _choose(reference.model, arguments)
-        return of_reference if of_reference.forward.layout != "packed" else choice
+        if not isinstance(choice.forward, PackedForward) or not isinstance(of_reference.forward, PackedForward):
+            return of_reference
+        kernels = choice.forward.kernels.shared_with(of_reference.forward.kernels)
+        return replace(choice, forward=replace(choice.forward, kernels=kernels))
     return choice
 
 
