@@ -17,9 +17,10 @@ if TYPE_CHECKING:
         SFTTrainer,
     )
     from preftune.data import load_groups
+    from preftune.evaluation.judged_run import train
     from preftune.groups import Completion, Message, Origin, Pair, PromptGroup
     from preftune.losses import Method
-    from preftune.training import PreferenceTrainer, TrainConfig, train
+    from preftune.training import PreferenceTrainer, TrainConfig
 
 __version__ = "0.1.0"
 
@@ -66,7 +67,7 @@ _HOMES = {
     "SFTTrainer": "preftune.compat",
     "TrainConfig": "preftune.training",
     "load_groups": "preftune.data",
-    "train": "preftune.training",
+    "train": "preftune.evaluation.judged_run",
 }
 """Where each name is imported from, when it is first asked for: importing all would take seconds."""
 

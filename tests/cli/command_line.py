@@ -26,9 +26,10 @@ def error_of(*arguments: str | Path) -> str:
 
 
 def tune(model: Path, data: Path, output: Path, *arguments: str | Path, command: str = "train") -> list[str | Path]:
-    """Arguments of a run of two steps."""
+    """Arguments of a run of two steps, without samples."""
     return [
         *(command, "--model", model, "--data", data, "--output", output),
         *("--batch-size", "3", "--learning-rate", "0.01", "--precision", "fp32", "--report-to", "none"),
+        *("--eval-samples", "0"),
         *arguments,
     ]

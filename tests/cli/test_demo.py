@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from preftune.evaluation import EvaluationResult
 from preftune.studies import demo
 from preftune.studies.demo import DemoSize
 from tests.cli.command_line import call
@@ -26,9 +27,14 @@ def test_the_demo_shows_both_models_and_leaves_them_with_their_curves(tmp_path: 
         assert part in shown.output
     assert (folder / "dpo" / "model.safetensors").is_file()
     assert (folder / "curves-dpo.png").read_bytes().startswith(b"\x89PNG")
+    assert shown.output.rstrip().endswith(f"report: {folder / 'dpo' / 'report.html'}")
+    assert f"report: {folder / 'sft' / 'report.html'}" in shown.output
     result = json.loads((folder / "demo.json").read_text())
     assert len(result["examples"]) == 3
     assert result["kl"]["num_samples"] == 24
+    evaluated = EvaluationResult.read(folder / "dpo" / "evaluation.json")
+    assert evaluated.win_rates[0].our_score is not None
+    assert evaluated.win_rates[0].our_score.value == pytest.approx(result["after"]["reward"]["mean"])
 
     assert "an earlier demo" in call("demo", "--output", folder).output
     assert call("demo", "--output", folder, "--overwrite").exit_code == 0

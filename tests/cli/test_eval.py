@@ -23,7 +23,8 @@ def test_a_run_needs_no_further_word(run_folder: Path) -> None:
     assert result.exit_code == 0, result.output
     for text in ("implicit reward: 0.2 x logratio", "expected calibration error", "Parts of the pairs", "95% interval"):
         assert text in result.stdout
-    assert result.stdout.rstrip().endswith("evaluation.json")
+    assert f"result: {run_folder / 'evaluation.json'}" in result.stdout
+    assert result.stdout.rstrip().endswith(f"report: {run_folder / 'report.html'}")
     found = EvaluationResult.read(run_folder / "evaluation.json")
     assert found.preferences is not None
     assert found.samples is None

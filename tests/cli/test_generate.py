@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command_line import call, error_of
+from tests.cli.command_line import call, error_of, tune
 from tests.training.runs import write_model
 
 SHORT = ("--max-new-tokens", "4")
@@ -52,6 +52,37 @@ def test_a_file_gets_a_line_per_model_prompt_and_sample(model_folder: Path, tmp_
     error = error_of("generate", "--model", model_folder, "--prompt", "What is", *SHORT, "--output", output)
     assert "is there already" in error
     assert "--overwrite" in error
+
+
+def test_a_mix_of_a_run_and_its_reference_is_drawn_from(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert call(*tune(model_folder, pairs_file, run)).exit_code == 0
+    prompt: tuple[str | Path, ...] = ("--prompt", "What is", "--seed", "1", *SHORT)
+
+    def completions(model: Path, *arguments: str | Path) -> list[str]:
+        output = tmp_path / "out.jsonl"
+        result = call("generate", "--model", model, *prompt, *arguments, "--output", output, "--overwrite")
+        assert result.exit_code == 0, result.output
+        return [json.loads(line)["completion"] for line in output.read_text().splitlines()]
+
+    assert completions(run, "--strength", "1") == completions(run)
+    assert completions(run, "--strength", "0") == completions(model_folder)
+    by_name = completions(run, "--strength", "0.5", "--reference", model_folder, "--num-samples", "3")
+    assert by_name == completions(run, "--strength", "0.5", "--num-samples", "3")
+    result = call("generate", "--model", run, *prompt, "--strength", "0.5", "--compare", run)
+    assert "strength 0.5" in result.stdout
+    assert json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])["strength"] == 0.5
+
+
+def test_a_mix_needs_a_reference_and_a_strength(model_folder: Path) -> None:
+    prompt = ("--prompt", "What is", *SHORT)
+    error = error_of("generate", "--model", model_folder, *prompt, "--strength", "0.5")
+    assert "is neither a run nor an adapter" in error
+    error = error_of("generate", "--model", model_folder, *prompt, "--strength", "-1", "--reference", "none")
+    assert "strength = -1.0: must be at least 0" in error
+    assert "reference is none" in error
+    error = error_of("generate", "--model", model_folder, *prompt, "--reference", model_folder)
+    assert "is what --strength mixes in" in error
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,14 @@ def test_a_checkpoint_is_of_its_run_and_writes_its_own_result(tmp_path: Path) ->
     assert config.result_file == checkpoint / "evaluation.json"
 
 
+def test_a_mix_of_a_run_and_its_reference_does_not_replace_the_result_of_the_run(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", eval_data="held.jsonl")
+    config = EvaluationConfig.of(model=str(run), strength=0.5)
+    assert config.reference.strength == 0.5
+    assert config.result_file == run / "evaluation-strength-0.5.json"
+    assert EvaluationConfig.of(model=str(run), strength=0.5, json="r.json").result_file == Path("r.json")
+
+
 def test_other_folders_and_hub_ids_are_no_runs(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("a: 1")
     assert run_of(str(tmp_path)) is None
@@ -97,6 +105,9 @@ def test_all_problems_are_told_at_once() -> None:
         ({"data": "d", "temperature": [0.5, 0.5]}, "temperature: one is named twice."),
         ({"data": "d", "confidence": 1}, "confidence = 1.0: must be between 0 and 1"),
         ({"data": "d", "overwrite": True}, "overwrite: evaluation.json of a run is replaced anyway."),
+        ({"data": "d", "strength": -0.5}, "strength = -0.5: must be at least 0; 0 is the reference, 1 the model"),
+        ({"data": "d", "strength": float("nan")}, "strength = nan: must be at least 0"),
+        ({"data": "d", "strength": 0.5, "reference": "none"}, "strength = 0.5: mixes in the reference, and reference"),
         ({"data": "d", "judgee": "x"}, "judgee: there is no such setting. Did you mean judge?"),
     ],
 )

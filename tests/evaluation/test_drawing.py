@@ -1,14 +1,17 @@
+import copy
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 
 from preftune.evaluation import drawing as module
 from preftune.evaluation.drawing import Drawer
 from preftune.evaluation.store import EvaluationStore
-from preftune.generation import Sampling, generate
+from preftune.generation import Realignment, Sampling, generate
+from preftune.reference import AdapterOff, FrozenCopy
 from preftune.reference.arithmetic import Arithmetic
 from tests.builders import tiny_llama
 from tests.data.tokenizers_for_tests import make_tokenizer
@@ -61,6 +64,29 @@ def test_other_weights_prompts_settings_and_end_tokens_draw_anew(store: Evaluati
     model.generation_config.eos_token_id = [0, 5]
     drawer.draw(model, tokenizer, PROMPTS, SAMPLING)
     assert len(num_draws) == 5
+
+
+def test_other_strengths_and_references_draw_anew(store: EvaluationStore, num_draws: list[int]) -> None:
+    tokenizer = make_tokenizer()
+    model, first, second = (tiny_llama(vocab_size=400, eos_token_id=0).eval() for _ in range(3))
+    drawer = Drawer(store, CPU)
+    mixes = [None, *(Realignment(FrozenCopy(each), strength) for each in (first, second) for strength in (0.0, 0.5))]
+    found = [drawer.draw(model, tokenizer, PROMPTS, SAMPLING, realignment=mix) for mix in mixes]
+    assert len(num_draws) == len({repr(samples) for samples in found}) == 5
+    again = [Drawer(store, CPU).draw(model, tokenizer, PROMPTS, SAMPLING, realignment=mix) for mix in mixes]
+    assert len(num_draws) == 5
+    assert repr(again) == repr(found)
+
+
+def test_the_base_of_an_adapter_is_the_same_reference_switched_off_and_beside_it(
+    store: EvaluationStore, num_draws: list[int]
+) -> None:
+    base = tiny_llama(vocab_size=400, eos_token_id=0).eval()
+    policy = get_peft_model(copy.deepcopy(base), LoraConfig(r=2, target_modules=["q_proj"])).eval()
+    drawer = Drawer(store, CPU)
+    for reference in (AdapterOff(), FrozenCopy(base)):
+        drawer.draw(policy, make_tokenizer(), PROMPTS, SAMPLING, realignment=Realignment(reference, 0.5))
+    assert len(num_draws) == 1
 
 
 def test_without_a_store_nothing_is_kept(num_draws: list[int]) -> None:

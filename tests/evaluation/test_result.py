@@ -87,3 +87,12 @@ def test_values_of_another_shape_are_refused() -> None:
         with pytest.raises(ValueError, match="expected"):
             from_json(kind, value)
     assert as_json(Interval(1.0, math.inf, 2.0, 0.5, 1))["low"] is None
+
+
+def test_a_result_from_before_there_were_strengths_can_be_read() -> None:
+    values = result().as_dict()
+    del values["strength"]
+    assert EvaluationResult.from_dict(values).strength is None
+    del values["seed"]
+    with pytest.raises(ValueError, match="expected an object with model"):
+        EvaluationResult.from_dict(values)

@@ -11,7 +11,10 @@ from rich.console import Console
 
 from preftune.errors import ConfigError, ModelError, OutputError
 from preftune.evaluation import EvaluationConfig, EvaluationResult, evaluate
+from preftune.evaluation.tables import tables_of
 from preftune.training import train
+from tests.builders import tiny_llama
+from tests.data.tokenizers_for_tests import make_tokenizer
 from tests.evaluation.judges.openai_server import TEMPLATE, running_server
 from tests.training.runs import config_of, write_model, write_pairs
 
@@ -221,6 +224,97 @@ def test_an_endpoint_is_paid_once_for_a_verdict(world: Path, tmp_path: Path, mon
         partial = evaluated(world / "full", **{**settings, "seed": 5, "judge_budget": 10})
         assert server.verdicts.total() == 26
         assert (partial.win_rates[0].num_comparisons, partial.win_rates[0].num_without_verdict) == (5, 3)
+
+
+@pytest.mark.parametrize("run", ["full", "adapter"])
+def test_strength_1_is_the_model_and_0_its_reference(run: str, world: Path, tmp_path: Path) -> None:
+    settings = {"json": str(tmp_path / "r.json"), "overwrite": True, **SAMPLES}
+    plain, as_plain, as_reference = (
+        evaluated(world / run, strength=strength, **settings) for strength in (None, 1.0, 0.0)
+    )
+    assert as_plain.strength == 1
+    assert {**as_plain.as_dict(), "strength": None} == plain.as_dict()
+    assert as_reference.preferences is not None
+    assert as_reference.preferences.pairs is not None
+    assert as_reference.preferences.pairs.accuracy.value == 0.5
+    assert as_reference.samples is not None
+    assert as_reference.samples.kl is not None
+    assert as_reference.samples.kl.value == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("run", ["full", "adapter"])
+def test_a_mix_moves_from_the_reference_to_the_model_and_beyond(run: str, world: Path, tmp_path: Path) -> None:
+    settings = {"json": str(tmp_path / "r.json"), "overwrite": True, **SAMPLES, "samples": 40}
+    found = [evaluated(world / run, strength=strength, **settings) for strength in (0.25, 0.5, 1.0, 2.0)]
+    for result, strength in zip(found, (0.25, 0.5, 1.0, 2.0), strict=True):
+        assert result.strength == strength
+        assert result.preferences is not None
+        assert result.preferences.reward is not None
+        assert result.preferences.reward.beta == pytest.approx(0.3 / strength)
+    divergences = [result.samples.kl.value for result in found if result.samples is not None and result.samples.kl]
+    assert len(divergences) == 4
+    assert divergences == sorted(divergences)
+    assert divergences[0] > 0
+    assert not list((world / run).glob("evaluation-strength*"))
+
+
+def test_an_adapter_is_mixed_with_its_base_switched_off_as_with_the_base_beside_it(world: Path, tmp_path: Path) -> None:
+    settings = {"json": str(tmp_path / "r.json"), "overwrite": True, "strength": 0.5, **SAMPLES}
+    switched_off = evaluated(world / "adapter", **settings)
+    shutil.copytree(world / "base", tmp_path / "copy of base")
+    beside = evaluated(world / "adapter", reference=str(tmp_path / "copy of base"), **settings)
+    assert beside.samples is not None
+    assert switched_off.samples is not None
+    assert beside.samples.examples == switched_off.samples.examples
+    for first, second in (
+        (beside.samples.kl, switched_off.samples.kl),
+        (beside.samples.entropy, switched_off.samples.entropy),
+    ):
+        assert first is not None
+        assert second is not None
+        assert first.value == pytest.approx(second.value, abs=1e-5)
+
+
+def test_a_mix_is_judged_and_shown_as_such(judges: str, world: Path, tmp_path: Path) -> None:
+    console = Console(record=True, width=200, file=StringIO())
+    found = evaluated(
+        world / "full", strength=0.5, beta=0.3, judge=judges, best_of=3, best_of_from="policy", max_new_tokens=6,
+        json=str(tmp_path / "r.json"), console=console,
+    )  # fmt: skip
+    assert EvaluationResult.read(tmp_path / "r.json").strength == 0.5
+    assert found.preferences is not None
+    assert found.preferences.reward is not None
+    assert found.preferences.reward.beta == 0.3  # as it was given
+    for table in tables_of(found):
+        console.print(table)
+    shown = " ".join(console.export_text().split())  # titles are as wide as their tables
+    for text in (
+        "strength: 0.5, of a mix of the reference (0) and the model (1)",
+        "Preferences of 4 prompts at strength 0.5;",
+        "Samples at strength 0.5:",
+        "the model at strength 0.5 against reference",
+        "against a sample of the policy at strength 0.5",
+    ):
+        assert text in shown, text
+
+
+def test_models_that_cannot_be_mixed_are_refused(world: Path, tmp_path: Path) -> None:
+    data: dict[str, Any] = {"data": str(world / "pairs.jsonl"), "strength": 0.5}
+    with pytest.raises(ConfigError, match=r"strength = 0\.5: mixes the model with its reference, .* Name the model"):
+        evaluated(world / "base", **data)
+    tokenizer = make_tokenizer()
+    bigger = tiny_llama(vocab_size=len(tokenizer) + 2, num_hidden_layers=1)
+    bigger.save_pretrained(tmp_path / "bigger")
+    with pytest.raises(ModelError, match=r"strength = 0\.5: the model gives probabilities to 340 tokens, the refer"):
+        evaluated(world / "base", reference=str(tmp_path / "bigger"), **data)
+    shutil.copytree(world / "base", tmp_path / "other tokens")
+    file = tmp_path / "other tokens" / "tokenizer.json"
+    values = json.loads(file.read_text())
+    vocabulary = values["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    file.write_text(json.dumps(values))
+    with pytest.raises(ModelError, match=r"differ in 2 tokens: '[ab]' is"):
+        evaluated(world / "base", reference=str(tmp_path / "other tokens"), **data)
 
 
 def test_what_cannot_work_is_told_before_anything_is_drawn(world: Path, tmp_path: Path) -> None:

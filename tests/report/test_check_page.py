@@ -1,11 +1,9 @@
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from typing_extensions import override
 
 from preftune.groups import Origin, PromptGroup
 from preftune.quality import CheckSettings, Example, Finding, Histogram, QualityReport, check_groups
@@ -13,43 +11,9 @@ from preftune.report.check_page import check_page
 from preftune.report.check_pictures import histogram_svg
 from tests.quality.groups import by_word, numbered, pair
 from tests.quality.planted import clean_rows
+from tests.report.html_links import asks_for_nothing, parsed
 
 NASTY = "<script>alert(1)</script><img src=x onerror=alert(1)> & ]]>"
-VOID = {"meta", "link", "br", "img", "input", "hr"}
-
-
-class Links(HTMLParser):
-    """What a page refers to, and whether its elements are closed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.urls: list[str] = []
-        self.tags: list[str] = []
-        self.open: list[str] = []
-
-    @override
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.urls += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "srcset")]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    @override
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    @override
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
-def parsed(page: str) -> Links:
-    links = Links()
-    links.feed(page)
-    assert links.open == []
-    return links
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +24,7 @@ def report() -> QualityReport:
 
 
 def test_the_page_asks_for_nothing_outside_itself(report: QualityReport) -> None:
-    links = parsed(check_page(report))
-    assert all(url.startswith(("#", "data:")) for url in links.urls)
-    assert "script" not in links.tags
-    assert re.findall(r"url\((?!#)", check_page(report)) == []
-    assert "@import" not in check_page(report)
+    assert asks_for_nothing(check_page(report))
 
 
 def test_texts_of_the_data_are_escaped(report: QualityReport) -> None:

@@ -1,9 +1,13 @@
 import json
+import math
 from pathlib import Path
 
 import pytest
 
 from preftune.report import draw_curves
+from preftune.report.curves import panel_figure
+from preftune.report.panels import PANELS
+from preftune.report.svg import svg_file
 
 
 def write_metrics(folder: Path) -> None:
@@ -26,10 +30,21 @@ def test_only_metrics_that_were_logged_have_a_panel(tmp_path: Path) -> None:
     write_metrics(tmp_path)
     draw_curves(tmp_path, tmp_path / "curves.svg")
     picture = (tmp_path / "curves.svg").read_text()
-    assert "<!-- reward accuracy -->" in picture
-    assert "<!-- log-prob (nats) -->" not in picture
+    assert ">Preference accuracy<" in picture
+    assert "Log-prob" not in picture
 
 
 def test_a_folder_without_metrics_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"metrics\.jsonl"):
         draw_curves(tmp_path, tmp_path / "curves.png")
+
+
+@pytest.mark.parametrize("count", [1, 2, 81, 5000])
+def test_a_run_of_any_length_has_a_picture_that_stays_small(count: int) -> None:
+    logs = [{"step": step, "loss": math.nan if step % 7 == 3 else 1 / step} for step in range(1, count + 1)]
+    assert len(svg_file(panel_figure(PANELS[0], logs))) < 60_000
+
+
+def test_values_that_are_all_no_number_have_an_empty_picture() -> None:
+    logs = [{"step": step, "loss": math.nan} for step in range(600)]
+    assert "Loss, nats" in svg_file(panel_figure(PANELS[0], logs))

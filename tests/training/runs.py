@@ -31,13 +31,14 @@ def write_pairs(path: Path, count: int = 12) -> Path:
 
 
 def config_of(model: Path, data: Path, output: Path, **settings: Any) -> TrainConfig:
-    """Settings of a run of a few steps on two held-out and ten training pairs."""
+    """Settings of a run of a few steps, without samples."""
     defaults: dict[str, Any] = {
         "batch_size": 4,
         "epochs": 2,
         "learning_rate": 1e-3,
         "precision": "fp32",
         "report_to": "none",
+        "eval_samples": 0,
     }
     return TrainConfig.of(model=str(model), data=str(data), output=str(output), **{**defaults, **settings})
 

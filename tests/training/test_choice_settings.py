@@ -22,7 +22,7 @@ def config(**settings: Any) -> TrainConfig:
         ({"early_stopping": 3}, "early_stopping = 3: chooses nothing while keep is last"),
         ({"keep": "best", "early_stopping": 0}, "early_stopping = 0: must be at least 1"),
         ({"keep": "best", "metric": "rewards/accuracy"}, "Did you mean rewards/accuracies?"),
-        ({"keep": "best", "metric": "win_rate"}, "write win_rate:higher or win_rate:lower"),
+        ({"keep": "best", "metric": "taste"}, "write taste:higher or taste:lower"),
         ({"keep": "best", "metric": "win_rate:up"}, "which way is better is said by NAME:higher or NAME:lower"),
         (
             {"keep": "best", "metric": "rewards/accuracies", "method": "sft"},

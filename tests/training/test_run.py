@@ -56,6 +56,10 @@ def test_the_folder_tells_what_was_run_and_how_it_went(model_folder: Path, pairs
     assert summary["train"]["loss"]["last"] == history(folder)[-1] == result.train["loss"].last
     assert summary["data"]["train"]["num_prompts"] == 12
     assert result.peak_memory_bytes > 2**20
+    peaks = history(folder, "peak_memory_gib")
+    assert len(peaks) == len(history(folder))
+    assert sorted(peaks) == peaks
+    assert peaks[-1] == pytest.approx(result.peak_memory_bytes / 2**30, rel=0.1)
 
 
 def test_the_written_config_repeats_the_run(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:

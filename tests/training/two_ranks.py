@@ -1,21 +1,34 @@
-"""Trains a tiny model in float64 for some steps and saves weights and losses: alone, or as two ranks by torchrun."""
+"""Trains a tiny model in float64 for some steps and saves weights and losses: alone, or as two ranks by torchrun.
+
+As two ranks it also writes what each is told of the samples that the main process draws.
+"""
 
 import copy
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
+from accelerate import Accelerator, PartialState
 from accelerate.utils import DistributedType
 from torch import nn
 from torch.distributed.tensor import DTensor
-from transformers import TrainingArguments
+from transformers import TrainerControl, TrainerState, TrainingArguments
+from typing_extensions import override
 
+from preftune.errors import TrainingError
+from preftune.generation import Estimate
 from preftune.losses import Method
 from preftune.policy.packed import PackedForward
 from preftune.reference import FrozenCopy
 from preftune.training import Objective, PreferenceTrainer
+from preftune.training.drawn_samples import DrawnSamples
+from preftune.training.measure import SampleMeasure
+from preftune.training.run_samples import RunSamples
+from preftune.training.sample_prompts import SamplePrompt
+from preftune.training.sampler import Sampler
+from preftune.training.samples_file import SamplesFile
 from tests.builders import tiny_llama, token_groups
 from tests.two_ranks import run_as_rank
 
@@ -29,8 +42,50 @@ WRAPPERS: dict[str, dict[str, Any]] = {
 
 def train_in_every_way(rank: int, folder: Path) -> None:
     """Write a folder per way."""
+    sample(rank, folder)
     for name, settings in WRAPPERS.items():
         train(folder / name, **settings)
+
+
+def _same(drawn: DrawnSamples, start: Sequence[str]) -> Mapping[str, float]:
+    return {"same": float(list(drawn.completions) == start)}
+
+
+MEASURES: Mapping[str, Sequence[SampleMeasure]] = {"plain": (), "measured": (_same,)}
+
+
+class _SamplerOfMain(Sampler):
+    """Knows what it draws by heart, and is asked on the main process alone."""
+
+    def __init__(self) -> None: ...
+
+    @override
+    def draw(self, model: Any, step: int) -> DrawnSamples:
+        assert PartialState().is_main_process
+        if step:
+            raise NotImplementedError("no cache for this model")
+        prompts = (SamplePrompt("2+2=", "4"),)
+        return DrawnSamples(step, 8, prompts, ("4",), (True,), None, 1.5, Estimate(2.0, 0.5, 1))
+
+
+def sample(rank: int, folder: Path) -> None:
+    """Write what this rank is told of samples before the first step, and of what goes wrong after it."""
+    arguments = TrainingArguments(str(folder), report_to=[], use_cpu=True, eval_on_start=True, eval_strategy="epoch")
+    Accelerator(cpu=True)
+    found = [_sampled(arguments, rank, folder / name, measures) for name, measures in MEASURES.items()]
+    (folder / f"samples-{rank}.json").write_text(json.dumps(found))
+
+
+def _sampled(arguments: TrainingArguments, rank: int, file: Path, measures: Sequence[SampleMeasure]) -> list[Any]:
+    samples = RunSamples(_SamplerOfMain(), SamplesFile(file), measures=measures, say=print)
+    model, control = nn.Linear(1, 1), TrainerControl()
+    samples.on_train_begin(arguments, TrainerState(is_world_process_zero=rank == 0), control)
+    before = samples(model)
+    try:
+        samples.on_step_end(arguments, TrainerState(global_step=1, max_steps=1), control, model=model)
+    except (NotImplementedError, TrainingError) as error:
+        return [before, str(error)]
+    return [before, samples(model)]
 
 
 def train(folder: Path, **settings: Any) -> None:

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text as RichText
 
 from preftune.errors import OutputError, SaveError
-from preftune.evaluation.prompt_text import text_of
 from preftune.generation import Generation
+from preftune.generation.prompt_text import text_of
 from preftune.groups import Text
 
 __all__ = ["ModelCompletions", "check_file", "show", "write"]
@@ -25,10 +25,16 @@ class ModelCompletions:
     Args:
         model: Hub id or folder.
         generations: By prompt, then by sample.
+        strength: They are of the mix of the model's reference (0) and the model (1); None: of the model.
     """
 
     model: str
     generations: Sequence[Sequence[Generation]]
+    strength: float | None = None
+
+    def __str__(self) -> str:
+        """For people."""
+        return self.model if self.strength is None else f"{self.model}, strength {self.strength:g}"
 
 
 def show(console: Console, prompts: Sequence[Text], models: Sequence[ModelCompletions]) -> None:
@@ -79,6 +85,7 @@ def _lines(prompts: Sequence[Text], models: Sequence[ModelCompletions]) -> Itera
             for generation in model.generations[index]:
                 yield {
                     "model": model.model,
+                    **({} if model.strength is None else {"strength": model.strength}),
                     "prompt": prompt if isinstance(prompt, str) else [message.as_dict() for message in prompt],
                     "completion": generation.text,
                     "num_tokens": len(generation.completion_ids),
@@ -98,7 +105,7 @@ def _side_by_side(prompts: Sequence[Text], models: Sequence[ModelCompletions]) -
     table = Table(show_lines=True, expand=True, header_style="bold")
     table.add_column("prompt", overflow="fold", ratio=1)
     for model in models:
-        table.add_column(RichText(model.model), overflow="fold", ratio=2)
+        table.add_column(RichText(str(model)), overflow="fold", ratio=2)
     for index, prompt in enumerate(prompts):
         for sample in range(len(models[0].generations[index])):
             first = RichText(text_of(prompt) if sample == 0 else "")

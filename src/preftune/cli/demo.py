@@ -19,19 +19,24 @@ def command(output: str, seed: int, overwrite: bool, verbose: bool) -> None:
     """See the whole thing work, in minutes and offline.
 
     Makes a small world of film reviews with a known reward, trains a small model on it by SFT, samples pairs from
-    it, trains it on them by DPO, and shows both models side by side.
+    it, trains it on them by DPO, shows both models side by side, and ends with a report of
+    each run.
     """
+    from preftune.cli.run_report import leave_report
     from preftune.report import draw_curves
     from preftune.studies.demo import run_demo
 
     console, folder = main_console(), Path(output)
     with quiet_libraries(verbose=verbose):
         result = run_demo(folder, seed=seed, overwrite=overwrite, console=console)
+        console.print(result.tables())
+        console.print(
+            f"models: {folder / 'sft'}, {folder / 'dpo'}; curves: {folder / 'curves-dpo.png'}", highlight=False
+        )
+        console.print(f"try: preftune generate --model {folder / 'dpo'} --compare {folder / 'sft'} --prompt '...'")
         for run in ("sft", "dpo"):
             draw_curves(folder / run, folder / f"curves-{run}.png")
-    console.print(result.tables())
-    console.print(f"models: {folder / 'sft'}, {folder / 'dpo'}; curves: {folder / 'curves-dpo.png'}", highlight=False)
-    console.print(f"try: preftune generate --model {folder / 'dpo'} --compare {folder / 'sft'} --prompt '...'")
+            leave_report(folder / run, console)
 
 
 command.params += output_flags()

@@ -1,5 +1,6 @@
 """`preftune eval`: find out what a model has become."""
 
+from pathlib import Path
 from typing import Any
 
 import rich_click as click
@@ -24,8 +25,8 @@ def command(context: click.RichContext, /, verbose: bool, **_: Any) -> None:
     preftune eval --model run --data held-out.jsonl --samples 2 --judge openai:MODEL --against chosen
 
     Every number comes with an interval; docs/evaluation.md explains each. The result is also written as JSON, for a run
-    into its folder. Verdicts and samples are kept: an interrupted evaluation goes on where it was, and none is paid
-    for twice.
+    into its folder, whose report shows it then. Verdicts and samples are kept: an interrupted evaluation goes on where
+    it was, and none is paid for twice.
     """
     config = EvaluationConfig.of(**given_values(context, [flag.name for flag in _FLAGS if flag.name]))
     with quiet_libraries(verbose=verbose):
@@ -38,6 +39,16 @@ def command(context: click.RichContext, /, verbose: bool, **_: Any) -> None:
             console.print(table)
         if config.result_file is not None:
             console.print(f"result: {config.result_file}", highlight=False, markup=False, soft_wrap=True)
+        if _is_of_run(config):
+            from preftune.cli.run_report import leave_report
+
+            leave_report(Path(config.model.model), console)
+
+
+def _is_of_run(config: EvaluationConfig) -> bool:
+    """Whether the result lies in the folder of a run, whose report shows it; a checkpoint has no report of its own."""
+    folder = Path(config.model.model)
+    return config.run is not None and config.result.json is None and (folder / "run.json").is_file()
 
 
 _FLAGS = [

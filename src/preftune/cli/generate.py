@@ -1,7 +1,7 @@
 """`preftune generate`: let a model continue prompts."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,11 @@ from preftune.cli.output_options import output_flags
 from preftune.cli.processes import main_console
 from preftune.cli.prompts import as_turn, check_prompt_sources
 from preftune.errors import ConfigError
+from preftune.evaluation.config import run_of
 from preftune.evaluation.prompt_file import read_prompts
+from preftune.generation.sampling import strength_problems
 from preftune.groups import Text
-from preftune.training.config import ModelSettings
+from preftune.training.config import ModelSettings, TrainConfig
 
 if TYPE_CHECKING:
     from preftune.cli.completions_output import ModelCompletions
@@ -28,6 +30,18 @@ _PROMPTS, _SAMPLING, _RESULT = "Prompts", "Sampling", "Result"
 
 @click.command("generate")
 @click.option("--compare", metavar="MODEL", panel="Model", help="Another model, shown side by side; same kinds of id.")
+@click.option(
+    "--strength",
+    type=float,
+    panel="Model",
+    help="Draw from a mix of reference and model: 0 is the reference, 1 the model, more goes beyond.",
+)
+@click.option(
+    "--reference",
+    metavar="MODEL",
+    panel="Model",
+    help="What --strength mixes in. Default: of a run the one that it began from, of an adapter its base model.",
+)
 @click.option("--prompt", multiple=True, panel=_PROMPTS, help="A text to continue; may be repeated.")
 @click.option(
     "--prompts",
@@ -87,18 +101,20 @@ def command(context: click.RichContext, /, **values: Any) -> None:
     """Let a model continue prompts.
 
     preftune generate --model run --prompt "The film was" --compare gpt2
+
+    preftune generate --model run --prompt "The film was" --strength 0.5
     """
-    model, sampling, prompts = _checked(context, values)
+    model, sampling, mix, prompts = _checked(context, values)
     with quiet_libraries(verbose=values["verbose"]):
         from preftune.cli.completions_output import check_file, show, write
 
         output = Path(values["output"]) if values["output"] is not None else None
         if output is not None:
             check_file(output, overwrite=values["overwrite"])
-        models = [model]
+        found = [_continue(model, prompts, sampling, values["batch_tokens"], mix)]
         if values["compare"] is not None:
-            models.append(replace(model, model=values["compare"], revision=None))
-        found = [_continue(chosen, prompts, sampling, values["batch_tokens"]) for chosen in models]
+            other = replace(model, model=values["compare"], revision=None)
+            found.append(_continue(other, prompts, sampling, values["batch_tokens"]))
         if output is None:
             show(main_console(), prompts, found)
         else:
@@ -113,7 +129,24 @@ command.params = [
 ]
 
 
-def _checked(context: click.Context, values: dict[str, Any]) -> tuple[ModelSettings, "Sampling", list[Text]]:
+@dataclass(frozen=True, slots=True)
+class _Mix:
+    """What `--strength` asks for.
+
+    Args:
+        strength: 0: the reference, 1: the model, more: beyond.
+        reference: The model to mix in; None for that of the run or adapter.
+        run: The run that the model is of; None for a model that is no run.
+    """
+
+    strength: float
+    reference: str | None
+    run: TrainConfig | None
+
+
+def _checked(
+    context: click.Context, values: dict[str, Any]
+) -> tuple[ModelSettings, "Sampling", _Mix | None, list[Text]]:
     """What to do, checked as a whole before anything big is loaded."""
     from preftune.generation import Sampling
 
@@ -125,27 +158,63 @@ def _checked(context: click.Context, values: dict[str, Any]) -> tuple[ModelSetti
         sampling = Sampling(**{name: values[name] for name in Sampling.__dataclass_fields__})
     except ConfigError as error:
         problems += error.problems
+    mix = _checked_mix(values, problems)
     if problems or model is None or sampling is None:
         raise ConfigError(problems)
     prompts: list[Text] = list(values["prompt"]) or read_prompts(values["prompts"])
-    return model, sampling, [as_turn(prompt) for prompt in prompts] if values["chat"] else prompts
+    return model, sampling, mix, [as_turn(prompt) for prompt in prompts] if values["chat"] else prompts
+
+
+def _checked_mix(values: dict[str, Any], problems: list[str]) -> _Mix | None:
+    """What to mix; None for nothing. Problems are added to the list."""
+    strength, reference = values["strength"], values["reference"]
+    if strength is None:
+        if reference is not None:
+            problems.append(f"reference = {reference}: is what --strength mixes in. Set that, or leave it out.")
+        return None
+    problems += strength_problems(strength)
+    if reference == "none":
+        problems.append(f"strength = {strength:g}: mixes in the reference, and reference is none. Leave one out.")
+    try:
+        return _Mix(strength, reference, run_of(values["model"] or ""))
+    except ConfigError as error:
+        problems += error.problems
+        return None
 
 
 def _continue(
-    settings: ModelSettings, prompts: Sequence[Text], sampling: "Sampling", batch_tokens: int
+    settings: ModelSettings,
+    prompts: Sequence[Text],
+    sampling: "Sampling",
+    batch_tokens: int,
+    mix: _Mix | None = None,
 ) -> "ModelCompletions":
     import torch
 
     from preftune.cli.completions_output import ModelCompletions
+    from preftune.evaluation.models import find_reference
+    from preftune.evaluation.realignment import realignment_with
     from preftune.generation import generate
+    from preftune.reference.arithmetic import Arithmetic
     from preftune.training.load_model import load_causal_lm, load_tokenizer
 
     tokenizer = load_tokenizer(settings)
     model = load_causal_lm(settings)
-    torch.nn.Module.to(model, torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    arithmetic = Arithmetic(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    torch.nn.Module.to(model, arithmetic.device)
+    realignment = None
+    if mix is not None:
+        reference, _ = find_reference(model, settings, mix.run, mix.reference, arithmetic)
+        realignment = realignment_with(reference, mix.strength, model, tokenizer, settings)
     console = main_console()
     shows = len(prompts) > 1 and console.is_terminal and not console.quiet
     generations = generate(
-        model, tokenizer, prompts, **asdict(sampling), batch_tokens=batch_tokens, show_progress=shows
+        model,
+        tokenizer,
+        prompts,
+        **asdict(sampling),
+        batch_tokens=batch_tokens,
+        realignment=realignment,
+        show_progress=shows,
     )
-    return ModelCompletions(settings.model, generations)
+    return ModelCompletions(settings.model, generations, None if mix is None else mix.strength)

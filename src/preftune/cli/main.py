@@ -31,7 +31,9 @@ for _command in (
     LazyCommand("convert", "preftune.cli.convert", "Write data of any layout as a file of another."),
     LazyCommand("formats", "preftune.cli.formats", "List the layouts of data, and public data sets by a short name."),
     LazyCommand("generate", "preftune.cli.generate", "Let a model continue prompts, beside another one if you like."),
+    LazyCommand("sweep", "preftune.cli.sweep", "Train at several settings, and find out which to take."),
     LazyCommand("eval", "preftune.cli.eval", "Evaluate a model: preferences, KL to its reference, win rate."),
+    LazyCommand("report", "preftune.cli.report", "Show what became of a run, or of several, on one page."),
     LazyCommand("merge", "preftune.cli.merge", "Write an adapter and its base model as one model."),
     LazyCommand("cache", "preftune.cli.cache", "Show or clear the reference log-probs that are kept from run to run."),
 ):

@@ -10,6 +10,7 @@ from preftune.data.compression import data_suffix, open_bytes
 from preftune.data.load import iter_groups
 from preftune.data.progress import track
 from preftune.data.rows import BadRow, LeftOut
+from preftune.data.unusable import unusable_row
 from preftune.groups import PromptGroup
 from preftune.quality import UnusableRow
 
@@ -48,7 +49,7 @@ class RowSource:
             stream, description, total=self._num_lines() if shows else None, show=shows
         )
         for item in items:
-            yield item if isinstance(item, PromptGroup) else _unusable(item)
+            yield item if isinstance(item, PromptGroup) else unusable_row(item)
 
     def _num_lines(self) -> int | None:
         """Lines of the sources, where all are text files with a row per line; about as many as rows."""
@@ -64,14 +65,3 @@ class RowSource:
 def _count_lines(path: Path) -> int:
     with open_bytes(path) as stream:
         return sum(block.count(b"\n") for block in iter(lambda: stream.read(_BLOCK_BYTES), b""))
-
-
-def _unusable(row: BadRow | LeftOut) -> UnusableRow:
-    """What formats say of such rows: see `tests/cli/test_row_source.py`, which holds them to these words."""
-    if isinstance(row, LeftOut):
-        return UnusableRow(row.origin, row.reason, "left out")
-    if "are equal, so" in row.problem:
-        return UnusableRow(row.origin, row.problem, "equal")
-    if "an empty completion" in row.problem or "completion is empty" in row.problem:
-        return UnusableRow(row.origin, row.problem, "empty")
-    return UnusableRow(row.origin, row.problem)

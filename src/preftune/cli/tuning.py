@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 from rich.console import Console
@@ -13,10 +13,13 @@ from preftune.cli.noise import quiet_libraries
 from preftune.cli.output_options import output_flags
 from preftune.cli.processes import is_main_process, main_console
 from preftune.cli.setting_options import given_values, loss_option_flags, setting_flags
-from preftune.errors import ConfigError
+from preftune.errors import ConfigError, TrainingError
 from preftune.training.config import SECTIONS, TrainConfig, read_settings, settings_of
 
-__all__ = ["tuning_command"]
+if TYPE_CHECKING:
+    from preftune.report.run_record import RunRecord
+
+__all__ = ["method_flags", "tuning_command"]
 
 _METHOD, _FILE = "Method", "Config file"
 
@@ -29,7 +32,7 @@ def tuning_command(name: str, help_: str, *, method: str | None = None) -> click
         help_: Its help text.
         method: The one method it trains by, or None where `--method` names it.
     """
-    flags = [*_method_flags(method), *_file_flags()]
+    flags = [*method_flags(method), *_file_flags()]
     for section in SECTIONS.values():
         flags += setting_flags(settings_of(section), panel=section.__doc__ or "")
 
@@ -46,7 +49,8 @@ def tuning_command(name: str, help_: str, *, method: str | None = None) -> click
     return click.RichCommand(name=name, callback=run, params=[*flags, *output_flags()], help=help_)
 
 
-def _method_flags(method: str | None) -> list[click.RichOption]:
+def method_flags(method: str | None) -> list[click.RichOption]:
+    """`--method` and the options of losses; of a command that trains by one `method` the options alone, hidden."""
     if method is not None:
         return loss_option_flags(_METHOD, hidden=True)
     choice = click.RichOption(
@@ -94,14 +98,22 @@ def _resolve(file: str | None, given: dict[str, Any], method: str | None) -> Tra
 def _train(config: TrainConfig, console: Console, context: click.Context) -> None:
     from accelerate import PartialState
 
-    from preftune.training import train
+    from preftune.cli.run_report import leave_report
+    from preftune.evaluation.judged_run import train
 
-    result = train(config, console=console)
+    folder = Path(config.output.output)
+    try:
+        result = train(config, console=console)
+    except TrainingError:
+        if is_main_process() and (folder / "metrics.jsonl").is_file():
+            leave_report(folder, console)
+        raise
     if PartialState().num_processes > 1:
         PartialState().destroy_process_group()
     if is_main_process():
         console.print(result.table())
-        lines = _what_next(config)
+        report = leave_report(folder, console)
+        lines = _what_next(config, None if report is None else report.run)
         if result.stopped_sick:
             lines = _how_to_resume(config, "The run is sick and was ended. Go on with it all the same:", sick=True)
         elif result.stopped_early:
@@ -118,11 +130,16 @@ def _how_to_resume(config: TrainConfig, what: str, *, sick: bool = False) -> Ite
     yield f"  preftune train --config {file} --resume" + (" --no-stop-on-sick" if sick else "")
 
 
-def _what_next(config: TrainConfig) -> Iterator[str]:
-    run, base = shlex.quote(config.output.output), shlex.quote(config.model.model)
+def _what_next(config: TrainConfig, run: "RunRecord | None") -> Iterator[str]:
+    from preftune.report.lacking import further_evaluation
+
+    model, base = shlex.quote(config.output.output), shlex.quote(config.model.model)
     yield "Next:"
-    yield f"  preftune generate --model {run} --compare {base} --prompt '...'"
+    yield f"  preftune generate --model {model} --compare {base} --prompt '...'"
+    evaluation = None if run is None else further_evaluation(run)
+    if evaluation is not None:
+        yield f"  {evaluation}"
     if config.method.feedback == "demonstrations":
-        yield f"  preftune train --model {run} --data PAIRS --output ..."
+        yield f"  preftune train --model {model} --data PAIRS --output ..."
     if config.adapter.lora:
-        yield f"  preftune merge --model {run} --output {shlex.quote(config.output.output + '-merged')}"
+        yield f"  preftune merge --model {model} --output {shlex.quote(config.output.output + '-merged')}"

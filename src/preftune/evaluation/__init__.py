@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from preftune.evaluation.result import EvaluationResult
     from preftune.evaluation.run import evaluate
     from preftune.evaluation.samples import Samples, evaluate_samples
+    from preftune.evaluation.training_measures import sample_measures
     from preftune.evaluation.win_rate import WinRate, rate_wins
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "evaluate_preferences",
     "evaluate_samples",
     "rate_wins",
+    "sample_measures",
 ]
 
 _MODULES = {
@@ -44,6 +46,7 @@ _MODULES = {
     "evaluate_preferences": "preferences",
     "evaluate_samples": "samples",
     "rate_wins": "win_rate",
+    "sample_measures": "training_measures",
 }
 
 

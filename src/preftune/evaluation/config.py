@@ -170,7 +170,12 @@ class EvaluationConfig:
         """Where the result goes."""
         if self.result.json is not None:
             return Path(self.result.json).expanduser()
-        return None if self.run is None else Path(self.model.model) / "evaluation.json"
+        if self.run is None:
+            return None
+        strength = self.reference.strength
+        # What a mix of the run and its reference does is not what the run does.
+        name = "evaluation.json" if strength is None else f"evaluation-strength-{strength:g}.json"
+        return Path(self.model.model) / name
 
     def _problems(self) -> Iterator[str]:
         """What does not go together, one text each."""

@@ -16,8 +16,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from preftune.evaluation.store import EvaluationStore
 from preftune.generation.completions import Generation, generate
 from preftune.generation.prompt_ids import encode_prompts
+from preftune.generation.realigned import Realignment
 from preftune.generation.sampling import Sampling
 from preftune.groups import Text
+from preftune.reference import FrozenCopy
 from preftune.reference.arithmetic import Arithmetic
 from preftune.reference.fingerprint import fingerprint_model
 
@@ -51,6 +53,7 @@ class Drawer:
         sampling: Sampling,
         *,
         adapters: Collection[str] | None = None,
+        realignment: Realignment | None = None,
     ) -> Drawn:
         """Completions of the model, by prompt; errors as of `generate`.
 
@@ -60,14 +63,16 @@ class Drawer:
             prompts: Texts and conversations.
             sampling: How to draw.
             adapters: Names of those that are on; default: as the model says.
+            realignment: Draw from the model's mix with its reference, which does not change either; None: from the
+                model.
         """
         if self.store is None:
-            return self._generate(model, tokenizer, prompts, sampling)
-        key = self._key(model, tokenizer, prompts, sampling, adapters)
+            return self._generate(model, tokenizer, prompts, sampling, realignment)
+        key = self._key(model, tokenizer, prompts, sampling, adapters, realignment)
         kept = self.store.samples(key)
         if kept is not None:
             return _restored(kept, tokenizer, prompts)
-        drawn = self._generate(model, tokenizer, prompts, sampling)
+        drawn = self._generate(model, tokenizer, prompts, sampling, realignment)
         self.store.keep_samples(key, [[_row(sample) for sample in samples] for samples in drawn])
         return drawn
 
@@ -77,6 +82,7 @@ class Drawer:
         tokenizer: PreTrainedTokenizerBase,
         prompts: Sequence[Text],
         sampling: Sampling,
+        realignment: Realignment | None,
     ) -> Drawn:
         with self.arithmetic.context():
             return generate(
@@ -85,6 +91,7 @@ class Drawer:
                 prompts,
                 **asdict(sampling),
                 batch_tokens=self.batch_tokens,
+                realignment=realignment,
                 show_progress=self.show_progress,
             )
 
@@ -95,13 +102,20 @@ class Drawer:
         prompts: Sequence[Text],
         sampling: Sampling,
         adapters: Collection[str] | None,
+        realignment: Realignment | None,
     ) -> bytes:
         """A digest of all that the samples depend on."""
         digest = hashlib.blake2b(self._digest(model, adapters), digest_size=16)
         digest.update(repr((sampling, self.batch_tokens, tokenizer.eos_token_id, _end_tokens(model))).encode())
+        if realignment is not None:
+            digest.update(repr(realignment.strength).encode() + self._digest_of_reference(model, realignment))
         for ids in encode_prompts(tokenizer, prompts):
             digest.update(len(ids).to_bytes(8, "little") + ids.tobytes())
         return digest.digest()
+
+    def _digest_of_reference(self, model: PreTrainedModel | PeftModel, realignment: Realignment) -> bytes:
+        reference = realignment.reference
+        return self._digest(reference.model, None) if isinstance(reference, FrozenCopy) else self._digest(model, ())
 
     def _digest(self, model: PreTrainedModel | PeftModel, adapters: Collection[str] | None) -> bytes:
         active = model.active_adapters if isinstance(model, PeftModel) else ()

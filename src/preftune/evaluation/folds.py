@@ -24,7 +24,9 @@ _SUMMARY = "summary.json"
 _OF_OTHER_DATA: Mapping[str, Any] = {
     "split": None, "format": None, "columns": {}, "where": [], "mix": [], "prompts_per_epoch": None, "pairing": None,
     "min_score_gap": 0.0, "eval_data": [], "eval_split": None, "eval_fraction": 0.0, "keep": "last", "metric": None,
-    "early_stopping": None, "report_to": "none", "run_name": None, "overwrite": False,
+    "kl_budget": None, "early_stopping": None, "report_to": "none", "run_name": None, "overwrite": False,
+    "check_data": False, "eval_samples": 0, "eval_kl": False, "judge": None, "judge_samples": 64,
+    "judge_against": "start",
 }  # fmt: skip
 """Settings of a run that belong to its files, or choose by held-out data: here a fold is held out from all choices."""
 

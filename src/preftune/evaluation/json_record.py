@@ -3,7 +3,7 @@
 import math
 import types
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 __all__ = ["as_json", "from_json"]
@@ -28,6 +28,8 @@ def as_json(value: Any) -> Any:
 
 def from_json(kind: Any, value: Any) -> Any:
     """What `as_json` made of a `kind`: a dataclass, tuple, mapping, union with None, or a plain value.
+
+    Fields that have a default need not be there, so that files from before such a field was added can be read.
 
     Raises:
         ValueError: it is of another shape.
@@ -62,6 +64,7 @@ def _tuple(kinds: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
 def _record(kind: Any, value: Any) -> Any:
     types_by_name = get_type_hints(kind)
     names = [item.name for item in fields(kind)]
-    if not isinstance(value, dict) or set(value) != set(names):
+    needed = {item.name for item in fields(kind) if item.default is MISSING}
+    if not isinstance(value, dict) or not needed <= set(value) <= set(names):
         raise ValueError(f"expected an object with {', '.join(names)}, got {value!r}")
-    return kind(**{name: from_json(types_by_name[name], value[name]) for name in names})
+    return kind(**{name: from_json(types_by_name[name], value[name]) for name in names if name in value})

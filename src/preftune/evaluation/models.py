@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from peft import PeftModel
@@ -13,14 +13,19 @@ from preftune.data import TokenGroup, check_vocabulary
 from preftune.errors import ConfigError, ModelError, TokenizerError
 from preftune.evaluation.config import EvaluationConfig
 from preftune.evaluation.implicit_reward import ImplicitReward
+from preftune.evaluation.realignment import realignment_with
+from preftune.generation.realigned import Realignment
+from preftune.policy.forward import Forward
 from preftune.policy.model_size import num_embeddings
+from preftune.policy.realigned import RealignedForward
 from preftune.policy.self_check import ForwardChoice, choose_forward
 from preftune.reference import AdapterOff, FrozenCopy, NoReference, Reference
 from preftune.reference.arithmetic import Arithmetic
-from preftune.training.config import ModelSettings
+from preftune.reference.computed_by import ComputedBy
+from preftune.training.config import ModelSettings, TrainConfig
 from preftune.training.load_model import load_causal_lm, load_tokenizer
 
-__all__ = ["DEFAULT_BETA", "Models", "arithmetic_of", "load_models", "load_other"]
+__all__ = ["DEFAULT_BETA", "Models", "arithmetic_of", "find_reference", "load_models", "load_other"]
 
 DEFAULT_BETA = 0.1
 """Of a model that is no run. It scales margins, and with them how sure the model is; it never turns a preference."""
@@ -36,8 +41,10 @@ class Models:
         reference: What it is compared with; `NoReference` for nothing.
         reference_name: What the reference is, for people; None for nothing.
         reward: The implicit reward; None where it would need a reference and there is none.
-        forward: How log-probs are computed, and why so.
+        forward: How log-probs of either model are computed, and why so.
         arithmetic: Device and precision.
+        realignment: What is evaluated is this mix of policy and reference; None: the policy.
+        policy_forward: Computes log-probs of what is evaluated, given the policy.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -47,6 +54,18 @@ class Models:
     reward: ImplicitReward | None
     forward: ForwardChoice
     arithmetic: Arithmetic
+    realignment: Realignment | None = None
+    policy_forward: Forward = field(init=False)
+
+    def __post_init__(self) -> None:
+        plain, mix = self.forward.forward, self.realignment
+        forward = plain if mix is None else RealignedForward(plain, mix.reference, mix.strength)
+        object.__setattr__(self, "policy_forward", forward)
+
+    @property
+    def reference_beside(self) -> Reference:
+        """The reference, to be computed beside what is evaluated: by a forward that does not mix."""
+        return self.reference if self.realignment is None else ComputedBy(self.forward.forward, self.reference)
 
     @property
     def has_reference(self) -> bool:
@@ -86,10 +105,13 @@ def load_models(config: EvaluationConfig, arithmetic: Arithmetic) -> Models:
 
     Raises:
         ModelError, TokenizerError: what cannot be loaded.
+        ConfigError: there is no reference to mix in.
     """
     tokenizer = load_tokenizer(config.model)
     policy = _held(load_causal_lm(config.model), arithmetic)
-    reference, name = _reference(config, policy, arithmetic)
+    reference, name = find_reference(policy, config.model, config.run, config.reference.reference, arithmetic)
+    strength = config.reference.strength
+    mix = None if strength is None else realignment_with(reference, strength, policy, tokenizer, config.model)
     with arithmetic.context():
         forward = choose_forward(policy)
         if isinstance(reference, FrozenCopy) and forward.forward.layout == "packed":
@@ -98,7 +120,9 @@ def load_models(config: EvaluationConfig, arithmetic: Arithmetic) -> Models:
     reward = _reward(config)
     if reward is not None and reward.needs_reference and isinstance(reference, NoReference):
         reward = None
-    return Models(tokenizer, policy, reference, name, reward, forward, arithmetic)
+    return Models(
+        tokenizer, policy, reference, name, reward, forward, arithmetic, None if mix is None or mix.is_policy else mix
+    )
 
 
 def load_other(
@@ -113,33 +137,55 @@ def load_other(
     return _held(load_causal_lm(settings), arithmetic), load_tokenizer(settings)
 
 
-def _reference(
-    config: EvaluationConfig, policy: PreTrainedModel | PeftModel, arithmetic: Arithmetic
+def find_reference(
+    policy: PreTrainedModel | PeftModel,
+    settings: ModelSettings,
+    run: TrainConfig | None,
+    wanted: str | None,
+    arithmetic: Arithmetic,
 ) -> tuple[Reference, str | None]:
-    """The reference and its name."""
-    wanted, revision = config.reference.reference, config.model.revision
+    """What a model is compared or mixed with, and its name.
+
+    Args:
+        policy: The model.
+        settings: How it was loaded.
+        run: The run that it is of; None for a model that is no run.
+        wanted: The model to take, or `none`; None: of a run the one that it began from, of an adapter its base, else
+            nothing.
+        arithmetic: Says the device.
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    revision = settings.revision
     base = _base_of(policy)
     if wanted == "none":
         return NoReference(), None
-    if wanted is None and config.run is not None:
-        of_run = config.run.model
-        wanted, revision = of_run.reference_model or of_run.model, of_run.revision
+    if wanted is None and run is not None:
+        wanted, revision = run.model.reference_model or run.model.model, run.model.revision
     if wanted is None and base is None:
         return NoReference(), None
     if wanted is None or wanted == base:
         return AdapterOff(), f"{base} (adapter off)"
-    settings = replace(config.model, model=wanted, revision=revision)
     try:
-        return FrozenCopy(_held(load_causal_lm(settings), arithmetic)), wanted
+        other = load_causal_lm(replace(settings, model=wanted, revision=revision))
+        return FrozenCopy(_held(other, arithmetic)), wanted
     except ModelError as error:
-        raise ModelError(f"reference: {error} Name another one with --reference, or do without: none.") from error
+        raise ModelError(
+            f"reference: {error} Name another one with --reference; none where nothing is mixed."
+        ) from error
 
 
 def _reward(config: EvaluationConfig) -> ImplicitReward | None:
-    """The reward that the run was tuned by; of a run by a method without one, or of another model, the logratio."""
-    if config.run is not None and (own := ImplicitReward.of_method(config.run.method, config.reference.beta)):
-        return own
-    return ImplicitReward("logratio", config.reference.beta or DEFAULT_BETA)
+    """The reward that the run was tuned by; of a run by a method without one, or of another model, the logratio.
+
+    The mix of strength s is taken for what training with beta / s gives, whose reward has that scale.
+    """
+    beta, strength = config.reference.beta, config.reference.strength
+    own = None if config.run is None else ImplicitReward.of_method(config.run.method, beta)
+    reward = own or ImplicitReward("logratio", beta or DEFAULT_BETA)
+    if not strength or beta is not None or not reward.needs_reference:
+        return reward
+    return ImplicitReward(reward.kind, reward.beta / strength)
 
 
 def _base_of(model: PreTrainedModel | PeftModel) -> str | None:

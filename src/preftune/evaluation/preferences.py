@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from preftune.data import TokenGroup
 from preftune.evaluation.bootstrap import Bootstrap, Interval
+from preftune.evaluation.by_prompt import PromptRecord, accuracy_by_prompt
 from preftune.evaluation.calibration import Calibration, calibrate
 from preftune.evaluation.implicit_reward import ImplicitReward
 from preftune.evaluation.lists import ListAgreement, list_agreement
@@ -64,6 +65,7 @@ def evaluate_preferences(
     *,
     bootstrap: Bootstrap | None = None,
     num_bins: int = 10,
+    by_prompt: PromptRecord | None = None,
 ) -> Preferences:
     """All that log-probs tell of a policy's preferences.
 
@@ -73,6 +75,7 @@ def evaluate_preferences(
         reward: The implicit reward; None to do without.
         bootstrap: How intervals are made; default: 1000 resamples, 95 %.
         num_bins: Bins of the reliability curve.
+        by_prompt: Gets the accuracy of each prompt; None to do without.
     Raises:
         ValueError: no group, or a reward that needs the reference that these log-probs lack.
     """
@@ -80,6 +83,8 @@ def evaluate_preferences(
         raise ValueError("groups: is empty, so there is nothing to evaluate on. Give preference data.")
     bootstrap = bootstrap or Bootstrap()
     table = None if reward is None else PairTable.of(groups, logps, reward)
+    if by_prompt is not None and table is not None:
+        by_prompt["accuracy"] = accuracy_by_prompt(groups, table)
     return Preferences(
         num_groups=len(groups),
         reward=reward,

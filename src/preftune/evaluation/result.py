@@ -31,6 +31,7 @@ class EvaluationResult:
         samples: What the policy writes, and how far it is from the reference; None if nothing was drawn.
         win_rates: What a judge said, temperature by temperature; empty without a judge.
         best_of: Best-of-N by the implicit reward; None if it was not asked for.
+        strength: What was evaluated is the mix of reference (0) and model (1) at this strength; None: the model.
     """
 
     model: str
@@ -43,6 +44,7 @@ class EvaluationResult:
     samples: Samples | None
     win_rates: tuple[WinRate, ...]
     best_of: BestOf | None
+    strength: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The result as JSON holds it; what is no number is null."""

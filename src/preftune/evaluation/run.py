@@ -7,6 +7,7 @@ from rich.console import Console
 from preftune.data import LoadedGroups
 from preftune.errors import ConfigError, OutputError
 from preftune.evaluation.bootstrap import Bootstrap
+from preftune.evaluation.by_prompt import PromptRecord
 from preftune.evaluation.config import EvaluationConfig
 from preftune.evaluation.drawing import Drawer
 from preftune.evaluation.held_out import describe, read_groups, tokens_of
@@ -29,16 +30,19 @@ from preftune.reference.reference_pass import ReferencePass
 __all__ = ["evaluate"]
 
 
-def evaluate(config: EvaluationConfig, *, console: Console | None = None) -> EvaluationResult:
+def evaluate(
+    config: EvaluationConfig, *, console: Console | None = None, by_prompt: PromptRecord | None = None
+) -> EvaluationResult:
     """Evaluate a model as `config` says, and write the result where it says.
 
     Args:
         config: The settings.
         console: Where progress goes; default: nowhere.
+        by_prompt: Gets what was measured of each prompt; None to do without.
     Raises:
         PreftuneError: anything that a user can put right: settings, data, models, judge, result file.
     """
-    return _Evaluation(config, console or Console(quiet=True)).run()
+    return _Evaluation(config, console or Console(quiet=True), by_prompt).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class _Evaluation:
 
     config: EvaluationConfig
     console: Console
+    by_prompt: PromptRecord | None = None
 
     def run(self) -> EvaluationResult:
         self._check_result_file()
@@ -58,6 +63,8 @@ class _Evaluation:
         check_models(self.config, models)
         self._say(models.forward.reason)
         self._say(f"reference: {models.reference_name or 'none'}")
+        if (strength := self.config.reference.strength) is not None:
+            self._say(f"strength: {strength:g}, of a mix of the reference (0) and the model (1)")
         preferences = None if loaded is None else self._preferences(models, loaded)
         sampled = Sampled()
         if self.config.draws:
@@ -65,7 +72,9 @@ class _Evaluation:
             store = EvaluationStore(evaluation_path())
             drawer = Drawer(store, arithmetic, self.config.memory.batch_tokens, self._shows_progress)
             try:
-                sampled = evaluate_sampled(self.config, models, prompts, drawer, judge, say=self._say)
+                sampled = evaluate_sampled(
+                    self.config, models, prompts, drawer, judge, say=self._say, by_prompt=self.by_prompt
+                )
             except KeyboardInterrupt:
                 self._say(
                     f"stopped: samples and verdicts are kept in {store.path}; the same command goes on from there"
@@ -129,12 +138,17 @@ class _Evaluation:
                     models.policy,
                     found.reference,
                     groups,
-                    forward,
+                    models.policy_forward,
                     max_tokens=max_tokens,
                     show_progress=self._shows_progress,
                 )
         return evaluate_preferences(
-            groups, logps, models.reward, bootstrap=self._bootstrap, num_bins=self.config.intervals.bins
+            groups,
+            logps,
+            models.reward,
+            bootstrap=self._bootstrap,
+            num_bins=self.config.intervals.bins,
+            by_prompt=self.by_prompt,
         )
 
     def _prompts(self, models: Models, groups: list[PromptGroup]) -> SamplePrompts:
@@ -169,6 +183,7 @@ class _Evaluation:
             samples=sampled.samples,
             win_rates=sampled.win_rates,
             best_of=sampled.best_of,
+            strength=config.reference.strength,
         )
         if config.result_file is not None:
             result.write(config.result_file)

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from preftune.data.views import demonstration_view
-from preftune.data.views.view import scores_of
+from preftune.data.views.best_answer import best_answer
 from preftune.errors import DataError
 from preftune.generation.prompt_ids import encode_prompts
-from preftune.groups import Completion, PromptGroup, Text
+from preftune.groups import PromptGroup, Text
 
 __all__ = ["SamplePrompts", "sample_prompts"]
 
@@ -56,7 +55,7 @@ def sample_prompts(
     """
     answers: dict[Text, str | None] = {}
     for item in groups:
-        prompt, chosen = (item.prompt, _chosen(item)) if isinstance(item, PromptGroup) else (item, None)
+        prompt, chosen = (item.prompt, best_answer(item)) if isinstance(item, PromptGroup) else (item, None)
         answers.setdefault(prompt, chosen)
     prompts = list(answers)
     lengths = map(len, encode_prompts(tokenizer, prompts))
@@ -71,19 +70,3 @@ def sample_prompts(
     return SamplePrompts(
         tuple(kept), tuple(answers[prompt] for prompt in kept), len(prompts), len(prompts) - len(fitting)
     )
-
-
-def _chosen(group: PromptGroup) -> str | None:
-    """The best answer that the data have: by score, else by pairs, else any that is not bad."""
-    scores = scores_of(group)
-    if scores is not None:
-        return _text(group.completions[scores.index(max(scores))])
-    view = demonstration_view(group)
-    return None if view.group is None else _text(view.group.completions[0])
-
-
-def _text(completion: Completion) -> str:
-    """What was said, without roles."""
-    if isinstance(completion.content, str):
-        return completion.content
-    return "\n".join(message.content for message in completion.content if message.content)

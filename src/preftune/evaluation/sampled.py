@@ -7,6 +7,7 @@ from torch import Tensor
 
 from preftune.errors import ConfigError
 from preftune.evaluation.best_of import BestOf, best_samples, rate_best
+from preftune.evaluation.by_prompt import PromptRecord, record_verdicts
 from preftune.evaluation.comparison import Comparison
 from preftune.evaluation.config import EvaluationConfig
 from preftune.evaluation.drawing import Drawer
@@ -63,6 +64,7 @@ def evaluate_sampled(
     judge: Judge | None,
     *,
     say: Callable[[str], None],
+    by_prompt: PromptRecord | None = None,
 ) -> Sampled:
     """Draw samples and find out what they tell.
 
@@ -73,10 +75,11 @@ def evaluate_sampled(
         drawer: Draws, and keeps what was drawn; its store keeps verdicts as well.
         judge: Who compares; None for nobody.
         say: Takes lines on what became of the judge's questions.
+        by_prompt: Gets what is known of each prompt; None to do without.
     Raises:
         PreftuneError: a judge or model that does not work, or settings that do not fit the models.
     """
-    work = _Work(config, models, prompts, drawer, judge, say)
+    work = _Work(config, models, prompts, drawer, judge, say, by_prompt)
     return Sampled(
         samples=work.samples() if config.num_samples else None,
         win_rates=tuple(work.win_rates()) if judge is not None and config.num_samples else (),
@@ -92,6 +95,7 @@ class _Work:
     drawer: Drawer
     judge: Judge | None
     say: Callable[[str], None]
+    by_prompt: PromptRecord | None
 
     def samples(self) -> Samples:
         plain = self.config.sampling()
@@ -102,15 +106,16 @@ class _Work:
         with self.models.arithmetic.context():
             return evaluate_samples(
                 self.models.policy,
-                self.models.reference,
+                self.models.reference_beside,
                 drawn,
                 of_reference,
-                self.models.forward.forward,
+                self.models.policy_forward,
                 prompts=self.prompts.texts,
                 max_new_tokens=plain.max_new_tokens,
                 bootstrap=self.config.bootstrap,
                 max_tokens=self.config.memory.max_tokens,
                 show_progress=self.drawer.show_progress,
+                by_prompt=self.by_prompt,
             )
 
     def win_rates(self) -> list[WinRate]:
@@ -152,6 +157,8 @@ class _Work:
         store = self.drawer.store
         judged = judge_comparisons(self.judge, comparisons, store, show_progress=self.drawer.show_progress)
         num_left = sum(not item.is_complete for item in judged)
+        if self.by_prompt is not None and against != "policy":  # best-of-N is no measure of the policy itself
+            record_verdicts(self.by_prompt, judged)
         if num_left:
             self.say(
                 f"judge: {num_left:,} of {len(judged):,} comparisons have no verdict and do not count; run the same "
@@ -166,7 +173,10 @@ class _Work:
         )
 
     def _draw(self, sampling: Sampling) -> list[list[Generation]]:
-        return self.drawer.draw(self.models.policy, self.models.tokenizer, self.prompts.texts, sampling)
+        models = self.models
+        return self.drawer.draw(
+            models.policy, models.tokenizer, self.prompts.texts, sampling, realignment=models.realignment
+        )
 
     def _draw_from_reference(self, sampling: Sampling) -> list[list[Generation]]:
         return draw_from_reference(self.models, self.prompts, sampling, self.drawer)
@@ -175,9 +185,9 @@ class _Work:
         """Implicit rewards of all samples. Shape: (completion,)."""
         models, max_tokens = self.models, self.config.memory.max_tokens
         groups = groups_of_samples(drawn)
-        forward = models.forward.forward
+        forward = models.policy_forward
         with models.arithmetic.context():
             if reward.needs_reference:
-                logps = referenced_logps(models.policy, models.reference, groups, forward, max_tokens=max_tokens)
+                logps = referenced_logps(models.policy, models.reference_beside, groups, forward, max_tokens=max_tokens)
                 return reward.of(logps)
             return reward.of(policy_logps(models.policy, groups, forward, max_tokens=max_tokens))

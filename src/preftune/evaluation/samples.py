@@ -8,15 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from preftune.evaluation.bootstrap import Bootstrap, FloatArray, Interval, Statistic, ratio_of, sums_by_prompt
-from preftune.evaluation.prompt_text import text_of
+from preftune.evaluation.by_prompt import ByPrompt, PromptRecord
 from preftune.evaluation.writing import Writing, length_drift
 from preftune.generation.completions import Generation
-from preftune.generation.sample_groups import groups_of_samples
+from preftune.generation.prompt_text import text_of
+from preftune.generation.sample_values import sample_values
 from preftune.groups import Text
 from preftune.policy.forward import Forward
-from preftune.policy.packed_batch import PackedBatch
 from preftune.reference import Reference
-from preftune.reference.logps import by_completion
 
 __all__ = ["Example", "Samples", "evaluate_samples"]
 
@@ -87,6 +86,7 @@ def evaluate_samples(
     bootstrap: Bootstrap | None = None,
     max_tokens: int = 8192,
     show_progress: bool = False,
+    by_prompt: PromptRecord | None = None,
 ) -> Samples:
     """Estimate what samples tell.
 
@@ -104,11 +104,15 @@ def evaluate_samples(
         bootstrap: How intervals are made; default: 1000 resamples, 95 %.
         max_tokens: Memory budget of one forward.
         show_progress: Whether to show a progress bar.
+        by_prompt: Gets the KL of each prompt; None to do without.
     Raises:
         ValueError: nothing was generated.
     """
     bootstrap = bootstrap or Bootstrap()
     sums = _measure(policy, reference, drawn, forward, max_tokens=max_tokens, show_progress=show_progress)
+
+    if by_prompt is not None and sums.logratio is not None:
+        by_prompt["kl"] = ByPrompt.of(prompts, sums.logratio, sums.counts)
 
     def interval(statistic: Statistic) -> Interval:
         return bootstrap.interval(statistic, len(drawn))
@@ -136,25 +140,14 @@ def _measure(
     max_tokens: int,
     show_progress: bool,
 ) -> _Sums:
-    groups = groups_of_samples(drawn)
+    found = sample_values(policy, reference, drawn, forward, max_tokens=max_tokens, show_progress=show_progress)
+    owners = np.repeat(np.arange(len(drawn)), [len(samples) for samples in drawn])
 
-    def values(batch: PackedBatch) -> Tensor:
-        found = forward.token_values(policy, batch, extras=frozenset({"entropy"}))
-        assert found.entropy is not None, "the entropy was asked for"
-        rows = [batch.sum_by_completion(found.entropy), batch.sum_by_completion(found.logps)]
-        held_fixed = reference.logps(forward, policy, batch)
-        return torch.stack(rows if held_fixed is None else [*rows, held_fixed.to(rows[0].dtype)])
+    def sums(rows: Tensor) -> FloatArray:
+        return sums_by_prompt(rows.numpy(), owners, len(drawn))
 
-    found = by_completion(policy, groups, values, forward, max_tokens=max_tokens, show_progress=show_progress)
-    entropy, policy_logps, *reference_logps = found.double().numpy()
-    owners = np.repeat(np.arange(len(groups)), [len(group.completions) for group in groups])
-
-    def sums(rows: FloatArray) -> FloatArray:
-        return sums_by_prompt(rows, owners, len(groups))
-
-    lengths = np.array([float(length) for group in groups for length in group.completion_lengths])
-    logratio = sums(policy_logps - reference_logps[0]) if reference_logps else None
-    return _Sums(sums(np.ones(len(owners))), sums(lengths), sums(entropy), logratio)
+    logratio = None if found.logratio is None else sums(found.logratio)
+    return _Sums(sums(torch.ones(len(owners))), sums(found.num_tokens), sums(found.entropy), logratio)
 
 
 def _examples(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from preftune.generation.sampling import strength_problems
 from preftune.training.config.setting import setting
 
 __all__ = [
@@ -26,13 +27,23 @@ class ReferenceSettings:
         "Model to compare with, or none. Default: of a run the one that it began from, of an adapter its base model.",
     )
     beta: float | None = setting(
-        None, "Implicit reward per nat. Default: that of the run; 0.1 for a model that is no run."
+        None,
+        "Implicit reward per nat. Default: that of the run; 0.1 for a model that is no run; divided by the strength.",
+    )
+    strength: float | None = setting(
+        None,
+        "Evaluate a mix of reference and model, nearly what training with beta / strength gives: 0 is the reference, 1 "
+        "the model, more goes beyond.",
     )
 
     def problems(self) -> Iterator[str]:
         """What cannot work, one text each."""
         if self.beta is not None and not (math.isfinite(self.beta) and self.beta > 0):
             yield f"beta = {self.beta}: must be above 0."
+        if self.strength is not None:
+            yield from strength_problems(self.strength)
+            if self.reference == "none":
+                yield f"strength = {self.strength}: mixes in the reference, and reference is none. Leave one out."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

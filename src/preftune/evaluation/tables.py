@@ -19,22 +19,23 @@ _PERCENT = "percent"
 def tables_of(result: EvaluationResult) -> Iterator[Table]:
     """The result, a table for each part of it."""
     level = f"{result.confidence:.0%} interval"
+    mix = "" if result.strength is None else f" at strength {result.strength:g}"
     if result.preferences is not None:
-        yield _preferences(result.preferences, level)
+        yield _preferences(result.preferences, level, mix)
         if result.preferences.pairs is not None:
             yield _slices(result.preferences.pairs, level)
             yield _reliability(result.preferences.pairs, level)
     if result.samples is not None:
-        yield _samples(result.samples, level)
+        yield _samples(result.samples, level, mix)
     if result.win_rates:
-        yield _win_rates(result.win_rates, level)
+        yield _win_rates(result.win_rates, level, mix)
     if result.best_of is not None:
-        yield _best_of(result.best_of, level)
+        yield _best_of(result.best_of, level, mix)
 
 
-def _preferences(found: Preferences, level: str) -> Table:
+def _preferences(found: Preferences, level: str, mix: str) -> Table:
     reward = "" if found.reward is None else f"; implicit reward: {found.reward.beta:g} x {found.reward.kind}"
-    table = _table(f"Preferences of {found.num_groups:,} prompts{reward}", "", "value", level)
+    table = _table(f"Preferences of {found.num_groups:,} prompts{mix}{reward}", "", "value", level)
     if found.pairs is not None:
         pairs = found.pairs
         calibration = pairs.calibration
@@ -86,9 +87,10 @@ def _reliability(pairs: PairAgreement, level: str) -> Table:
     return table
 
 
-def _samples(found: Samples, level: str) -> Table:
+def _samples(found: Samples, level: str, mix: str) -> Table:
     count = f"{found.num_prompts:,} prompts x {found.samples_per_prompt}"
-    table = _table(f"Samples: {count}, temperature 1, at most {found.max_new_tokens:,} tokens", "", "value", level)
+    title = f"Samples{mix}: {count}, temperature 1, at most {found.max_new_tokens:,} tokens"
+    table = _table(title, "", "value", level)
     if found.kl is not None:
         _row(table, "KL to the reference, nats", found.kl)
         table.add_row("  standard error", f"{found.kl.standard_error:.3f}", "")
@@ -104,9 +106,9 @@ def _samples(found: Samples, level: str) -> Table:
     return table
 
 
-def _win_rates(rates: tuple[WinRate, ...], level: str) -> Table:
+def _win_rates(rates: tuple[WinRate, ...], level: str, mix: str) -> Table:
     first = rates[0]
-    table = _table(f"{first.judge}: the model against {first.against}", "", "value", level)
+    table = _table(f"{first.judge}: the model{mix} against {first.against}", "", "value", level)
     for rate in rates:
         table.add_section()
         left = f" ({rate.num_without_verdict:,} have no verdict)" if rate.num_without_verdict else ""
@@ -122,10 +124,9 @@ def _win_rates(rates: tuple[WinRate, ...], level: str) -> Table:
     return table
 
 
-def _best_of(found: BestOf, level: str) -> Table:
-    title = (
-        f"Best of {found.num_samples} from the {found.source} by the implicit reward, against a sample of the policy"
-    )
+def _best_of(found: BestOf, level: str, mix: str) -> Table:
+    of_policy = f"a sample of the policy{mix}"
+    title = f"Best of {found.num_samples} from the {found.source} by the implicit reward, against {of_policy}"
     table = _table(title, "", "value", level)
     _row(table, "reward of the best", found.reward)
     _row(table, "reward of the policy's sample", found.plain_reward)

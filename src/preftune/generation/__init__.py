@@ -10,13 +10,15 @@ if TYPE_CHECKING:
     from preftune.generation.completions import Generation, generate
     from preftune.generation.estimate import Estimate
     from preftune.generation.kl import sampled_kl
+    from preftune.generation.realigned import Realignment
     from preftune.generation.sampling import Sampling
 
-__all__ = ["Estimate", "Generation", "Sampling", "generate", "sampled_kl"]
+__all__ = ["Estimate", "Generation", "Realignment", "Sampling", "generate", "sampled_kl"]
 
 _MODULES = {
     "Estimate": "estimate",
     "Generation": "completions",
+    "Realignment": "realigned",
     "Sampling": "sampling",
     "generate": "completions",
     "sampled_kl": "kl",

@@ -1,7 +1,7 @@
 """Completions drawn from a model."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -9,15 +9,17 @@ import numpy as np
 import torch
 from peft import PeftModel
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
 from preftune.data import TokenIds
 from preftune.data.progress import track
 from preftune.errors import ConfigError, TokenizerError
 from preftune.generation.prompt_ids import encode_prompts
+from preftune.generation.realigned import Mixer, Realignment
 from preftune.generation.sampling import Sampling
 from preftune.groups import Text
 from preftune.policy.model_size import context_length, num_embeddings
+from preftune.reference import FrozenCopy
 from preftune.reference.logps import evaluating
 
 __all__ = ["Generation", "generate"]
@@ -52,6 +54,7 @@ def generate(
     num_samples: int = 1,
     batch_tokens: int = 16_384,
     seed: int = 0,
+    realignment: Realignment | None = None,
     show_progress: bool = False,
 ) -> list[list[Generation]]:
     """Continue each prompt. The defaults sample from the model's own distribution.
@@ -64,13 +67,17 @@ def generate(
         tokenizer: The model's. It needs no padding token.
         prompts: Texts as they are, conversations through the chat template.
         max_new_tokens, temperature, top_p, top_k, num_samples, seed: As in `Sampling`.
-        batch_tokens: Memory budget: rows of a batch x (longest prompt + `max_new_tokens`).
+        batch_tokens: Memory budget: rows of a batch x (longest prompt + `max_new_tokens`); twice that where a second
+            model's cache is kept beside the first one's.
+        realignment: Draw from the model's mix with its reference; None: from the model. Completions end where the
+            model's own do.
         show_progress: Whether to show a progress bar.
     Returns:
         `num_samples` completions per prompt, in the order of the prompts.
     Raises:
         ConfigError: settings out of range, or more tokens than the model has positions for.
         DataError, TokenizerError: prompts that cannot be tokenized for this model.
+        ModelError: the reference does not give probabilities to the same tokens.
     Differs: from `model.generate`, which applies what the model's generation config asks for (temperature, top-k,
         repetition penalty). Here only its end-of-sequence tokens are taken, beside the tokenizer's: log-probs of
         samples must be those that they were drawn with.
@@ -85,13 +92,23 @@ def generate(
     )
     encoded = encode_prompts(tokenizer, prompts)
     _check_fits(model, encoded, sampling)
+    mix = None if realignment is None or realignment.is_policy else realignment
+    if mix is not None:
+        mix.check(model)
+        if isinstance(mix.reference, FrozenCopy):
+            _check_fits(mix.reference.model, encoded, sampling)
     ends = _end_tokens(model, tokenizer)
     rows = [index for index in range(len(encoded)) for _ in range(num_samples)]
-    batches = _batches([len(encoded[index]) for index in rows], sampling.max_new_tokens, batch_tokens)
+    num_caches = 1 if mix is None else 2
+    batches = _batches([len(encoded[index]) for index in rows], sampling.max_new_tokens, batch_tokens // num_caches)
     completions: dict[int, TokenIds] = {}
-    with _generating(model), _seeded(model.device, seed):
+    with (
+        _generating(model),
+        _seeded(model.device, seed),
+        nullcontext() if mix is None else mix.mixer(model) as mixer,
+    ):
         for batch in track(batches, "Generating", total=len(batches), show=show_progress):
-            drawn = _draw(model, [encoded[rows[row]] for row in batch], sampling, ends)
+            drawn = _draw(model, [encoded[rows[row]] for row in batch], sampling, ends, mixer)
             completions.update(zip(batch, drawn, strict=True))
     texts = tokenizer.batch_decode([completions[row].tolist() for row in range(len(rows))], skip_special_tokens=True)
     generations = [
@@ -102,7 +119,11 @@ def generate(
 
 
 def _draw(
-    model: PreTrainedModel | PeftModel, prompts: Sequence[TokenIds], sampling: Sampling, ends: frozenset[int]
+    model: PreTrainedModel | PeftModel,
+    prompts: Sequence[TokenIds],
+    sampling: Sampling,
+    ends: frozenset[int],
+    mixer: Mixer | None,
 ) -> Iterator[TokenIds]:
     """Completions of one batch, each cut behind its first end-of-sequence token."""
     width = max(len(prompt) for prompt in prompts)
@@ -112,10 +133,12 @@ def _draw(
     for row, prompt in enumerate(prompts):
         token_ids[row, width - len(prompt) :] = torch.from_numpy(prompt.astype(np.int64))
         mask[row, width - len(prompt) :] = 1
+    mask = mask.to(model.device)
     output = _generate_of(model)(
         input_ids=token_ids.to(model.device),
-        attention_mask=mask.to(model.device),
+        attention_mask=mask,
         generation_config=_generation_config(sampling, ends, padding),
+        logits_processor=LogitsProcessorList([] if mixer is None else [mixer(mask)]),
     )
     for completion in output[:, width:].cpu():
         yield _cut_behind_end(completion, ends).numpy().astype(np.int32)

@@ -1,11 +1,12 @@
 """How completions are drawn from a model."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from preftune.errors import ConfigError
 
-__all__ = ["Sampling"]
+__all__ = ["Sampling", "strength_problems"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,3 +57,13 @@ class Sampling:
             yield f"num_samples = {self.num_samples}: at temperature 0 all samples are the same. Raise the temperature."
         if self.seed < 0:
             yield f"seed = {self.seed}: must not be negative."
+
+
+def strength_problems(strength: float) -> Iterator[str]:
+    """What is wrong with a strength of realignment (see `Realignment`), one text each.
+
+    >>> list(strength_problems(-0.5))
+    ['strength = -0.5: must be at least 0; 0 is the reference, 1 the model, more goes beyond.']
+    """
+    if not (math.isfinite(strength) and strength >= 0):
+        yield f"strength = {strength}: must be at least 0; 0 is the reference, 1 the model, more goes beyond."

@@ -20,6 +20,7 @@ from preftune.reference.arithmetic import Arithmetic
 from preftune.reference.cached import Cached
 from preftune.reference.fingerprint import Fingerprint, fingerprint_reference
 from preftune.reference.optional_store import OptionalStore
+from preftune.reference.pass_count import report_pass
 from preftune.reference.reference import Reference
 from preftune.reference.token_array import TokenArray, sum_of
 
@@ -110,6 +111,7 @@ class ReferencePass:
                 table.update(found)
                 if state.is_main_process and found:
                     write(model, found)
+        report_pass(num_computed=len(table) - num_kept, num_kept=num_kept)
         return table, num_kept
 
     def _fingerprint(self) -> Fingerprint:

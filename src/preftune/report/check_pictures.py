@@ -1,20 +1,16 @@
 """Histograms of a quality report as SVG, to stand inside a page."""
 
-import io
-import re
-
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from preftune.quality import Histogram
+from preftune.report.colours import COLOURS
+from preftune.report.svg import new_figure, picture_style, svg_element, svg_file
 
 __all__ = ["histogram_svg"]
 
-_COLOURS = {"chosen": "#1b6ca8", "rejected": "#d1495b"}
-_OTHER = "#4a7c59"
-_INCHES = (4.4, 2.7)
+_COLOURS = {"chosen": "blue", "rejected": "red"}
+_OTHER = "green"
 
 
 def histogram_svg(histogram: Histogram) -> str:
@@ -23,27 +19,17 @@ def histogram_svg(histogram: Histogram) -> str:
     Args:
         histogram: Of one kind of numbers or several, drawn one over the other.
     """
-    with mpl.rc_context(
-        {
-            "font.size": 9,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "svg.fonttype": "path",
-            "svg.hashsalt": "preftune",
-        }
-    ):
-        figure = Figure(figsize=_INCHES, layout="constrained")
-        axes = figure.add_subplot()
-        _draw(axes, histogram)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return _element(buffer.getvalue(), histogram)
+    with picture_style():
+        figure = new_figure()
+        _draw(figure.add_subplot(), histogram)
+    kinds = ", ".join(histogram.counts)
+    return svg_element(svg_file(figure), f"Histogram: {histogram.title} in {histogram.unit} ({kinds})")
 
 
 def _draw(axes: Axes, histogram: Histogram) -> None:
     edges = histogram.edges
     for name, counts in histogram.counts.items():
-        colour = _COLOURS.get(name, _OTHER)
+        colour = COLOURS[_COLOURS.get(name, _OTHER)].light
         axes.stairs(counts, edges, fill=True, alpha=0.25, color=colour)
         axes.stairs(counts, edges, label=name, color=colour, linewidth=1.2)
     if histogram.is_logarithmic and edges[-1] / max(edges[0], 1.0) > 1:
@@ -52,11 +38,17 @@ def _draw(axes: Axes, histogram: Histogram) -> None:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.set_xticks(_ticks(edges[0], max(edges[-1], histogram.limit or 0)))
     if histogram.limit is not None:
-        axes.axvline(histogram.limit, color="black", linestyle="--", linewidth=1, label=f"limit {histogram.limit:,.0f}")
+        axes.axvline(
+            histogram.limit,
+            color=COLOURS["text"].light,
+            linestyle="--",
+            linewidth=1,
+            label=f"limit {histogram.limit:,.0f}",
+        )
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_xlabel(histogram.unit)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend()
 
 
 def _ticks(lowest: float, highest: float) -> list[float]:
@@ -70,14 +62,3 @@ def _ticks(lowest: float, highest: float) -> list[float]:
     steps = (1, 3) if highest / lowest < 1000 else (1,)
     ticks = [step * 10**power for power in range(12) for step in steps]
     return [tick for tick in ticks if lowest <= tick <= highest] or [round(lowest, 1)]
-
-
-def _element(document: str, histogram: Histogram) -> str:
-    """The element without prolog, metadata and fixed size, and with a name for those who cannot see it."""
-    svg = document[document.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    kinds = ", ".join(histogram.counts)
-    label = f"Histogram: {histogram.title} in {histogram.unit} ({kinds})"
-    return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

@@ -1,29 +1,78 @@
-"""The training curves of a run, as a picture."""
+"""The training curves of runs, as pictures."""
 
-import json
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-__all__ = ["draw_curves"]
+from preftune.report.colours import COLOURS
+from preftune.report.logs import Log, Series, read_logs, series_of
+from preftune.report.panels import PANELS, Curve, Panel
+from preftune.report.svg import new_figure, picture_style
 
-Log = Mapping[str, Any]
+__all__ = ["MANY_POINTS", "StepMark", "draw_curves", "overlaid_figure", "panel_figure"]
 
-_PANELS: tuple[tuple[str, Mapping[str, str]], ...] = (
-    ("loss (nats)", {"loss": "training", "eval_loss": "held out"}),
-    ("implicit reward", {"rewards/chosen": "chosen", "rewards/rejected": "rejected", "rewards/margins": "margin"}),
-    ("reward accuracy", {"rewards/accuracies": "training", "eval_rewards/accuracies": "held out"}),
-    ("log-prob (nats)", {"logps/chosen": "chosen", "logps/rejected": "rejected", "logps/completions": "completions"}),
-)
-"""Title of a panel, and the metrics in it with their labels."""
+_OVERVIEW = ("loss", "rewards", "accuracy", "logps")
+MANY_POINTS = 80
+"""Beyond so many a curve is drawn with its running mean."""
+
+_VERY_MANY_POINTS = 500
+_NUM_BANDS = 200
+_NUM_WINDOWS = 25
+
+_Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class StepMark:
+    """A step to mark in a picture.
+
+    Args:
+        step: The step.
+        kind: Whether a health rule fired there, or the checkpoint was kept.
+    """
+
+    step: int
+    kind: Literal["finding", "kept"]
+
+
+def panel_figure(panel: Panel, logs: Sequence[Log], marks: Sequence[StepMark] = ()) -> Figure:
+    """The picture of a panel for one run: training solid, held out with a point for every evaluation."""
+    with picture_style():
+        figure = new_figure()
+        _draw_panel(figure.add_subplot(), panel, logs, marks)
+    return figure
+
+
+def overlaid_figure(panel: Panel, title: str, curve: Curve, series: Sequence[Series], colours: Sequence[str]) -> Figure:
+    """One metric of several runs, each in its colour; which is which, the page says.
+
+    Args:
+        panel: Says level and form.
+        title: Above the picture.
+        curve: The metric.
+        series: Of each run; empty where it was not logged.
+        colours: Of each run, keys of `COLOURS`.
+    """
+    with picture_style():
+        figure = new_figure()
+        axes = figure.add_subplot()
+        for own, colour in zip(series, colours, strict=True):
+            _draw_curve(axes, own, COLOURS[colour].light, is_held_out=curve.is_held_out)
+        _finish(axes, panel)
+        axes.set_title(title, loc="left", parse_math=False)
+    return figure
 
 
 def draw_curves(run: str | Path, picture: str | Path) -> None:
-    """Draw the metrics that a run has logged into a PNG, SVG or PDF file. Panels without a metric are left out.
+    """Draw the main metrics that a run has logged into one PNG, SVG or PDF file. Panels without a metric are left out.
 
     Args:
         run: Folder of the run.
@@ -31,23 +80,138 @@ def draw_curves(run: str | Path, picture: str | Path) -> None:
     Raises:
         FileNotFoundError: the folder holds no `metrics.jsonl`.
     """
-    lines = (Path(run) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    logs = [json.loads(line) for line in lines]
-    panels = [panel for panel in _PANELS if any(name in log for log in logs for name in panel[1])]
-    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(3.4 * len(panels), 2.9), layout="constrained")
-        for column, (title, metrics) in enumerate(panels, start=1):
-            _draw_panel(figure.add_subplot(1, len(panels), column), title, metrics, logs)
+    path = Path(run) / "metrics.jsonl"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: is not there, so there are no curves. Name the folder of a run.")
+    logs = read_logs(path)
+    by_name: Mapping[str, Panel] = {panel.name: panel for panel in PANELS}
+    panels = [panel for name in _OVERVIEW if _is_logged(panel := by_name[name], logs)]
+    with picture_style():
+        figure = Figure(figsize=(3.6 * max(len(panels), 1), 2.9), layout="constrained")
+        for column, panel in enumerate(panels, start=1):
+            axes = figure.add_subplot(1, len(panels), column)
+            _draw_panel(axes, panel, logs, ())
+            axes.set_title(panel.title, loc="left", pad=_pad(4), parse_math=False)  # all titles at the same height
         figure.savefig(picture, dpi=150)
 
 
-def _draw_panel(axes: Axes, title: str, metrics: Mapping[str, str], logs: Sequence[Log]) -> None:
-    for name, label in metrics.items():
-        points = [(log["step"], log[name]) for log in logs if name in log]
-        if points:
-            marker = "o" if name.startswith("eval_") else ""
-            axes.plot(*zip(*points, strict=True), label=label, marker=marker, markersize=4, linewidth=1.4)
-    axes.set_title(title, loc="left", fontsize=10)
+def _is_logged(panel: Panel, logs: Sequence[Log]) -> bool:
+    return any(curve.metric in log for log in logs for curve in panel.curves)
+
+
+def _draw_panel(axes: Axes, panel: Panel, logs: Sequence[Log], marks: Sequence[StepMark]) -> None:
+    drawn = [(curve, series) for curve in panel.curves if (series := series_of(logs, curve.metric))]
+    for curve, series in drawn:
+        is_held_out = curve.is_held_out
+        _draw_curve(axes, series, COLOURS[curve.colour].light, is_held_out=is_held_out, label=curve.label)
+        _draw_errors(axes, series, series_of(logs, curve.error_metric), COLOURS[curve.colour].light)
+    for mark in marks:
+        colour, style = ("red", ":") if mark.kind == "finding" else ("dim", "--")
+        axes.axvline(mark.step, color=COLOURS[colour].light, linestyle=style, linewidth=1.1)
+    _finish(axes, panel)
+    _legend(axes, panel, len(drawn))
+
+
+def _draw_curve(axes: Axes, series: Series, colour: str, *, is_held_out: bool, label: str | None = None) -> None:
+    """A line; of a long run the values pale, and over them their running mean.
+
+    Of a very long one a pale band from the least to the greatest of neighbouring values stands for them, so that a
+    page stays small.
+    """
+    steps, values = np.array(series.steps, dtype=np.float64), np.array(series.values)
+    if is_held_out or len(values) == 1:
+        axes.plot(steps, values, color=colour, label=label, marker="o", markersize=3.6, linewidth=1.2, linestyle="--")
+        return
+    if len(values) > _VERY_MANY_POINTS:
+        steps, lows, highs, values = _bands(steps, values)
+        axes.fill_between(steps, lows, highs, color=colour, alpha=0.25, linewidth=0)
+    elif len(values) > MANY_POINTS:
+        axes.plot(steps, values, color=colour, linewidth=0.8, alpha=0.3)
+    if len(values) > MANY_POINTS:
+        values = np.array(_running_mean(values, len(values) // _NUM_WINDOWS))
+    axes.plot(steps, values, color=colour, label=label, linewidth=1.6)
+
+
+def _bands(steps: _Floats, values: _Floats) -> tuple[_Floats, _Floats, _Floats, _Floats]:
+    """Mean step, least, greatest and mean value of each of `_NUM_BANDS` stretches; NaN where there is no number."""
+    found = []
+    for own_steps, own in zip(np.array_split(steps, _NUM_BANDS), np.array_split(values, _NUM_BANDS), strict=True):
+        known = own[~np.isnan(own)]
+        numbers = (known.min(), known.max(), known.mean()) if len(known) else (math.nan,) * 3
+        found.append((own_steps.mean(), *numbers))
+    first, second, third, fourth = np.array(found).T
+    return first, second, third, fourth
+
+
+def _draw_errors(axes: Axes, series: Series, errors: Series, colour: str) -> None:
+    """Bars of two standard errors either way, where they are known."""
+    for step, value in zip(series.steps, series.values, strict=True):
+        error = errors.at(step)
+        if error is not None and math.isfinite(error) and math.isfinite(value):
+            axes.vlines(step, value - 2 * error, value + 2 * error, color=colour, linewidth=1.1)
+
+
+def _running_mean(values: _Floats, window: int) -> list[float]:
+    """Means of so many values up to each, NaN left out.
+
+    >>> _running_mean(np.array([1.0, 3.0, math.nan, 5.0]), 2)
+    [1.0, 2.0, 3.0, 5.0]
+    """
+    found = []
+    for end in range(1, len(values) + 1):
+        part = values[max(0, end - window) : end]
+        known = part[~np.isnan(part)]
+        found.append(float(known.mean()) if len(known) else math.nan)
+    return found
+
+
+def _finish(axes: Axes, panel: Panel) -> None:
+    if panel.level is not None:
+        axes.axhline(panel.level, color=COLOURS["dim"].light, linewidth=0.8, linestyle=(0, (1, 2)))
+    if panel.form == "percent":
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None, symbol=" %"))
+    else:
+        axes.yaxis.set_major_formatter(FuncFormatter(_tick))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlabel("step")
-    axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize=8)
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+
+
+def _legend(axes: Axes, panel: Panel, count: int) -> None:
+    """Title and, below it, the names of the curves: above the curves, so that they hide none."""
+    axes.set_title(panel.title, loc="left", pad=_pad(count), parse_math=False)
+    if count > 1:
+        axes.legend(
+            loc="lower left",
+            bbox_to_anchor=(-0.02, 0.97),
+            ncols=2,
+            borderpad=0.2,
+            labelspacing=0.15,
+            handlelength=1.8,
+            columnspacing=1.4,
+        )
+
+
+def _pad(count: int) -> float:
+    """Points between a picture and its title, for a legend of so many curves, two a row.
+
+    >>> _pad(1), _pad(3)
+    (6.0, 34.0)
+    """
+    return 6.0 + 14.0 * (math.ceil(count / 2) if count > 1 else 0)
+
+
+def _tick(value: float, _: int | None = None) -> str:
+    """A number of an axis.
+
+    >>> _tick(0.00030000000000000003), _tick(12500.0), _tick(-0.25), _tick(0.00025), _tick(1e-20)
+    ('3e-4', '12,500', '-0.25', '2.5e-4', '0')
+    """
+    if abs(value) < 1e-15:
+        return "0"
+    if abs(value) < 1e-3:
+        digits, exponent = f"{value:.1e}".split("e")
+        return f"{digits.removesuffix('.0')}e{int(exponent)}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

@@ -12,6 +12,7 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from preftune.errors import OutputError
+from preftune.evaluation import EvaluationConfig, evaluate
 from preftune.generation import Estimate, Generation, generate, sampled_kl
 from preftune.groups import PromptGroup
 from preftune.policy.sequences import SequencesForward
@@ -26,7 +27,9 @@ __all__ = ["DemoSize", "is_usable", "run_demo"]
 
 _MARK = "demo.json"
 _MAX_NEW_TOKENS = 80
+_BATCH_TOKENS = 64_000
 _BETA = 0.1
+_JUDGE = "python:preftune.studies.reviews.judge:true_reward"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,9 @@ class _Demo:
         self._say("4. DPO: the model learns from the preferences")
         dpo_run = self._dpo()
         self._say("5. Both models on prompts that neither has seen")
-        return self._compare(sft, self._load("dpo"), tokenizer, dpo_run)
+        result = self._compare(sft, self._load("dpo"), tokenizer, dpo_run)
+        self._evaluate()
+        return result
 
     def _make_base(self) -> PreTrainedTokenizerBase:
         tokenizer = train_tokenizer(seed=self.seed)
@@ -176,6 +181,25 @@ class _Demo:
             examples=tuple(zip(prompts[:3], texts["sft"][:3], texts["dpo"][:3], strict=True)),
         )
 
+    def _evaluate(self) -> None:
+        """The same of the DPO run by `preftune eval`, for its report: with intervals, the true reward as the judge."""
+        prompts = self.output / "test-prompts.txt"
+        texts = self.world.prompts(self.size.num_test_prompts, self.seed + 2, held_out=True)
+        prompts.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+        evaluate(
+            EvaluationConfig.of(
+                model=str(self.output / "dpo"),
+                prompts=str(prompts),
+                num_prompts=self.size.num_test_prompts,
+                samples=1,
+                max_new_tokens=_MAX_NEW_TOKENS,
+                batch_tokens=_BATCH_TOKENS,
+                judge=_JUDGE,
+                seed=self.seed,
+            ),
+            console=self.console,
+        )
+
     def _sample(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], num_samples: int = 1
     ) -> list[list[Generation]]:
@@ -185,7 +209,7 @@ class _Demo:
             prompts,
             max_new_tokens=_MAX_NEW_TOKENS,
             num_samples=num_samples,
-            batch_tokens=64_000,
+            batch_tokens=_BATCH_TOKENS,
             seed=self.seed,
             show_progress=not self.console.quiet,
         )

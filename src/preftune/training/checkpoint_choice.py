@@ -8,10 +8,10 @@ from typing import Any
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from typing_extensions import override
 
-from preftune.errors import ConfigError, SaveError
+from preftune.errors import ConfigError, SaveError, TrainingError
 from preftune.training.config import TrainConfig
 
-__all__ = ["KeptCheckpoint", "choice_arguments", "choice_callbacks", "kept_checkpoint"]
+__all__ = ["KeptCheckpoint", "check_within_budget", "choice_arguments", "choice_callbacks", "kept_checkpoint"]
 
 _EVALUATED = "eval_"
 
@@ -78,6 +78,24 @@ def kept_checkpoint(config: TrainConfig, state: TrainerState) -> KeptCheckpoint 
         )
     values = (logs[_EVALUATED + name] for logs in state.log_history if logs["step"] == 0 and _EVALUATED + name in logs)
     return KeptCheckpoint(name, state.best_metric, next(values, None), state.best_global_step)
+
+
+def check_within_budget(config: TrainConfig, state: TrainerState) -> None:
+    """Make sure that there was something to choose from.
+
+    Raises:
+        TrainingError: no evaluation was within the KL budget, so that no checkpoint is what was asked for.
+    """
+    if not config.choice.needs_kl or state.best_global_step is not None:
+        return
+    kls = [(logs["eval_samples/kl"], logs["step"]) for logs in state.log_history if "eval_samples/kl" in logs]
+    least, step = min((item for item in kls if item[1]), default=(None, None))
+    if least is not None:
+        raise TrainingError(
+            f"kl_budget = {config.choice.kl_budget:g}: no evaluation was within it, so there is no best model. The "
+            f"least KL was {least:.3g} nats, at step {step}. Lower learning_rate, raise beta, evaluate earlier with "
+            f"eval_every, or raise the budget. The last checkpoints are in {config.output.output}."
+        )
 
 
 class _BestCheckpoint(TrainerCallback):

@@ -50,11 +50,13 @@ class Policy:
         model: The policy; with adapters of peft, or plain.
         reference: Where reference log-probs come from.
         starts_at_reference: Whether both are equal before the first step.
+        begins_as_base: Whether the model is as it was where its adapter is off.
     """
 
     model: PreTrainedModel | PeftModel
     reference: Reference
     starts_at_reference: bool
+    begins_as_base: bool = False
 
 
 def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
@@ -186,7 +188,7 @@ def _new_adapter(model: PreTrainedModel, settings: AdapterSettings, *, needs_ref
     except ValueError as error:
         raise ModelError(f"lora_targets = {targets}: the adapter cannot be made. {error}") from error
     reference: Reference = AdapterOff() if needs_reference else NoReference()
-    return Policy(adapted, reference, starts_at_reference=needs_reference)
+    return Policy(adapted, reference, starts_at_reference=needs_reference, begins_as_base=True)
 
 
 def _continued_adapter(model: PeftModel, settings: ModelSettings, *, needs_reference: bool) -> Policy:

@@ -10,11 +10,11 @@ from preftune.data.views import LOST
 from preftune.groups import Origin
 from preftune.planning import sizes_of
 
-__all__ = ["PartReport"]
+__all__ = ["LOST_TEXTS", "PartReport"]
 
 _SHOWN_PLACES = 3
 
-_LOSSES: Mapping[str, str] = {
+LOST_TEXTS: Mapping[str, str] = {
     "skipped": "rows could not be used and were left out",
     **{reason: f"{text} and were left out" for reason, text in LOST.items()},
     "over_cap": "pairs, completions or lists are beyond --max-per-prompt and were left out",
@@ -23,6 +23,7 @@ _LOSSES: Mapping[str, str] = {
     "completions_cut": "completions were too long and lost their end",
     "equal_pairs": "pairs became equal in tokens and teach nothing",
 }
+"""What is left out or cut, by the field of a report that lists its places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class PartReport:
         yield f"{name}: {self.num_prompts:,} prompts, {self.num_tokens:,} tokens{pairs}"
         if self.num_desirable or self.num_undesirable:
             yield f"  {self.num_desirable:,} completions are desirable, {self.num_undesirable:,} are not"
-        for field, what in _LOSSES.items():
+        for field, what in LOST_TEXTS.items():
             places: Sequence[str] = getattr(self, field)
             if places:
                 more = "" if len(places) <= _SHOWN_PLACES else ", ..."

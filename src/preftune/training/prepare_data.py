@@ -19,8 +19,10 @@ from preftune.losses import Method
 from preftune.losses.thumbs import kto_weight_problem
 from preftune.planning import Layout, MicroBatchShape, sizes_of
 from preftune.training.config import DataSettings, TrainConfig
+from preftune.training.data_check import DataCheck, check_data
 from preftune.training.mixing import drawn_in, mix_lines, mixture_of
 from preftune.training.part_report import PartReport
+from preftune.training.sample_prompts import SamplePrompt, sample_prompts
 
 __all__ = ["PartReport", "PreparedData", "data_warnings", "microbatch_budget", "prepare_data", "read_data"]
 
@@ -37,6 +39,8 @@ class PreparedData:
         reports: What became of each part of the data.
         mixture: Which of the training groups each epoch holds; None: all.
         drawn: Indices of the training groups that any epoch holds.
+        check: What is wrong with the training data; None where it was not looked for.
+        prompts: Those that samples are drawn for: held-out ones, else training ones.
     """
 
     train: list[TokenGroup]
@@ -44,6 +48,8 @@ class PreparedData:
     reports: Mapping[str, PartReport]
     mixture: Mixture | None
     drawn: Sequence[int]
+    check: DataCheck | None = None
+    prompts: tuple[SamplePrompt, ...] = ()
 
     @property
     def all_groups(self) -> list[TokenGroup]:
@@ -65,6 +71,8 @@ class PreparedData:
         """The reports for the console."""
         for name, report in self.reports.items():
             yield from report.lines(name)
+        if self.check is not None:
+            yield from self.check.lines()
 
 
 def read_data(settings: DataSettings, *, show_progress: bool = False) -> tuple[LoadedGroups, LoadedGroups | None]:
@@ -91,25 +99,30 @@ def read_data(settings: DataSettings, *, show_progress: bool = False) -> tuple[L
 
 
 def prepare_data(
-    config: TrainConfig, tokenizer: PreTrainedTokenizerBase, max_length: int | None, *, show_progress: bool = False
+    config: TrainConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int | None,
+    *,
+    context: int | None = None,
+    checks: bool = False,
+    show_progress: bool = False,
 ) -> PreparedData:
-    """Read, split and tokenize the data of a run.
+    """Read, check, split and tokenize the data of a run.
 
     Args:
         config: The settings of the run.
         tokenizer: The model's.
         max_length: Longest prompt + completion, in tokens; None: no bound.
+        context: Positions of the model, which prompts of samples must leave room in; None: no bound.
+        checks: Whether to look for what is wrong with the training data.
         show_progress: Whether to show progress bars.
     Raises:
         DataError, TokenizerError: data that cannot be read, lack the method's feedback, or that the tokenizer cannot
             handle.
     """
     train, held_out = read_data(config.data, show_progress=show_progress)
-    parts: dict[str, list[PromptGroup]] = {"train": train.groups, "held out": held_out.groups if held_out else []}
-    if config.data.eval_fraction:
-        parts["train"], parts["held out"] = split_by_prompt(
-            train.groups, config.data.eval_fraction, seed=config.steps.seed
-        )
+    parts = _parts(config, train, held_out)
+    check = _checked(config, train, parts) if checks else None
     prepared = {
         name: _prepare(groups, config, tokenizer, max_length, is_capped=name == "train", show_progress=show_progress)
         for name, groups in parts.items()
@@ -133,7 +146,13 @@ def prepare_data(
         mix=mix_lines(config.data, mixture),
     )
     drawn = drawn_in(mixture, config.steps, len(groups["train"]))
-    return PreparedData(groups["train"], groups.get("held out", []), reports, mixture, drawn)
+    prompts = sample_prompts(
+        parts["held out"] or parts["train"],
+        tokenizer,
+        count=config.samples.num_prompts,
+        longest=None if context is None else context - config.samples.eval_sample_tokens,
+    )
+    return PreparedData(groups["train"], groups.get("held out", []), reports, mixture, drawn, check, prompts)
 
 
 def microbatch_budget(groups: Sequence[TokenGroup], layout: Layout, wanted: int | None) -> int:
@@ -156,6 +175,18 @@ def microbatch_budget(groups: Sequence[TokenGroup], layout: Layout, wanted: int 
             ]
         )
     return wanted
+
+
+def _parts(config: TrainConfig, train: LoadedGroups, held_out: LoadedGroups | None) -> dict[str, list[PromptGroup]]:
+    """What is learned and what is held out."""
+    if config.data.eval_fraction:
+        learned, kept = split_by_prompt(train.groups, config.data.eval_fraction, seed=config.steps.seed)
+        return {"train": learned, "held out": kept}
+    return {"train": train.groups, "held out": held_out.groups if held_out else []}
+
+
+def _checked(config: TrainConfig, train: LoadedGroups, parts: Mapping[str, list[PromptGroup]]) -> DataCheck:
+    return check_data(train, parts["train"], parts["held out"], config.data.data, seed=config.steps.seed)
 
 
 @dataclass(frozen=True, slots=True)

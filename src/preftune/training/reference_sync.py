@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.state import AcceleratorState
 from accelerate.utils import extract_model_from_parallel
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from typing_extensions import override
 from preftune.errors import ConfigError, ModelError, OutputError
 from preftune.reference import FrozenCopy, KeptAdapter, Reference
 from preftune.training.config import ModelSettings
+from preftune.training.sharding import is_sharded
 
 __all__ = ["ReferenceSync"]
 
@@ -59,7 +59,7 @@ class ReferenceSync(TrainerCallback):
 
     @override
     def on_init_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if args.fsdp or getattr(AcceleratorState(), "fsdp_plugin", None) is not None:
+        if is_sharded(args):
             raise ConfigError(
                 [
                     "reference_sync: cannot mix weights that are sharded over processes (FSDP). Leave it out, or train "

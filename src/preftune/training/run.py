@@ -17,15 +17,16 @@ from preftune.policy.forward import Forward
 from preftune.policy.model_size import context_length, num_embeddings
 from preftune.policy.work import work_of
 from preftune.reference import FrozenCopy, KeptAdapter
-from preftune.training.arguments import training_arguments
+from preftune.reference.arithmetic import Arithmetic
+from preftune.training.arguments import autocast_type, training_arguments
 from preftune.training.cache_reference import cache_reference
 from preftune.training.callbacks import MetricsFile, ProgressDisplay, StopOnSignal
-from preftune.training.checkpoint_choice import choice_callbacks, kept_checkpoint
+from preftune.training.checkpoint_choice import check_within_budget, choice_callbacks, kept_checkpoint
 from preftune.training.choose_forward import choose_forward_for
 from preftune.training.config import TrainConfig
 from preftune.training.health.callback import HealthCallback
 from preftune.training.load_model import Policy, load_config, load_policy, load_tokenizer
-from preftune.training.measure import Measure
+from preftune.training.measure import Measure, SampleMeasure
 from preftune.training.memory_budget import measure_budget
 from preftune.training.objective import Objective
 from preftune.training.out_of_memory import OutOfMemory
@@ -34,25 +35,42 @@ from preftune.training.prepare_data import PreparedData, microbatch_budget, prep
 from preftune.training.reference_sync import ReferenceSync
 from preftune.training.result import RunResult, peak_memory_bytes
 from preftune.training.run_folder import RunFolder
+from preftune.training.run_samples import RunSamples
+from preftune.training.sample_reference import SampleReference
+from preftune.training.sampler import Sampler
 from preftune.training.saving import guarded_saves, save_model
 from preftune.training.trainer import PreferenceTrainer
 
 __all__ = ["train"]
 
 
-def train(config: TrainConfig, *, console: Console | None = None, measures: Sequence[Measure] = ()) -> RunResult:
+def train(
+    config: TrainConfig,
+    *,
+    console: Console | None = None,
+    measures: Sequence[Measure] = (),
+    sample_measures: Sequence[SampleMeasure] = (),
+) -> RunResult:
     """Tune a model as `config` says, and write model, metrics and settings into its output folder.
 
     Args:
         config: The settings of the run.
         console: Where progress goes; default: nowhere.
-        measures: What else is measured of the policy at every evaluation, such as a win rate.
+        measures: What else is measured of the policy at every evaluation.
+        sample_measures: What else is measured of the samples that are drawn at every evaluation, such as a win rate.
     Returns:
         The numbers of the run, also in `summary.json`.
     Raises:
         PreftuneError: anything that a user can put right: settings, data, model, output folder, disk.
     """
-    return _Run(config, console or Console(quiet=True), tuple(measures)).train()
+    if config.samples.judge is not None and not sample_measures:
+        raise ConfigError(
+            [
+                f"judge = {config.samples.judge}: preftune.training knows no judges. Start the run with "
+                "preftune.train, or give sample_measures = preftune.evaluation.sample_measures(config)."
+            ]
+        )
+    return _Run(config, console or Console(quiet=True), tuple(measures), tuple(sample_measures)).train()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +93,7 @@ class _Run:
     config: TrainConfig
     console: Console
     measures: tuple[Measure, ...] = ()
+    sample_measures: tuple[SampleMeasure, ...] = ()
 
     def train(self) -> RunResult:
         started = time.perf_counter()
@@ -88,11 +107,12 @@ class _Run:
         trainer, stop = self._trainer(arguments, models, data, tokenizer, folder)
         health = HealthCallback.of(self.config, data, models.policy, self.console, rows=lambda: trainer.last_rows)
         trainer.add_callback(health)
-        self._start(folder)
+        self._start(folder, data)
         with guarded_saves(folder), health.recording():
             trainer.train(resume_from_checkpoint=self._checkpoint(folder))
             kept = kept_checkpoint(self.config, trainer.state)
             if stop.caught is None and not health.sick:
+                check_within_budget(self.config, trainer.state)
                 self._save(trainer, models.policy, folder)
         result = RunResult(
             folder=str(folder.path),
@@ -112,10 +132,12 @@ class _Run:
             folder.write_summary(result.as_dict())
         return result
 
-    def _start(self, folder: RunFolder) -> None:
+    def _start(self, folder: RunFolder, data: PreparedData) -> None:
         """Take the folder, now that nothing but training can fail any more."""
         if PartialState().is_main_process:
             folder.begin(self.config)
+            if data.check is not None:
+                folder.write_data_check(data.check.as_dict())
         PartialState().wait_for_everyone()
 
     def _prepare_data(self, tokenizer: PreTrainedTokenizerBase, model_config: PretrainedConfig) -> PreparedData:
@@ -125,10 +147,15 @@ class _Run:
                 [f"max_length = {wanted:,}: the model has positions for {context:,} tokens. Set it to that or less."]
             )
         data = prepare_data(
-            self.config, tokenizer, wanted or context, show_progress=self.console.is_terminal and not self.console.quiet
+            self.config,
+            tokenizer,
+            wanted or context,
+            context=context,
+            checks=self.config.data.check_data and PartialState().is_main_process,
+            show_progress=self.console.is_terminal and not self.console.quiet,
         )
         for line in data.lines():
-            self.console.print(line, highlight=False)
+            self._say(line)
         return data
 
     def _load_models(self, arguments: TrainingArguments, data: PreparedData) -> _Models:
@@ -197,6 +224,7 @@ class _Run:
         folder: RunFolder,
     ) -> tuple[PreferenceTrainer, StopOnSignal]:
         stop = StopOnSignal(lambda text: self.console.print(text, style="bold yellow"))
+        samples = self._samples(arguments, models, data, tokenizer, folder)
         trainer = PreferenceTrainer(
             models.policy.model,
             arguments,
@@ -211,12 +239,50 @@ class _Run:
             processing_class=tokenizer,
             out_of_memory=self._out_of_memory(),
             reference_sync=ReferenceSync.of(self.config.model, models.policy.reference),
-            measures=self.measures,
-            callbacks=[ProgressDisplay(self.console), MetricsFile(folder), stop, *choice_callbacks(self.config)],
+            measures=[*self.measures, *samples],
+            callbacks=[
+                *(ProgressDisplay(self.console), MetricsFile(folder), stop),
+                *samples,
+                *choice_callbacks(self.config),
+            ],
         )
         trainer.remove_callback(PrinterCallback)
         self._show_plan(trainer, models.work_per_second)
         return trainer, stop
+
+    def _samples(
+        self,
+        arguments: TrainingArguments,
+        models: _Models,
+        data: PreparedData,
+        tokenizer: PreTrainedTokenizerBase,
+        folder: RunFolder,
+    ) -> list[RunSamples]:
+        """What draws samples; nothing where none are wanted, or no prompt has room for one."""
+        settings = self.config.samples
+        if settings.num_prompts and not data.prompts:
+            line = f"samples: none are drawn: no prompt leaves room for {settings.eval_sample_tokens:,} tokens"
+            if self.sample_measures:
+                raise ConfigError([f"{line}. Lower eval_sample_tokens."])
+            self._say(line)
+        if not data.prompts:
+            return []
+        sampler = Sampler(
+            tokenizer,
+            data.prompts,
+            models.forward,
+            SampleReference.of(self.config, models.policy, arguments.device),
+            Arithmetic(arguments.device, autocast_type(arguments)),
+            max_new_tokens=settings.eval_sample_tokens,
+            max_tokens=models.max_tokens,
+            seed=self.config.steps.seed,
+            needs_kl=self.config.choice.needs_kl,
+            say=self._say,
+        )
+        return [RunSamples(sampler, folder.samples, measures=self.sample_measures, say=self._say)]
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _out_of_memory(self) -> OutOfMemory:
         """Only a budget that nobody asked for may be halved, and only where no other process relies on the plan."""

@@ -1,6 +1,7 @@
 """The folder of a run: who may write into it, what is in it, and which checkpoints are whole."""
 
 import json
+import math
 import platform
 import shutil
 import subprocess
@@ -14,15 +15,17 @@ from typing import Any
 
 from preftune.errors import ConfigError, OutputError
 from preftune.training.config import TrainConfig, read_settings
+from preftune.training.samples_file import SamplesFile
 
 __all__ = ["RunFolder"]
 
 _CONFIG, _RECORD, _METRICS, _SUMMARY = "config.yaml", "run.json", "metrics.jsonl", "summary.json"
+_DATA_CHECK, _SAMPLES = "data-check.json", "samples.jsonl"
 _LAST_WRITTEN = "trainer_state.json"
 _PACKAGES = ("preftune", "torch", "transformers", "accelerate", "peft", "datasets", "tokenizers", "numpy")
 _DO_NOT_CHANGE_LEARNING = {
     "output", "overwrite", "resume", "log_every", "eval_every", "save_every", "keep_checkpoints", "report_to",
-    "run_name", "num_processes", "reference_cache", "stop_on_sick",
+    "run_name", "num_processes", "reference_cache", "stop_on_sick", "check_data", "eval_kl",
 }  # fmt: skip
 
 
@@ -31,7 +34,8 @@ class RunFolder:
     """A run's folder.
 
     Holds `config.yaml` (repeats the run), `run.json` (versions, git state, command), `metrics.jsonl` (a line per log),
-    `summary.json`, the model's files, and `checkpoint-N` folders.
+    `samples.jsonl` (what the model wrote), `data-check.json`, `health.json`, `summary.json`, the model's files, and
+    `checkpoint-N` folders.
     """
 
     path: Path
@@ -68,9 +72,18 @@ class RunFolder:
         self._write_json(_RECORD, record)
 
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Add a line of metrics."""
+        """Add a line of metrics. What is no finite number becomes null: JSON has none."""
         with (self.path / _METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics) + "\n")
+            file.write(json.dumps(_in_json(metrics)) + "\n")
+
+    @property
+    def samples(self) -> SamplesFile:
+        """What the model wrote as it was trained."""
+        return SamplesFile(self.path / _SAMPLES)
+
+    def write_data_check(self, report: Mapping[str, Any]) -> None:
+        """Write what is wrong with the data."""
+        self._write_json(_DATA_CHECK, report)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write how the run ended."""
@@ -140,13 +153,26 @@ class RunFolder:
             ) from None
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        (self.path / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        (self.path / name).write_text(json.dumps(_in_json(content), indent=2) + "\n", encoding="utf-8")
 
 
 def _inputs(config: TrainConfig) -> list[str]:
     """Models and data that a run reads; hub ids among them."""
     models = [config.model.model, config.model.reference_model, config.model.chat_template]
     return [name for name in (*models, *config.data.data, *config.data.eval_data) if name]
+
+
+def _in_json(value: Any) -> Any:
+    """The value with null for what JSON has no number for.
+
+    >>> _in_json({"loss": math.nan, "rows": (1, math.inf)})
+    {'loss': None, 'rows': [1, None]}
+    """
+    if isinstance(value, Mapping):
+        return {name: _in_json(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_in_json(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _step_of(checkpoint: Path) -> int:

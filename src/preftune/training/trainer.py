@@ -30,6 +30,7 @@ from preftune.training.measure import Measure
 from preftune.training.objective import Objective
 from preftune.training.out_of_memory import OutOfMemory
 from preftune.training.reference_sync import ReferenceSync
+from preftune.training.result import peak_memory_bytes
 from preftune.training.steps import Batching, Step, StepDataset
 
 __all__ = ["PreferenceTrainer"]
@@ -256,8 +257,15 @@ class PreferenceTrainer(Trainer):
             torch.tensor([self.num_tokens, self._clock.num_tokens], device=self.args.device)
         ).tolist()
         means["tokens_per_second"] = tokens_now / max(self._clock.seconds, 1e-9)
+        means["peak_memory_gib"] = self._most_over_ranks(peak_memory_bytes() / 2**30)
         self._clock.reset()
         return {**means, "num_tokens": num_tokens}
+
+    def _most_over_ranks(self, value: float) -> float:
+        if self.args.world_size == 1:
+            return value
+        found: Tensor = self.accelerator.gather(torch.tensor([value], device=self.args.device))
+        return float(found.max())
 
     def _over_ranks(self, metrics: MetricSums) -> MetricSums:
         """Sums and counts added up over all ranks. Every rank holds the same names: its steps are as many."""

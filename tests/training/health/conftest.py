@@ -14,8 +14,8 @@ Start = Callable[..., RunResult]
 
 @pytest.fixture(scope="session")
 def start(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Start:
-    def started(*rows: Any, **settings: Any) -> RunResult:
-        return run(model_folder, tmp_path_factory.mktemp("sick"), *rows, **settings)
+    def started(*rows: Any, model: Path = model_folder, **settings: Any) -> RunResult:
+        return run(model, tmp_path_factory.mktemp("sick"), *rows, **settings)
 
     return started
 
@@ -23,7 +23,14 @@ def start(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Start
 @pytest.fixture(scope="session")
 def exploded(start: Start) -> RunResult:
     """A thousand times the learning rate."""
-    return start(friendly_pairs(160, 1), friendly_pairs(64, 2), learning_rate=3.0)
+    return start(friendly_pairs(160, 1), friendly_pairs(64, 2), learning_rate=3.0, eval_samples=8)
+
+
+@pytest.fixture(scope="session")
+def far_in_samples(start: Start) -> RunResult:
+    """A hundred times the learning rate, with the KL of samples, which shows it before the answers of the data do."""
+    rows = friendly_pairs(160, 1), friendly_pairs(64, 2)
+    return start(*rows, learning_rate=0.3, eval_samples=8, eval_sample_tokens=32, reference_cache=False)
 
 
 @pytest.fixture(scope="session")

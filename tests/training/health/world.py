@@ -96,6 +96,8 @@ def run(
         "learning_rate": 3e-3,
         "precision": "fp32",
         "report_to": "none",
+        "eval_samples": 0,
+        "eval_sample_tokens": 16,
     }
     config = TrainConfig.of(
         model=str(model),

@@ -11,7 +11,7 @@ from jinja2 import meta
 
 from preftune.errors import ConfigError
 from preftune.evaluation.comparison import Question
-from preftune.evaluation.prompt_text import text_of
+from preftune.generation.prompt_text import text_of
 
 __all__ = ["TEMPLATES", "JudgeTemplate"]
 

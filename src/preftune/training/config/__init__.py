@@ -1,7 +1,8 @@
 """The settings of a run."""
 
-from preftune.training.config.choice import METRICS, ChoiceSettings
+from preftune.training.config.choice import METRICS, REWARD_AT_KL_BUDGET, ChoiceSettings
 from preftune.training.config.health import HealthSettings
+from preftune.training.config.samples import DrawSettings
 from preftune.training.config.sections import (
     AdapterSettings,
     DataSettings,
@@ -15,10 +16,12 @@ from preftune.training.config.train_config import SECTIONS, TrainConfig, build_s
 
 __all__ = [
     "METRICS",
+    "REWARD_AT_KL_BUDGET",
     "SECTIONS",
     "AdapterSettings",
     "ChoiceSettings",
     "DataSettings",
+    "DrawSettings",
     "HealthSettings",
     "ModelSettings",
     "OptimizerSettings",

@@ -1,15 +1,20 @@
 """Which of a run's checkpoints becomes its model."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
 from preftune.losses import Method
+from preftune.training.config.samples import DrawSettings
 from preftune.training.config.sections import DataSettings, OutputSettings
 from preftune.training.config.setting import setting
 
-__all__ = ["METRICS", "ChoiceSettings", "Direction"]
+__all__ = ["METRICS", "REWARD_AT_KL_BUDGET", "ChoiceSettings", "Direction"]
+
+REWARD_AT_KL_BUDGET = "reward_at_kl_budget"
+"""The judge's mean score where the KL is within the budget; minus infinity elsewhere."""
 
 Direction = Literal["higher", "lower"]
 """Which way a metric is better."""
@@ -21,8 +26,14 @@ METRICS: Mapping[str, Direction] = {
     "rewards/chosen": "higher",
     "logps/chosen": "higher",
     "logps/completions": "higher",
+    "win_rate": "higher",
+    "reward": "higher",
+    REWARD_AT_KL_BUDGET: "higher",
 }
 """What held-out data can be judged by, and which way is better."""
+
+_OF_JUDGE = ("win_rate", "reward", REWARD_AT_KL_BUDGET)
+"""Those that take a judge."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,8 +45,14 @@ class ChoiceSettings:
     )
     metric: str | None = setting(
         None,
-        "What best means, on held-out data: loss, rewards/accuracies, rewards/margins or another that is logged; of a "
-        "measure of your own NAME:higher or NAME:lower. Default: rewards/accuracies, or loss where there is none.",
+        "What best means, on held-out data: loss, rewards/accuracies, rewards/margins or another that is logged; with "
+        "a judge win_rate, reward or reward_at_kl_budget; of a measure of your own NAME:higher or NAME:lower. Default: "
+        "rewards/accuracies, or loss where there is none.",
+    )
+    kl_budget: float | None = setting(
+        None,
+        "For metric = reward_at_kl_budget: most KL of the samples to the reference, in nats, at which an evaluation "
+        "may be the best.",
     )
     early_stopping: int | None = setting(
         None, "End the run after so many evaluations in a row without a new best. Needs keep = best."
@@ -44,14 +61,24 @@ class ChoiceSettings:
     def problems(self) -> Iterator[str]:
         """What cannot work, one text each."""
         if self.keep == "last":
-            for name, value in {"metric": self.metric, "early_stopping": self.early_stopping}.items():
+            chooses = {"metric": self.metric, "kl_budget": self.kl_budget, "early_stopping": self.early_stopping}
+            for name, value in chooses.items():
                 if value is not None:
                     yield f"{name} = {value}: chooses nothing while keep is last. Set keep to best, or leave it out."
         if self.early_stopping is not None and self.early_stopping < 1:
             yield f"early_stopping = {self.early_stopping}: must be at least 1."
+        if self.kl_budget is not None and not (math.isfinite(self.kl_budget) and self.kl_budget > 0):
+            yield f"kl_budget = {self.kl_budget}: must be above 0, in nats."
 
-    def problems_with(self, method: Method, data: DataSettings, output: OutputSettings) -> Iterator[str]:
-        """What does not go with the method, the data or when the run evaluates and saves, one text each."""
+    @property
+    def needs_kl(self) -> bool:
+        """Whether the KL of samples is needed to choose by."""
+        return self.metric == REWARD_AT_KL_BUDGET
+
+    def problems_with(
+        self, method: Method, data: DataSettings, output: OutputSettings, draws: DrawSettings
+    ) -> Iterator[str]:
+        """What does not go with the method, the data, the judge or when the run evaluates and saves, one text each."""
         if self.keep == "last":
             return
         if not data.holds_out:
@@ -59,7 +86,8 @@ class ChoiceSettings:
                 "keep = best: nothing is held out, so that no checkpoint can be told from another. Hold out a part "
                 "with --eval-fraction 0.05, or give --eval-data."
             )
-        yield from self._metric_problems(method)
+        yield from self._metric_problems(method, has_judge=draws.judge is not None)
+        yield from self._budget_problems()
         every, save = output.eval_every, output.save_every
         if save is not None and save != every:
             evaluated = "at the end of each epoch" if every is None else f"every {every} steps"
@@ -77,16 +105,27 @@ class ChoiceSettings:
         ('win_rate', 'higher')
         """
         if self.metric is None:
-            name = "rewards/accuracies" if "rewards/accuracies" in _measured(method) else "loss"
+            measured = _measured(method, has_judge=False)
+            name = "rewards/accuracies" if "rewards/accuracies" in measured else "loss"
             return name, METRICS[name]
         name, _, direction = self.metric.partition(":")
         if direction:
             return name, "higher" if direction == "higher" else "lower"
         return name, METRICS[name]
 
-    def _metric_problems(self, method: Method) -> Iterator[str]:
+    def _budget_problems(self) -> Iterator[str]:
+        if self.needs_kl and self.kl_budget is None:
+            yield f"metric = {self.metric}: which budget? Set it with --kl-budget, in nats."
+        if not self.needs_kl and self.kl_budget is not None:
+            yield (
+                f"kl_budget = {self.kl_budget:g}: is for metric = {REWARD_AT_KL_BUDGET} only. Set metric to that, or "
+                "leave it out."
+            )
+
+    def _metric_problems(self, method: Method, *, has_judge: bool) -> Iterator[str]:
         if self.metric is None:
             return
+        measured = _measured(method, has_judge=has_judge)
         name, separator, direction = self.metric.partition(":")
         if separator:
             if direction not in ("higher", "lower") or not name:
@@ -96,19 +135,24 @@ class ChoiceSettings:
             hint = f"Did you mean {near[0]}? " if near else ""
             yield (
                 f"metric = {name}: is not known, nor which way it is better. {hint}Metrics of method {method.name}: "
-                f"{', '.join(_measured(method))}. For a measure of your own write {name}:higher or {name}:lower."
+                f"{', '.join(measured)}. For a measure of your own write {name}:higher or {name}:lower."
             )
-        elif name not in _measured(method):
+        elif name in _OF_JUDGE and not has_judge:
             yield (
-                f"metric = {name}: method {method.name} does not give it. It gives {', '.join(_measured(method))}. Set "
+                f"metric = {name}: takes a judge of samples. Name one with --judge reward:MODEL or "
+                f"python:MODULE:FUNCTION; for a measure of your own write {name}:higher or {name}:lower."
+            )
+        elif name not in measured:
+            yield (
+                f"metric = {name}: method {method.name} does not give it. It gives {', '.join(measured)}. Set "
                 "metric to one of these."
             )
 
 
-def _measured(method: Method) -> list[str]:
-    """Those of `METRICS` that a method gives.
+def _measured(method: Method, *, has_judge: bool) -> list[str]:
+    """Those of `METRICS` that a method gives, and a judge where there is one.
 
-    >>> _measured(Method.named("sft")), _measured(Method.named("kto"))
+    >>> _measured(Method.named("sft"), has_judge=False), _measured(Method.named("kto"), has_judge=False)
     (['loss', 'logps/completions'], ['loss', 'rewards/margins', 'rewards/chosen', 'logps/chosen'])
     """
     rewards = method.rewarding is not None
@@ -119,5 +163,6 @@ def _measured(method: Method) -> list[str]:
         "rewards/chosen": rewards,
         "logps/chosen": method.feedback != "demonstrations",
         "logps/completions": method.feedback == "demonstrations",
+        **dict.fromkeys(_OF_JUDGE, has_judge),
     }
     return [name for name in METRICS if is_given[name]]

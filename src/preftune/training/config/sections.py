@@ -160,6 +160,9 @@ class DataSettings:
         "cut", "What to do beyond max_length; cut: the prompt from the left, then ends of completions."
     )
     num_processes: int = setting(1, "Processes that tokenize.")
+    check_data: bool = setting(
+        True, "Look for what is wrong with the data, in 20,000 rows at most, and write it to data-check.json."
+    )
 
     def problems(self) -> Iterator[str]:
         """What cannot work, one text each."""

@@ -13,6 +13,7 @@ from preftune.losses import LOSSES, Method, Option, OptionValue, loss_options, l
 from preftune.training.config.choice import ChoiceSettings
 from preftune.training.config.coerce import coerce
 from preftune.training.config.health import HealthSettings
+from preftune.training.config.samples import DrawSettings
 from preftune.training.config.sections import (
     AdapterSettings,
     DataSettings,
@@ -32,6 +33,7 @@ SECTIONS: Mapping[str, type] = {
     "optimizer": OptimizerSettings,
     "adapter": AdapterSettings,
     "output": OutputSettings,
+    "samples": DrawSettings,
     "choice": ChoiceSettings,
     "health": HealthSettings,
 }
@@ -54,6 +56,7 @@ class TrainConfig:
     optimizer: OptimizerSettings
     adapter: AdapterSettings
     output: OutputSettings
+    samples: DrawSettings
     choice: ChoiceSettings
     health: HealthSettings
 
@@ -85,10 +88,9 @@ class TrainConfig:
 
     def flat(self) -> dict[str, Any]:
         """All settings by name, as `of` takes them."""
-        sections = (self.model, self.data, self.steps, self.optimizer, self.adapter, self.output)
-        settings = {
-            name: value for section in (*sections, self.choice, self.health) for name, value in asdict(section).items()
-        }
+        learning = (self.model, self.data, self.steps, self.optimizer, self.adapter)
+        sections = (*learning, self.output, self.samples, self.choice, self.health)
+        settings = {name: value for section in sections for name, value in asdict(section).items()}
         return {"method": self.method.name, **self.method.options, **settings}
 
     def to_yaml(self) -> str:
@@ -179,9 +181,11 @@ def _misfits(method: Method, sections: Mapping[str, Any]) -> Iterator[str]:
         yield from data.problems_with(method)
     if model is not None:
         yield from model.problems_with(method, lora=adapter is not None and adapter.lora)
-    choice, output = sections["choice"], sections["output"]
-    if None not in (choice, data, output):
-        yield from choice.problems_with(method, data, output)
+    choice, output, draws = (sections[topic] for topic in ("choice", "output", "samples"))
+    if None not in (data, draws):
+        yield from draws.problems_with(data)
+    if None not in (choice, data, output, draws):
+        yield from choice.problems_with(method, data, output, draws)
 
 
 def build_section(section: type, settings: Mapping[str, Any], problems: list[str]) -> Any:

@@ -72,6 +72,7 @@ class HealthCallback(TrainerCallback):
             num_held_out=sum(size.count(counted) for size in sizes_of(data.held_out)),
             max_steps=0,
             starts_at_reference=policy.starts_at_reference,
+            num_samples=len(data.prompts),
         )
 
         def say(line: str) -> None:

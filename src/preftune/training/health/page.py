@@ -36,8 +36,8 @@ checkpoint, without a model, and with exit code 3. If you think that the rule is
 _METRICS = """\
 ## What is logged for them
 
-All are exact over micro-batches and processes. They cost no forward of a model: 0.05 ms for each micro-batch of 32
-pairs and 0.02 ms for the rules at each log, on a CPU. The entropy costs more, see below.
+All but those of samples are exact over micro-batches and processes. They cost no forward of a model: 0.05 ms for each
+micro-batch of 32 pairs and 0.02 ms for the rules at each log, on a CPU. Entropy and samples cost more, see below.
 
 | name | meaning | unit |
 |---|---|---|
@@ -48,14 +48,25 @@ matter which answer is called chosen: 1 where the longer answer has the higher r
 | `logratios/absolute` | distance of an answer's log-prob from that under the reference, mean over answers | nats |
 | `logratios/per_token` | the same, over the number of tokens | nats |
 | `eval_entropy` | entropy of the policy's next-token distribution, mean over the tokens of held-out answers | nats |
+| `eval_samples/kl`, `eval_samples/kl_error` | KL(policy, reference) of whole completions, by samples of the \
+policy; its standard error | nats |
+| `eval_samples/entropy` | entropy as above, over the tokens of samples | nats per token |
+| `eval_samples/num_tokens`, `eval_samples/num_tokens_error` | mean length of samples; its standard error | tokens |
+| `eval_samples/finished` | share of samples that end by themselves within `--eval-sample-tokens` | |
 
-**Why no KL.** KL(policy || reference) is a mean over samples of the policy: they would have to be generated at every
-evaluation, and the reference, whose log-probs were computed once and which has left memory, be run on them. The
-distance on held-out answers needs neither, and grows with it when a policy runs away. It is no estimate of the KL.
+**Samples.** A completion for each of 8 prompts (`--eval-samples`) is drawn before the first step, at each evaluation
+and after the last step, at temperature 1, each time by the same seed. They are in `samples.jsonl`. What a run learns is
+bit by bit what it learns without them.
 
-**Why the entropy at held-out answers and not that of samples.** A policy that has collapsed is as sure of the next
-token there, and nothing needs to be generated. It is measured in the same forward, from the same tiles of logits, at
-evaluations only. That makes an evaluation 8 to 12 % longer on a CPU (4 layers, 32,000 and 128,000 tokens in the
+**When the KL is measured.** KL(policy || reference) is a mean over samples of the policy, which the reference must be
+run on. With an adapter that is the model with the adapter off, at no memory; a reference that stays in memory
+(`--no-reference-cache`, one that moves) is at hand too. Otherwise its log-probs were computed once and it has left
+memory: `--eval-kl` loads it for the moment of each evaluation. Without the KL, the distance on held-out answers stands
+in for it, which grows with it when a policy runs away. That is no estimate of the KL.
+
+**Why the entropy at held-out answers, beside that of samples.** There are many more tokens of these, so that it hardly
+varies by chance, and nothing needs to be generated. It is measured in the same forward, from the same tiles of logits,
+at evaluations only. That makes an evaluation 8 to 12 % longer on a CPU (4 layers, 32,000 and 128,000 tokens in the
 vocabulary: mostly head); less with more layers.
 """
 

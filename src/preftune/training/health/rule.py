@@ -46,6 +46,7 @@ class RunFacts:
         num_train, num_held_out: How many of these there are in the data.
         max_steps: Steps that the run is planned to take.
         starts_at_reference: Whether policy and reference are equal at the start, so that all rewards begin at 0.
+        num_samples: How many samples are drawn at an evaluation.
     """
 
     method: Method
@@ -54,6 +55,7 @@ class RunFacts:
     num_held_out: int
     max_steps: int
     starts_at_reference: bool = True
+    num_samples: int = 0
 
     @property
     def window(self) -> int:

@@ -13,6 +13,7 @@ from preftune.training.health.rules import (
     gradient,
     held_out_loss,
     length,
+    lengths,
     margin,
     shortcut,
     start,
@@ -60,8 +61,10 @@ RULES: Mapping[str, Rule] = {
     ),
     "distance": Rule(
         title="the policy runs away from its reference",
-        sees="logratios/absolute and logratios/per_token of held-out answers, else of the last steps",
-        threshold=f"{distance.LEAST_NATS:g} nats per answer and {distance.LEAST_NATS_PER_TOKEN:g} per token",
+        sees="the KL of samples where it is measured; logratios/absolute and logratios/per_token of held-out answers, "
+        "else of the last steps",
+        threshold=f"{distance.LEAST_NATS:g} nats per answer and {distance.LEAST_NATS_PER_TOKEN:g} per token; the KL "
+        f"beyond {distance.NUM_ERRORS:g} standard errors",
         reason="direct alignment over-optimizes from some tens of nats of KL on (arXiv:2406.02900); long answers are "
         "that far with small changes, so that the mean token must have changed too",
         severity="sick",
@@ -83,7 +86,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "collapse": Rule(
         title="the policy collapses",
-        sees="entropy of the policy's next token, mean over the tokens of held-out answers",
+        sees="entropy of the policy's next token, mean over the tokens of samples, and over those of held-out answers",
         threshold=f"below {collapse.LEAST_SHARE:g} of what it was before the first step",
         reason="preference tuning sharpens a policy, by a few per cent in the demo; below a quarter it says the same "
         "thing again and again, whatever it is asked",
@@ -172,6 +175,22 @@ RULES: Mapping[str, Rule] = {
         needs=f"{_AGAINST_REFERENCE}: pairs and lists. Without one a reward goes with length from the start",
         applies=lambda run: _against_reference(run) and run.compares and max(run.num_train, run.num_held_out) >= WINDOW,
         check=length.length,
+    ),
+    "lengths": Rule(
+        title="samples are of another length",
+        sees="samples/num_tokens and samples/finished, against those before the first step",
+        threshold=f"{lengths.LEAST_RATIO:g} times as long or short, or {lengths.LEAST_FALL:g} fewer of them that end "
+        f"by themselves, and beyond {lengths.NUM_ERRORS:g} standard errors",
+        reason="preference tuning lengthens answers by tens of per cent, as chosen ones are longer in most data "
+        "(arXiv:2403.19159); twice as long, or without an end, is what the reward pays for, whatever is said. With "
+        "8 samples only gross drift is beyond chance: more see more",
+        severity="suspect",
+        advice="Read samples.jsonl. Try --method rdpo_length or ld_dpo, lower --learning-rate; where samples come to "
+        "no end, see whether answers in the data end with the tokenizer's end-of-sequence token.",
+        needs="pairs, lists and thumbs with held-out data, where samples are drawn (--eval-samples); not "
+        "demonstrations, whose length is what is learned",
+        applies=lambda run: _held_out(run) and run.num_samples > 1 and run.method.feedback != "demonstrations",
+        check=lengths.lengths,
     ),
     "gradient": Rule(
         title="the gradient norm spikes",

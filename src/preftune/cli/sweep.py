@@ -1,0 +1,100 @@
+"""`preftune sweep`: many runs, and which of them to take."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import rich_click as click
+from rich.console import Console
+
+from preftune.cli.failures import INTERRUPTED
+from preftune.cli.noise import quiet_libraries
+from preftune.cli.output_options import output_flags
+from preftune.cli.processes import main_console
+from preftune.cli.setting_options import given_values, setting_flags
+from preftune.cli.tuning import method_flags
+from preftune.sweep.config import SweepConfig
+from preftune.sweep.evaluation_settings import EVALUATION
+from preftune.sweep.settings import SweepSettings
+from preftune.training.config import SECTIONS, read_settings, settings_of
+
+__all__ = ["command"]
+
+_FAILED = 1
+_BY_JUDGE = {"judge": ("win_rate", "reward", "reward_at_kl_budget"), "kl_budget": ("reward_at_kl_budget",)}
+"""Settings that training has as well, and the metrics of checkpoint choice that need them there."""
+
+
+@click.command("sweep")
+@click.pass_context
+def command(context: click.RichContext, /, config: str | None, verbose: bool, **_: Any) -> None:
+    """Train at several settings, and find out which to take.
+
+    preftune sweep --model MODEL --data prefs.jsonl --eval-fraction 0.1 --over beta=0.03,0.1,0.3 --output sweep
+
+    preftune sweep --config run/config.yaml --search beta=0.01:1:log --trials 20 --judge openai:MODEL --output sweep
+
+    Every point is a run folder. The reference log-probs are computed once for all points. Each point and checkpoint is
+    evaluated: its KL to the reference, and its value: win rate, reward or held-out accuracy. The same command goes on
+    where it was interrupted. docs/sweeps.md explains the result.
+    """
+    given = {part: given_values(context, names) for part, names in _NAMES.items()}
+    base = {**(read_settings(config) if config is not None else {}), **given["base"]}
+    base |= _for_training(base, {**given["sweep"], **given["evaluation"]})
+    settings = SweepConfig.of(base, given["sweep"], given["evaluation"])
+    with quiet_libraries(verbose=verbose):
+        _run(settings, main_console(), context)
+
+
+def _run(config: SweepConfig, console: Console, context: click.Context) -> None:
+    from preftune.sweep.picture import write_pictures
+    from preftune.sweep.run import sweep
+    from preftune.sweep.table import summary_lines, tables_of
+
+    result = sweep(config, console=console)
+    for table in tables_of(result):
+        console.print(table)
+    for line in summary_lines(result):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    picture = write_pictures(result)
+    files = f"result: {result.file}" + ("" if picture is None else f"; frontier: {picture}")
+    console.print(files, highlight=False, markup=False, soft_wrap=True)
+    if result.stopped:
+        console.print("The sweep was stopped before its end. The same command goes on with it.")
+        context.exit(INTERRUPTED)
+    if result.num_failed == len(result.points):
+        console.print(f"No point came to its end. What was said: {config.folder / 'logs'}", highlight=False)
+        context.exit(_FAILED)
+
+
+def _for_training(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the sweep that the choice of checkpoints in its runs needs as well."""
+    metric = base.get("metric")
+    return {name: given[name] for name, metrics in _BY_JUDGE.items() if metric in metrics and name in given}
+
+
+_SWEEP = setting_flags(settings_of(SweepSettings), panel=SweepSettings.__doc__ or "")
+_EVALUATION = [flag for topic, items in EVALUATION.items() for flag in setting_flags(items, panel=topic)]
+_OWN = {flag.name for flag in (*_SWEEP, *_EVALUATION)} | {"overwrite", "resume", "seed"}
+"""Not passed on to training: what both have by one name, what a sweep gives each point, and the seed, for `--seeds`."""
+
+_BASE = [
+    *method_flags(None),
+    *(
+        flag
+        for section in SECTIONS.values()
+        for flag in setting_flags(settings_of(section), panel=f"Runs: {section.__doc__}")
+        if flag.name not in _OWN
+    ),
+]
+_CONFIG = click.RichOption(
+    ["--config"],
+    metavar="FILE",
+    help="YAML file of settings of a run, such as its config.yaml; flags override it.",
+    panel=SweepSettings.__doc__,
+)
+_NAMES = {
+    "sweep": [flag.name for flag in _SWEEP if flag.name],
+    "evaluation": [flag.name for flag in _EVALUATION if flag.name],
+    "base": [flag.name for flag in _BASE if flag.name],
+}
+command.params = [_CONFIG, *_SWEEP, *_EVALUATION, *_BASE, *output_flags()]

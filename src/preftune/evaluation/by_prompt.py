@@ -1,0 +1,118 @@
+"""Means prompt by prompt, so that models can be compared on the same prompts."""
+
+import hashlib
+import json
+from collections.abc import Iterable, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from preftune.data import TokenGroup
+from preftune.evaluation.bootstrap import FloatArray, Statistic, ratio_of, sums_by_prompt
+from preftune.evaluation.comparison import Judged
+from preftune.evaluation.pair_table import PairTable, prompt_numbers
+from preftune.groups import Text
+
+__all__ = ["ByPrompt", "Measured", "PromptRecord", "accuracy_by_prompt", "record_verdicts"]
+
+Measured = Literal["accuracy", "kl", "win_rate", "score", "their_score"]
+"""Held-out accuracy; KL to the reference; points of the judge; the judge's scores of us, and of who we are compared
+with."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByPrompt:
+    """A mean over rows, such as samples or pairs, as its parts.
+
+    Args:
+        prompts: A digest of each prompt, each once.
+        sums: Of the rows of each prompt.
+        counts: How many rows it has.
+
+    >>> ByPrompt(("a", "b"), (3.0, 1.0), (2.0, 2.0)).mean
+    1.0
+    """
+
+    prompts: tuple[str, ...]
+    sums: tuple[float, ...]
+    counts: tuple[float, ...]
+
+    @staticmethod
+    def of(prompts: Iterable[Text], sums: FloatArray, counts: FloatArray) -> "ByPrompt":
+        """Of prompts as people read them."""
+        return ByPrompt(tuple(map(_digest, prompts)), tuple(sums.tolist()), tuple(counts.tolist()))
+
+    @property
+    def mean(self) -> float:
+        """Over all rows."""
+        return sum(self.sums) / sum(self.counts)
+
+    @property
+    def statistic(self) -> Statistic:
+        """The mean, for resampling prompts."""
+        return ratio_of(np.array(self.sums), np.array(self.counts))
+
+
+PromptRecord = MutableMapping[Measured, ByPrompt]
+"""Where an evaluation leaves what it measured of each prompt."""
+
+
+def accuracy_by_prompt(groups: Sequence[TokenGroup], table: PairTable) -> ByPrompt:
+    """Pairs whose chosen completion has the higher reward.
+
+    Args:
+        groups: What the table was made of.
+        table: Their pairs.
+    """
+    digests = {
+        number: hashlib.blake2b(group.prompt.tobytes(), digest_size=8).hexdigest()
+        for number, group in zip(prompt_numbers(groups), groups, strict=True)
+        if group.pairs
+    }
+    sums, counts = (
+        sums_by_prompt(rows, table.prompts, table.num_prompts) for rows in (table.is_right, np.ones(len(table)))
+    )
+    return ByPrompt(tuple(digests[number] for number in sorted(digests)), tuple(sums.tolist()), tuple(counts.tolist()))
+
+
+def record_verdicts(record: PromptRecord, judged: Sequence[Judged]) -> None:
+    """Leave points and scores of the comparisons that have verdicts.
+
+    Args:
+        record: Grows.
+        judged: Comparisons of a model with its opponent.
+    """
+    complete = [item for item in judged if item.is_complete]
+    if not complete:
+        return
+    record["win_rate"] = _means(complete, [float(np.mean(item.points)) for item in complete])
+    scores = [_scores(item) for item in complete]
+    known = [pair for pair in scores if pair is not None]
+    if len(known) == len(complete):
+        record["score"] = _means(complete, [ours for ours, _ in known])
+        record["their_score"] = _means(complete, [theirs for _, theirs in known])
+
+
+def _scores(judged: Judged) -> tuple[float, float] | None:
+    """Of our completion and of theirs."""
+    if judged.ours_first is not None and judged.ours_first.scores is not None:
+        return judged.ours_first.scores
+    if judged.theirs_first is not None and judged.theirs_first.scores is not None:
+        theirs, ours = judged.theirs_first.scores
+        return ours, theirs
+    return None
+
+
+def _means(judged: Sequence[Judged], values: Sequence[float]) -> ByPrompt:
+    prompts = {item.comparison.prompt_number: item.comparison.prompt for item in judged}
+    numbers = np.array([item.comparison.prompt_number for item in judged])
+    places = np.searchsorted(np.array(sorted(prompts)), numbers)
+    sums, counts = (sums_by_prompt(rows, places, len(prompts)) for rows in (np.array(values), np.ones(len(values))))
+    return ByPrompt.of([prompts[number] for number in sorted(prompts)], sums, counts)
+
+
+def _digest(prompt: Text) -> str:
+    content = prompt if isinstance(prompt, str) else [message.as_dict() for message in prompt]
+    text = json.dumps(content, ensure_ascii=False, sort_keys=True)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

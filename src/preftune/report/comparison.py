@@ -1,0 +1,218 @@
+"""Several runs side by side: what differs in their settings, and what came of it."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from preftune.evaluation.bootstrap import Interval
+from preftune.report.facts import setting_text
+from preftune.report.generations import Written, latest_texts
+from preftune.report.number_text import bytes_text, metric_text, percent_text
+from preftune.report.run_record import RunRecord
+from preftune.report.table import PageTable, Row
+from preftune.report.verdict import OF_SAMPLES, main_win_rate, severities_text
+from preftune.training.result import duration_text
+
+__all__ = ["compared_texts", "differing_settings", "evaluation_rows", "labels_of", "metric_rows", "notes_on"]
+
+_OF_THE_FOLDER = frozenset({"output", "overwrite", "resume", "run_name", "report_to"})
+_DECIDES_HELD_OUT = ("data", "eval_data", "eval_split", "eval_fraction", "split", "where")
+_METRICS = (
+    "rewards/accuracies",
+    "loss",
+    "rewards/margins",
+    "rewards/chosen",
+    "rewards/rejected",
+    "logps/chosen",
+    "logps/completions",
+    "win_rate",
+    "reward",
+    "samples/kl",
+    "samples/entropy",
+    "samples/num_tokens",
+)
+_TO_BE_BEST = frozenset({"rewards/accuracies", "win_rate", "reward"})
+_NUM_TEXTS = 8
+
+
+def labels_of(runs: Sequence[RunRecord]) -> list[str]:
+    """A name for each run: that of its folder, with as much of the path before it as tells it from the others."""
+    parts = [run.folder.resolve().parts for run in runs]
+    for count in range(1, max(map(len, parts)) + 1):
+        labels = ["/".join(path[-count:]) for path in parts]
+        if len(set(labels)) == len(labels):
+            return labels
+    return [str(run.folder) for run in runs]
+
+
+def differing_settings(runs: Sequence[RunRecord], labels: Sequence[str]) -> PageTable:
+    """The settings that are not the same in all runs; a run that lacks one has a dash."""
+    names = dict.fromkeys(name for run in runs for name in run.settings if name not in _OF_THE_FOLDER)
+    rows = []
+    for name in names:
+        texts = tuple(setting_text(run.settings[name]) if name in run.settings else "–" for run in runs)
+        if len(set(texts)) > 1:
+            rows.append(Row((name, *texts)))
+    return PageTable("", ("setting", *labels), tuple(rows))
+
+
+def notes_on(runs: Sequence[RunRecord], labels: Sequence[str]) -> Iterator[str]:
+    """What must be known before numbers are compared."""
+    held_out = {tuple(str(run.settings.get(name)) for name in (*_DECIDES_HELD_OUT, *_seed(run))) for run in runs}
+    if len(held_out) > 1:
+        yield "The runs do not hold out the same data, so that their held-out numbers are not of the same pairs."
+    scales = {_reward_scale(run) for run in runs}
+    if len(scales) > 1:
+        yield (
+            "The runs scale rewards differently (method or beta), so that losses, margins and rewards cannot be "
+            "compared with each other; accuracy, log-probs, KL and win rates can."
+        )
+    for run, label in zip(runs, labels, strict=True):
+        if run.evaluation_problem is not None:
+            yield f"{label}: {run.evaluation_problem}"
+    sampled = [run.evaluation.samples for run in runs if run.evaluation is not None]
+    if len({None if found is None else found.max_new_tokens for found in sampled}) > 1:
+        yield "The evaluations drew samples of different greatest length; KL and length depend on it."
+
+
+def metric_rows(runs: Sequence[RunRecord], labels: Sequence[str]) -> PageTable:
+    """How each run ended, and its metrics from first to last or kept; held-out ones where any run has them."""
+    rows = [Row(("health", *map(_health, runs)))]
+    for name in _METRICS:
+        part = "of samples" if name in OF_SAMPLES else "held out"
+        row = _metric_row(runs, name, "eval_", part) or _metric_row(runs, name, "", "training")
+        rows += [] if row is None else [row]
+    rows += list(_cost_rows(runs))
+    return PageTable("", ("", *labels), tuple(rows))
+
+
+def evaluation_rows(runs: Sequence[RunRecord], labels: Sequence[str]) -> PageTable | None:
+    """What `preftune eval` found of each run, with intervals; None where it found nothing."""
+    rows = []
+    for label, estimate, is_share in _ESTIMATES:
+        found = [estimate(run) for run in runs]
+        if any(found):
+            rows.append(Row((label, *(_with_ends(interval, is_share=is_share) for interval in found))))
+    return PageTable("", ("", *labels), tuple(rows)) if rows else None
+
+
+def compared_texts(runs: Sequence[RunRecord]) -> list[Written]:
+    """What each run wrote last, for prompts that all of them have."""
+    texts = [latest_texts(run) for run in runs]
+    shared = [prompt for prompt in texts[0] if all(prompt in own for own in texts)]
+    return [Written(prompt, tuple(own[prompt] for own in texts)) for prompt in shared[:_NUM_TEXTS]]
+
+
+def _seed(run: RunRecord) -> tuple[str, ...]:
+    """The seed decides what is held out where a share of the data is."""
+    return ("seed",) if run.settings.get("eval_fraction") else ()
+
+
+def _reward_scale(run: RunRecord) -> tuple[str, float | None]:
+    method = run.method
+    part = None if method is None else method.rewarding
+    return str(run.settings.get("method")), None if part is None else part.reward_scale
+
+
+def _health(run: RunRecord) -> str:
+    if not run.findings:
+        return "no finding" if run.health is not None else "not known"
+    return severities_text(run)
+
+
+def _metric_row(runs: Sequence[RunRecord], name: str, prefix: str, part: str) -> Row | None:
+    paths = [_path(run, prefix + name) for run in runs]
+    if not any(paths):
+        return None
+    texts = ["–" if path is None else f"{metric_text(name, path[0])} → {metric_text(name, path[1])}" for path in paths]
+    return Row((f"{name}, {part}", *texts), best=_best(paths) if name in _TO_BE_BEST else ())
+
+
+def _best(paths: Sequence[tuple[float, float] | None]) -> tuple[int, ...]:
+    """Places of the cells with the highest last value, unless all are the same.
+
+    >>> _best([(0.5, 0.6), None, (0.5, 0.7)]), _best([(0.5, 0.6), (0.4, 0.6)])
+    ((3,), ())
+    """
+    ends = [path[1] for path in paths if path is not None and not math.isnan(path[1])]
+    if len(set(ends)) < 2:
+        return ()
+    return tuple(place for place, path in enumerate(paths, start=1) if path is not None and path[1] == max(ends))
+
+
+def _path(run: RunRecord, metric: str) -> tuple[float, float] | None:
+    """Its first value, and the one of the model that came out."""
+    series = run.series(metric)
+    if not series:
+        return None
+    at_kept = series.at(run.kept["step"]) if run.kept else None
+    return series.values[0], series.values[-1] if at_kept is None else at_kept
+
+
+def _cost_rows(runs: Sequence[RunRecord]) -> Iterator[Row]:
+    summaries: list[Mapping[str, Any]] = [run.summary or {} for run in runs]
+    forms: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+        ("steps", "num_steps", "{:,}".format),
+        ("tokens", "num_tokens", "{:,}".format),
+        ("time", "seconds", duration_text),
+        ("peak memory", "peak_memory_bytes", bytes_text),
+    )
+    for place, (label, name, form) in enumerate(forms):
+        cells = [form(summary[name]) if name in summary else "–" for summary in summaries]
+        yield Row((label, *cells), begins_section=place == 0)
+
+
+def _with_ends(interval: Interval | None, *, is_share: bool) -> str:
+    if interval is None:
+        return "–"
+    if not is_share:
+        return str(interval)
+    ends = "" if interval.low != interval.low else f" [{percent_text(interval.low)}, {percent_text(interval.high)}]"
+    return percent_text(interval.value) + ends
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Estimates of an evaluation; None where it has none."""
+
+    run: RunRecord
+
+    def pairs(self, name: str) -> Interval | None:
+        found = self.run.evaluation
+        if found is None or found.preferences is None or found.preferences.pairs is None:
+            return None
+        pairs = found.preferences.pairs
+        known = {
+            "accuracy": pairs.accuracy,
+            "margin": pairs.margin,
+            "log_loss": pairs.calibration.log_loss,
+            "calibration": pairs.calibration.expected_error,
+        }
+        return known[name]
+
+    def samples(self, name: str) -> Interval | None:
+        found = None if self.run.evaluation is None else self.run.evaluation.samples
+        if found is None:
+            return None
+        return {"kl": found.kl, "entropy": found.entropy, "length": found.policy.length}[name]
+
+    def win_rate(self, name: str) -> Interval | None:
+        rate = None if self.run.evaluation is None else main_win_rate(self.run.evaluation)
+        if rate is None:
+            return None
+        return {"rate": rate.rate, "length_controlled": rate.length_controlled, "score": rate.our_score}[name]
+
+
+_ESTIMATES: tuple[tuple[str, Callable[[RunRecord], Interval | None], bool], ...] = (
+    ("preference accuracy", lambda run: _Found(run).pairs("accuracy"), True),
+    ("margin", lambda run: _Found(run).pairs("margin"), False),
+    ("log loss, nats", lambda run: _Found(run).pairs("log_loss"), False),
+    ("expected calibration error", lambda run: _Found(run).pairs("calibration"), False),
+    ("KL to the reference, nats", lambda run: _Found(run).samples("kl"), False),
+    ("entropy, nats per token", lambda run: _Found(run).samples("entropy"), False),
+    ("length of samples, tokens", lambda run: _Found(run).samples("length"), False),
+    ("win rate", lambda run: _Found(run).win_rate("rate"), True),
+    ("win rate at equal length", lambda run: _Found(run).win_rate("length_controlled"), True),
+    ("score by the judge", lambda run: _Found(run).win_rate("score"), False),
+)

@@ -1,0 +1,205 @@
+"""What was run and on what, as rows of name and text."""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from preftune.losses import loss_options
+from preftune.losses.description import value_text
+from preftune.losses.docstring import loss_text
+from preftune.report.number_text import bytes_text
+from preftune.report.run_record import RunRecord
+from preftune.report.table import PageTable, Row
+from preftune.training.config import SECTIONS, settings_of
+from preftune.training.result import duration_text
+
+__all__ = [
+    "Fact",
+    "MethodPart",
+    "environment_facts",
+    "method_parts",
+    "run_facts",
+    "setting_text",
+    "settings_tables",
+]
+
+_OF_SETTINGS = (
+    ("data", ("data", "split", "mix", "where", "pairing")),
+    ("held out", ("eval_data", "eval_split", "eval_fraction")),
+    ("longest", ("max_length",)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A name and what is to be said of it.
+
+    Args:
+        name: What it is.
+        text: In words; what stands in backticks is code.
+    """
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MethodPart:
+    """A loss of the method, as its docstring tells of it.
+
+    Args:
+        name: Of the loss.
+        weight: In the sum; empty where it is the only one.
+        summary, formula, source: From its docstring.
+        options: Its options with their values and meaning.
+    """
+
+    name: str
+    weight: str
+    summary: str
+    formula: str
+    source: str
+    options: PageTable | None
+
+
+def method_parts(run: RunRecord) -> list[MethodPart]:
+    """The losses of the run's method; none of a method that this version does not know."""
+    if run.method is None:
+        return []
+    is_sum = len(run.method.parts) > 1
+    found = []
+    for part in run.method.parts:
+        text = loss_text(part.loss)
+        rows = tuple(
+            Row((option.name, value_text(part.options[option.name]), option.help)) for option in loss_options(part.loss)
+        )
+        options = PageTable("", ("option", "value", "meaning"), rows, is_text=True) if rows else None
+        weight = f"{part.weight:g} times" if is_sum else ""
+        found.append(MethodPart(part.name, weight, text.summary, text.formula, text.source, options))
+    return found
+
+
+def run_facts(run: RunRecord) -> Iterator[Fact]:
+    """Model, reference, data, steps, seed."""
+    settings = run.settings
+    yield Fact("model", _named(settings.get("model"), settings.get("revision")))
+    if run.method is None or run.method.needs_reference:
+        yield Fact("reference", _reference(settings))
+    yield Fact("trained", _trained(settings))
+    for name, keys in _OF_SETTINGS:
+        parts = [_setting(key, settings[key]) for key in keys if settings.get(key)]
+        if parts:
+            yield Fact(name, "; ".join(parts))
+    if not run.holds_out:
+        yield Fact("held out", "nothing")
+    yield Fact("steps", _steps(run))
+    yield Fact("optimizer", _optimizer(settings))
+    if "seed" in settings:
+        yield Fact("seed", str(settings["seed"]))
+
+
+def environment_facts(run: RunRecord) -> Iterator[Fact]:
+    """When, how long, where, by which versions and command."""
+    record, summary = run.environment, run.summary or {}
+    if "started" in record:
+        yield Fact("started", record["started"])
+    if "seconds" in summary:
+        yield Fact("time", duration_text(summary["seconds"]))
+    if summary.get("num_tokens") and summary.get("seconds"):
+        speed = summary["num_tokens"] / summary["seconds"]
+        yield Fact("tokens", f"{summary['num_tokens']:,}; {speed:,.0f} a second, all in all")
+    if "peak_memory_bytes" in summary:
+        yield Fact("peak memory", bytes_text(summary["peak_memory_bytes"]))
+    if "platform" in record:
+        yield Fact("machine", f"{record['platform']}, Python {record.get('python', '?')}")
+    versions = {name: version for name, version in record.get("versions", {}).items() if version}
+    if versions:
+        yield Fact("versions", ", ".join(f"{name} {version}" for name, version in versions.items()))
+    git = record.get("git")
+    if git:
+        yield Fact("git", f"`{git['commit'][:12]}`" + (", with changes" if git.get("has_changes") else ""))
+    if record.get("command"):
+        yield Fact("command", f"`{shlex.join(map(str, record['command']))}`")
+    yield Fact("to repeat it", f"`preftune train --config {shlex.quote(str(run.folder / 'config.yaml'))} --output NEW`")
+
+
+def settings_tables(run: RunRecord) -> list[PageTable]:
+    """All settings by topic, with their defaults where they differ from them."""
+    tables = []
+    for section in SECTIONS.values():
+        rows = tuple(
+            Row((item.name, setting_text(run.settings[item.name]), _changed(item.default, run.settings[item.name])))
+            for item in settings_of(section)
+            if item.name in run.settings
+        )
+        if rows:
+            tables.append(PageTable(section.__doc__ or "", ("setting", "value", "by default"), rows, is_text=True))
+    return tables
+
+
+def _changed(default: Any, value: Any) -> str:
+    """The default, where the value is another one and there is a default."""
+    is_given = isinstance(default, (str, int, float, bool, list, dict)) or default is None
+    return setting_text(default) if is_given and default != value else ""
+
+
+def setting_text(value: Any) -> str:
+    """A setting as text.
+
+    >>> setting_text(None), setting_text(True), setting_text(["a", "b"]), setting_text({"x": "y"}), setting_text(0.1)
+    ('none', 'on', 'a, b', 'x=y', '0.1')
+    """
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={item}" for key, item in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)
+
+
+def _named(name: Any, revision: Any) -> str:
+    return f"`{name}`" + (f", revision {revision}" if revision else "")
+
+
+def _reference(settings: Mapping[str, Any]) -> str:
+    named = settings.get("reference_model")
+    text = "the model before training" if named is None else f"`{named}`"
+    sync = settings.get("reference_sync", "off")
+    return text if sync == "off" else f"{text}; it moves with the policy ({sync})"
+
+
+def _trained(settings: Mapping[str, Any]) -> str:
+    precision = f"{settings.get('precision', '?')} arithmetic, weights in {settings.get('weights_dtype', '?')}"
+    if not settings.get("lora"):
+        return f"all weights; {precision}"
+    targets = setting_text(settings.get("lora_targets"))
+    return f"LoRA of rank {settings.get('lora_rank')}, alpha {settings.get('lora_alpha')}, on {targets}; {precision}"
+
+
+def _setting(key: str, value: Any) -> str:
+    if key in ("data", "eval_data"):
+        return ", ".join(f"`{name}`" for name in value)
+    return f"{key.replace('_', ' ')} {setting_text(value)}"
+
+
+def _steps(run: RunRecord) -> str:
+    settings = run.settings
+    parts = [f"{run.num_steps:,}", f"batches of {settings.get('batch_size', '?')}"]
+    if settings.get("max_steps"):
+        parts.append(f"at most {settings['max_steps']:,}")
+    elif settings.get("epochs"):
+        parts.append(f"{settings['epochs']:g} epoch" + "s" * (settings["epochs"] != 1))
+    return ", ".join(parts)
+
+
+def _optimizer(settings: Mapping[str, Any]) -> str:
+    rate = settings.get("learning_rate")
+    shown = "the method's default" if rate is None else f"{rate:g}"
+    return (
+        f"{settings.get('optimizer', '?')}, learning rate {shown}, {settings.get('schedule', '?')} schedule, "
+        f"warmup {settings.get('warmup', '?')}"
+    )

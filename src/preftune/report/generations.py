@@ -1,0 +1,97 @@
+"""What the model wrote before and after, prompt by prompt."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from preftune.report.number_text import metric_text, value_text
+from preftune.report.run_record import RunRecord
+
+__all__ = ["Generations", "Written", "generations_of", "latest_texts"]
+
+_CUT_OFF = " [...]"
+_NUM_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A prompt and what was written after it.
+
+    Args:
+        prompt: As text.
+        texts: In the order of the headings.
+    """
+
+    prompt: str
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Generations:
+    """Texts side by side.
+
+    Args:
+        headings: Who wrote them.
+        notes: Facts on each.
+        rows: Prompt by prompt; a text that was cut off ends with [...].
+        is_before_and_after: Whether the first is the model before training.
+    """
+
+    headings: tuple[str, ...]
+    notes: tuple[str, ...]
+    rows: tuple[Written, ...]
+    is_before_and_after: bool = True
+
+
+def generations_of(run: RunRecord) -> Generations | None:
+    """What there is to compare: samples of the run itself, else those of its evaluation; None without either."""
+    if run.samples:
+        return _of_samples(run.samples)
+    found = None if run.evaluation is None else run.evaluation.samples
+    if found is None or not found.examples:
+        return None
+    has_reference = all(example.reference is not None for example in found.examples)
+    rows = [
+        Written(example.prompt, (example.reference or "", example.policy) if has_reference else (example.policy,))
+        for example in found.examples[:_NUM_SHOWN]
+    ]
+    headings = ("Reference", "Model") if has_reference else ("Model",)
+    note = "at temperature 1, drawn by `preftune eval`"
+    return Generations(headings, (note,) * len(headings), tuple(rows), is_before_and_after=has_reference)
+
+
+def latest_texts(run: RunRecord) -> dict[str, str]:
+    """What the model wrote last, by prompt."""
+    found = generations_of(run)
+    return {} if found is None else {row.prompt: row.texts[-1] for row in found.rows}
+
+
+def _of_samples(lines: Sequence[Mapping[str, Any]]) -> Generations:
+    """The first line beside the last."""
+    chosen = [lines[0], lines[-1]] if len(lines) > 1 else [lines[0]]
+    texts = [{sample["prompt"]: _text(sample) for sample in line["samples"]} for line in chosen]
+    shared = [prompt for prompt in texts[0] if all(prompt in own for own in texts)][:_NUM_SHOWN]
+    return Generations(
+        headings=tuple(_heading(line) for line in chosen),
+        notes=tuple(_facts(line) for line in chosen),
+        rows=tuple(Written(prompt, tuple(own[prompt] for own in texts)) for prompt in shared),
+        is_before_and_after=len(chosen) > 1,
+    )
+
+
+def _heading(line: Mapping[str, Any]) -> str:
+    return "Before" if line["step"] == 0 else f"After {line['step']:,} steps"
+
+
+def _facts(line: Mapping[str, Any]) -> str:
+    named = (
+        ("KL {} nats", "samples/kl", line.get("kl")),
+        ("entropy {} nats per token", "samples/entropy", line.get("entropy")),
+        ("{} tokens", "samples/num_tokens", line.get("mean_tokens")),
+    )
+    facts = [form.format(metric_text(name, value)) for form, name, value in named if value is not None]
+    return ", ".join([*facts, f"at most {value_text(line['max_new_tokens'])}"] if "max_new_tokens" in line else facts)
+
+
+def _text(sample: Mapping[str, Any]) -> str:
+    return str(sample["completion"]) + ("" if sample.get("finished", True) else _CUT_OFF)

@@ -1,0 +1,139 @@
+"""The report of a run as a page: one HTML file that asks for nothing else."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from preftune.evaluation.result import EvaluationResult
+from preftune.evaluation.tables import tables_of
+from preftune.quality import SEVERITIES
+from preftune.report.curves import MANY_POINTS
+from preftune.report.data_facts import data_losses, data_table
+from preftune.report.facts import environment_facts, method_parts, run_facts, settings_tables
+from preftune.report.generations import generations_of
+from preftune.report.health_rules import rules_of
+from preftune.report.lacking import check_command, evaluation_command, generation_command, lacks_of
+from preftune.report.number_text import metric_text, percent_text, value_text
+from preftune.report.plots import Picture, curve_pictures, evaluation_pictures, write_plots
+from preftune.report.run_files import files_of
+from preftune.report.run_record import RunRecord
+from preftune.report.table import PageTable, Row, page_table
+from preftune.report.templates import render
+from preftune.report.verdict import main_win_rate, verdict_of
+
+__all__ = ["RunReport", "report_run"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunReport:
+    """A run's report before it is written.
+
+    Args:
+        run: What it is on.
+        curves: Pictures of what was logged.
+        evaluation: Pictures of what an evaluation found.
+    """
+
+    run: RunRecord
+    curves: tuple[Picture, ...]
+    evaluation: tuple[Picture, ...]
+
+    def page(self) -> str:
+        """The page."""
+        run = self.run
+        return render(
+            "run.html.jinja",
+            run=run,
+            verdict=verdict_of(run),
+            lacks=list(lacks_of(run)),
+            parts_of_method=method_parts(run),
+            facts=list(run_facts(run)),
+            environment=list(environment_facts(run)),
+            settings=settings_tables(run),
+            data_table=data_table(run),
+            data_losses=list(data_losses(run)),
+            data_check=None if run.data_check is None else {"left_out": [], **run.data_check},
+            check_severities=_by_severity(run.data_check),
+            commands={
+                "check": check_command(run),
+                "evaluate": evaluation_command(run),
+                "generate": generation_command(run),
+            },
+            curves=self.curves,
+            has_means=len(run.series("loss").steps) > MANY_POINTS,
+            metrics=_metrics(run),
+            rules=list(rules_of(run)),
+            generations=generations_of(run),
+            evaluation_pictures=self.evaluation,
+            evaluation_tables=_evaluation_tables(run.evaluation),
+            realigned=_realigned(run),
+            files=list(files_of(run.folder)),
+        )
+
+    def write_plots(self) -> None:
+        """Write the pictures into the run's folder, `plots/`.
+
+        Raises:
+            SaveError: they cannot be written.
+        """
+        write_plots(self.run.folder / "plots", (*self.curves, *self.evaluation))
+
+
+def report_run(folder: str | Path) -> RunReport:
+    """The report of a run.
+
+    Args:
+        folder: The run's.
+    Raises:
+        OutputError: the folder is not there, or not of a run.
+        ConfigError, DataError: a file in it is damaged.
+    """
+    run = RunRecord.read(Path(folder))
+    return RunReport(run, tuple(curve_pictures(run)), tuple(evaluation_pictures(run)))
+
+
+def _by_severity(check: Mapping[str, Any] | None) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    findings: Sequence[Mapping[str, Any]] = [] if check is None else check.get("findings", [])
+    grouped = [(severity, [item for item in findings if item["severity"] == severity]) for severity in SEVERITIES]
+    return [(severity, found) for severity, found in grouped if found]
+
+
+def _metrics(run: RunRecord) -> PageTable | None:
+    """First, last and best of each metric, as the table at a run's end has them."""
+    if run.summary is None:
+        return None
+    rows: list[Row] = []
+    for label, part in (("", "train"), ("held out: ", "held_out")):
+        for place, (name, path) in enumerate(run.summary.get(part, {}).items()):
+            has_best = name in ("loss", "rewards/accuracies", "rewards/margins")
+            best = (metric_text(name, path["best"]), value_text(path["best_step"])) if has_best else ("", "")
+            cells = (label + name, metric_text(name, path["first"]), metric_text(name, path["last"]), *best)
+            rows.append(Row(cells, begins_section=place == 0 and bool(rows)))
+    return PageTable("", ("", "first", "last", "best", "at step"), tuple(rows)) if rows else None
+
+
+def _evaluation_tables(found: EvaluationResult | None) -> list[PageTable]:
+    """The tables that `preftune eval` shows."""
+    return [] if found is None else [page_table(table) for table in tables_of(found)]
+
+
+def _realigned(run: RunRecord) -> PageTable | None:
+    """What evaluations at other strengths found, the model itself as strength 1 among them."""
+    at = {result.strength: result for result in run.realigned if result.strength is not None}
+    if not at:
+        return None
+    if run.evaluation is not None:
+        at.setdefault(1.0, run.evaluation)
+    rows = tuple(Row((f"{strength:g}", *_main_estimates(at[strength]))) for strength in sorted(at))
+    return PageTable("", ("strength", "held-out accuracy", "KL, nats", "win rate", "score"), rows)
+
+
+def _main_estimates(found: EvaluationResult) -> Iterator[str]:
+    pairs = None if found.preferences is None else found.preferences.pairs
+    yield "" if pairs is None else percent_text(pairs.accuracy.value)
+    kl = None if found.samples is None else found.samples.kl
+    yield "" if kl is None else str(kl)
+    rate = main_win_rate(found)
+    yield "" if rate is None else percent_text(rate.rate.value)
+    yield "" if rate is None or rate.our_score is None else str(rate.our_score)

@@ -1,0 +1,202 @@
+"""The folder of a run as a report reads it. Whatever is not there is None or empty: old, stopped and running runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from preftune.errors import ConfigError, DataError, OutputError
+from preftune.evaluation.result import EvaluationResult
+from preftune.losses import Method, loss_options, losses_of
+from preftune.report.json_file import read_json_lines, read_json_object
+from preftune.report.logs import Log, Series, read_logs, series_of
+from preftune.training.config import read_settings
+
+__all__ = ["RunRecord", "RunState"]
+
+RunState = Literal["finished", "stopped", "sick", "failed", "unfinished"]
+"""To its end; by a signal; by `stop_on_sick`; by something fatal; no end is written: it still trains, or was killed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunRecord:
+    """What a run has written.
+
+    Args:
+        folder: The run's.
+        settings: Of `config.yaml`, by name.
+        environment: Of `run.json`: versions, git state, command, start.
+        logs: Of `metrics.jsonl`, merged.
+        summary: How it ended.
+        health: What rules found, and which looked.
+        data_check: What is wrong with its data.
+        samples: What the model wrote: before the first step, at evaluations, after the last step.
+        evaluation: The result of `preftune eval`.
+        evaluation_problem: What is wrong with it: it cannot be read, or is of an older model.
+        realigned: Results of `preftune eval --strength`, by rising strength.
+    """
+
+    folder: Path
+    settings: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    logs: tuple[Log, ...]
+    summary: Mapping[str, Any] | None
+    health: Mapping[str, Any] | None
+    data_check: Mapping[str, Any] | None
+    samples: tuple[Mapping[str, Any], ...]
+    evaluation: EvaluationResult | None
+    evaluation_problem: str | None
+    realigned: tuple[EvaluationResult, ...] = ()
+
+    @staticmethod
+    def read(folder: Path) -> "RunRecord":
+        """Read the folder.
+
+        Raises:
+            OutputError: it is not there, or not of a run.
+            ConfigError, DataError: a file in it is damaged.
+        """
+        check_run(folder)
+        training = "the run's `preftune train`"
+        evaluation, problem = _evaluation(folder)
+        return RunRecord(
+            folder=folder,
+            settings=read_settings(folder / "config.yaml"),
+            environment=read_json_object(folder / "run.json", made_by=training) or {},
+            logs=read_logs(folder / "metrics.jsonl"),
+            summary=read_json_object(folder / "summary.json", made_by=training),
+            health=read_json_object(folder / "health.json", made_by=training),
+            data_check=read_json_object(folder / "data-check.json", made_by="`preftune check DATA --json FILE`"),
+            samples=_samples(folder / "samples.jsonl"),
+            evaluation=evaluation,
+            evaluation_problem=problem,
+            realigned=_realigned(folder),
+        )
+
+    @property
+    def name(self) -> str:
+        """The name of the folder."""
+        return self.folder.resolve().name
+
+    @property
+    def method(self) -> Method | None:
+        """What it was tuned by; None if this version does not know it."""
+        name = str(self.settings.get("method", "dpo"))
+        try:
+            known = {option.name for loss in losses_of(name).values() for option in loss_options(loss)}
+            options = {key: value for key, value in self.settings.items() if key.rpartition(".")[2] in known}
+            return Method.named(name, options)
+        except ConfigError:
+            return None
+
+    @property
+    def is_preference_run(self) -> bool:
+        """Whether it learned from preferences, not from demonstrations."""
+        return self.method is None or self.method.feedback != "demonstrations"
+
+    @property
+    def num_steps(self) -> int:
+        """Steps taken, as far as was logged."""
+        return max((log["step"] for log in self.logs), default=0)
+
+    @property
+    def state(self) -> RunState:
+        """How it ended."""
+        if self.summary is None or self.summary.get("num_steps", 0) < self.num_steps:
+            return "failed" if any(found["severity"] == "fatal" for found in self.findings) else "unfinished"
+        if self.summary.get("stopped_sick"):
+            return "sick"
+        return "stopped" if self.summary.get("stopped_early") else "finished"
+
+    @property
+    def findings(self) -> tuple[Mapping[str, Any], ...]:
+        """What rules on its health found."""
+        source = self.health if self.health is not None else (self.summary or {})
+        return tuple(source.get("findings", source.get("health", ())))
+
+    @property
+    def kept(self) -> Mapping[str, Any] | None:
+        """The checkpoint that became the model, where one was chosen."""
+        return None if self.summary is None else self.summary.get("kept")
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether something was held out."""
+        settings = self.settings
+        return bool(settings.get("eval_data") or settings.get("eval_split") or settings.get("eval_fraction"))
+
+    def series(self, metric: str) -> Series:
+        """A metric over the steps."""
+        return series_of(self.logs, metric)
+
+    def model_path(self) -> Path | None:
+        """The newest model that is there: of the run, else of its last checkpoint."""
+        checkpoints = sorted(self.folder.glob("checkpoint-*"), key=_step_of)
+        return next((place for place in (self.folder, *reversed(checkpoints)) if _holds_model(place)), None)
+
+
+def check_run(folder: Path) -> None:
+    """Make sure that a folder is of a run.
+
+    Raises:
+        OutputError: it is not.
+    """
+    if not folder.exists():
+        raise OutputError(f"{folder}: there is no such folder. Name the folder of a run.")
+    if not folder.is_dir():
+        raise OutputError(f"{folder}: is a file. Name the folder of a run.")
+    # Other tools have a config.yaml too; both files together are of a run.
+    if (folder / "config.yaml").is_file() and (folder / "run.json").is_file():
+        return
+    parent = folder.resolve().parent
+    if folder.resolve().name.startswith("checkpoint-") and (parent / "run.json").is_file():
+        shown = folder.parent if folder.parent != Path() else parent
+        raise OutputError(f"{folder}: is a checkpoint, and a report is of a whole run. Name the run: {shown}.")
+    raise OutputError(
+        f"{folder}: is not the folder of a run: config.yaml and run.json are missing. Name the --output of "
+        "`preftune train` or `preftune sft`."
+    )
+
+
+def _samples(path: Path) -> tuple[Mapping[str, Any], ...]:
+    """The lines in order of their steps; of a step that is there twice the later line."""
+    by_step = {line["step"]: line for line in read_json_lines(path)}
+    return tuple(by_step[step] for step in sorted(by_step))
+
+
+def _evaluation(folder: Path) -> tuple[EvaluationResult | None, str | None]:
+    path = folder / "evaluation.json"
+    if not path.is_file():
+        return None, None
+    result = _result(path)
+    if result is None:
+        return None, "evaluation.json is of another version of preftune and cannot be read. Evaluate the model again."
+    summary = folder / "summary.json"
+    if summary.is_file() and summary.stat().st_mtime > path.stat().st_mtime:
+        return result, "The evaluation is older than the model: the run went on after it. Evaluate it again."
+    return result, None
+
+
+def _realigned(folder: Path) -> tuple[EvaluationResult, ...]:
+    """What was found at other strengths; files of another version are left out."""
+    found = [result for path in folder.glob("evaluation-strength-*.json") if (result := _result(path)) is not None]
+    return tuple(sorted(found, key=lambda result: result.strength or 0.0))
+
+
+def _result(path: Path) -> EvaluationResult | None:
+    """The result in a file; None if it is of another version."""
+    try:
+        return EvaluationResult.from_dict(read_json_object(path, made_by="`preftune eval`") or {})
+    except ValueError as error:
+        if isinstance(error, DataError):
+            raise
+        return None
+
+
+def _holds_model(folder: Path) -> bool:
+    return any(folder.glob("*.safetensors"))
+
+
+def _step_of(checkpoint: Path) -> int:
+    step = checkpoint.name.rpartition("-")[2]
+    return int(step) if step.isdecimal() else -1

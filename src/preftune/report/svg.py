@@ -1,0 +1,80 @@
+"""Pictures of matplotlib as elements of a page: text is text, and colours follow the page."""
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from preftune.report.colours import COLOURS
+
+__all__ = ["new_figure", "picture_style", "svg_element", "svg_file"]
+
+_INCHES = (4.0, 2.75)
+_STYLE: dict[Any, Any] = {
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": COLOURS["dim"].light,
+    "axes.labelcolor": COLOURS["dim"].light,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "text.color": COLOURS["text"].light,
+    "xtick.color": COLOURS["dim"].light,
+    "ytick.color": COLOURS["dim"].light,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "grid.color": COLOURS["line"].light,
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "preftune",
+}
+
+
+@contextmanager
+def picture_style() -> Iterator[None]:
+    """While this is on, pictures are drawn and written in the style of our pages."""
+    with mpl.rc_context(_STYLE):
+        yield
+
+
+def new_figure() -> Figure:
+    """A figure of the size that pages show, so that its text is as large there as the page's small print."""
+    return Figure(figsize=_INCHES, layout="constrained")
+
+
+def svg_file(figure: Figure) -> str:
+    """The picture as an SVG file of its own. The same figure gives the same text."""
+    buffer = io.StringIO()
+    with picture_style():
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def svg_element(document: str, label: str) -> str:
+    """An SVG file as an element of a page, which refers to nothing outside itself.
+
+    Without prolog, metadata, fixed size and white ground; in the page's own colours, dark or light; and without ids
+    that nothing refers to, which would be there once for every picture.
+
+    Args:
+        document: What `svg_file` gave.
+        label: What the picture shows, for those who cannot see it.
+    """
+    svg = document[document.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
+    svg = re.sub(r'(<path d="[^"]*"\s+style="fill: )#ffffff', r"\1none", svg)
+    for name, colour in COLOURS.items():
+        svg = svg.replace(colour.light, f"var(--{name})")
+    svg = re.sub(r"font: (\S+) [^;\"]*", r"font-size: \1", svg)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)

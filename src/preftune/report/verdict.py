@@ -1,0 +1,211 @@
+"""The first lines of a report: how the run ended, how healthy it was, and what has changed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from preftune.evaluation.bootstrap import Interval
+from preftune.evaluation.result import EvaluationResult
+from preftune.evaluation.win_rate import WinRate
+from preftune.report.number_text import metric_text, percent_text, value_text
+from preftune.report.run_record import RunRecord, RunState
+from preftune.training.health.rule import SEVERITIES
+from preftune.training.result import duration_text
+
+__all__ = ["OF_SAMPLES", "Change", "Verdict", "main_win_rate", "severities_text", "verdict_of"]
+
+_ENDED: dict[RunState, str] = {
+    "finished": "Finished",
+    "stopped": "Stopped before its end, by a signal",
+    "sick": "Ended by itself, because it was sick",
+    "failed": "Failed",
+    "unfinished": "No end is written: it still trains, or was killed",
+}
+_LABELS = (
+    ("rewards/accuracies", "preference accuracy"),
+    ("loss", "loss, nats"),
+    ("rewards/margins", "reward margin"),
+    ("win_rate", "win rate by the judge"),
+    ("reward", "score by the judge"),
+    ("samples/kl", "KL to the reference, nats"),
+    ("samples/entropy", "entropy of samples, nats per token"),
+    ("samples/num_tokens", "length of samples, tokens"),
+)
+OF_SAMPLES = frozenset(name for name, _ in _LABELS if name.startswith("samples/")) | {"win_rate", "reward"}
+"""Metrics of what the model writes, not of held-out answers."""
+
+_NEARLY = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A number before and after.
+
+    Args:
+        label: What it is.
+        before, after: As text; `before` is empty where there is none.
+        note: On what it was measured, and its interval.
+    """
+
+    label: str
+    before: str
+    after: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to be said first.
+
+    Args:
+        tone: How to look at it: good to use as far as the rules see, look into it, or no good.
+        headline: How the run ended.
+        health: What rules found.
+        sentences: What the numbers mean, where an evaluation allows to say so.
+        changes: The main numbers before and after, held-out ones where there are any.
+    """
+
+    tone: Literal["good", "warning", "error"]
+    headline: str
+    health: str
+    sentences: tuple[str, ...]
+    changes: tuple[Change, ...]
+
+
+def verdict_of(run: RunRecord) -> Verdict:
+    """The verdict on a run, from what it has written."""
+    severities = {finding["severity"] for finding in run.findings}
+    bad = run.state in ("sick", "failed") or severities & {"fatal", "sick"}
+    tone: Literal["good", "warning", "error"] = "good"
+    if bad or run.state != "finished" or severities:
+        tone = "error" if bad else "warning"
+    return Verdict(tone, _headline(run), _health(run), tuple(_sentences(run)), tuple(_changes(run)))
+
+
+def _headline(run: RunRecord) -> str:
+    steps = f"{run.num_steps:,} step" + "s" * (run.num_steps != 1)
+    time = f" in {duration_text(run.summary['seconds'])}" if run.summary and run.state != "unfinished" else ""
+    kept = f" The model is the checkpoint of step {run.kept['step']:,}." if run.kept else ""
+    return f"{_ENDED[run.state]}: {steps}{time}.{kept}"
+
+
+def _health(run: RunRecord) -> str:
+    if run.health is None and run.summary is None:
+        return "No health record."
+    named = severities_text(run)
+    rules = "" if run.health is None else f" by {len(run.health.get('rules', ()))} rules"
+    if not named:
+        return f"Health: no finding{rules}."
+    return f"Health: {len(run.findings)} finding{'s' * (len(run.findings) != 1)}{rules} ({named})."
+
+
+def severities_text(run: RunRecord) -> str:
+    """How many findings of each severity there are; empty for none."""
+    counts = [(name, sum(found["severity"] == name for found in run.findings)) for name in SEVERITIES]
+    return ", ".join(f"{count} {name}" for name, count in counts if count)
+
+
+def _sentences(run: RunRecord) -> Iterator[str]:
+    """Whether the evaluation tells the model from chance, and from its opponent."""
+    found = run.evaluation
+    if found is None:
+        return
+    if found.preferences is not None and found.preferences.pairs is not None:
+        accuracy = found.preferences.pairs.accuracy
+        yield f"On {found.preferences.pairs.num_pairs:,} held-out pairs it is {_against_half(accuracy, 'chance')}."
+    rate = main_win_rate(found)
+    if rate is not None:
+        opponent = f"the {rate.against}" if rate.against == "reference" else rate.against
+        at = f"at temperature {rate.temperature:g}"
+        yield f"By the judge {rate.judge}, {at}, what it writes is {_against_half(rate.rate, opponent)}."
+
+
+def main_win_rate(found: EvaluationResult) -> WinRate | None:
+    """The one nearest to temperature 1, which is the model's own distribution."""
+    return min(found.win_rates, key=lambda rate: abs(rate.temperature - 1.0), default=None)
+
+
+def _against_half(interval: Interval, opponent: str) -> str:
+    """Where a share lies against one half.
+
+    >>> _against_half(Interval(0.65, 0.59, 0.71, 0.03, 254), "chance")
+    'better than chance: 65.0 % (59.0 % to 71.0 %)'
+    >>> _against_half(Interval(0.52, 0.44, 0.60, 0.04, 150), "chance")
+    'not to be told from chance: 52.0 % (44.0 % to 60.0 %)'
+    """
+    where = f"{percent_text(interval.value)} {_ends(interval, '%')}".strip()
+    if interval.low > 0.5:
+        return f"better than {opponent}: {where}"
+    return f"worse than {opponent}: {where}" if interval.high < 0.5 else f"not to be told from {opponent}: {where}"
+
+
+def _changes(run: RunRecord) -> Iterator[Change]:
+    for name, label in _LABELS:
+        held_out = run.series(f"eval_{name}")
+        series = held_out or run.series(name)
+        is_evaluated = name == "samples/kl" and _evaluated_kl(run) is not None
+        if series and (held_out or not run.holds_out) and not is_evaluated:
+            where = _of_samples(run) if name in OF_SAMPLES else "held out" if held_out else "training data"
+            at_kept = series.at(run.kept["step"]) if run.kept else None
+            after = series.values[-1] if at_kept is None else at_kept
+            before = "" if len(series.values) == 1 else metric_text(name, series.values[0])
+            note = _accuracy_note(run, after) if name == "rewards/accuracies" and held_out else where
+            yield Change(label, before, metric_text(name, after), note)
+    yield from _evaluated(run)
+
+
+def _of_samples(run: RunRecord) -> str:
+    """How many samples a number is of, where that is known."""
+    return f"{len(run.samples[-1]['samples']):,} samples" if run.samples else "samples"
+
+
+def _evaluated_kl(run: RunRecord) -> Interval | None:
+    """The KL by `preftune eval`, which is of more samples than that of training, and has an interval."""
+    samples = None if run.evaluation is None else run.evaluation.samples
+    return None if samples is None else samples.kl
+
+
+def _accuracy_note(run: RunRecord, accuracy: float) -> str:
+    """Where held-out accuracy is from, with its interval if just that was evaluated."""
+    found = run.evaluation
+    if found is not None and found.preferences is not None and found.preferences.pairs is not None:
+        evaluated = found.preferences.pairs.accuracy
+        if abs(evaluated.value - accuracy) < _NEARLY:
+            return f"held out; {found.confidence:.0%} interval {_ends(evaluated, '%')}"
+    count = _num_held_out(run)
+    return "held out" if count is None else f"held out, {count:,} pairs"
+
+
+def _evaluated(run: RunRecord) -> Iterator[Change]:
+    """What only `preftune eval` knows."""
+    found = run.evaluation
+    if found is None:
+        return
+    level = f"{found.confidence:.0%} interval"
+    kl = _evaluated_kl(run)
+    if kl is not None:
+        yield Change("KL to the reference, nats", "0", value_text(round(kl.value, 3)), f"{level} {_ends(kl)}")
+    rate = main_win_rate(found)
+    if rate is not None:
+        note = f"{rate.judge} against {rate.against}; {level} {_ends(rate.rate, '%')}"
+        yield Change("win rate", "", percent_text(rate.rate.value), note)
+        if rate.our_score is not None and rate.their_score is not None:
+            theirs, ours = (value_text(round(score.value, 3)) for score in (rate.their_score, rate.our_score))
+            yield Change(f"score, {rate.against} to model", theirs, ours, f"{level} {_ends(rate.our_score)}")
+
+
+def _num_held_out(run: RunRecord) -> int | None:
+    parts: dict[str, Any] = {} if run.summary is None else run.summary.get("data", {})
+    count: int | None = parts.get("held out", {}).get("num_pairs")
+    return count or None
+
+
+def _ends(interval: Interval, unit: str = "") -> str:
+    if interval.low != interval.low:
+        return ""
+    texts: Sequence[str] = (
+        [percent_text(end) for end in (interval.low, interval.high)]
+        if unit
+        else [value_text(round(end, 3)) for end in (interval.low, interval.high)]
+    )
+    return f"({texts[0]} to {texts[1]})"

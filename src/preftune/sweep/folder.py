@@ -1,0 +1,124 @@
+"""The folder of a sweep: who may write into it, and whether a call goes on with the sweep that it holds."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from preftune.errors import ConfigError, OutputError
+from preftune.evaluation.json_record import as_json
+from preftune.sweep.config import SweepConfig
+from preftune.sweep.evaluation_settings import MAY_CHANGE
+from preftune.sweep.swept import value_text
+
+__all__ = ["SweepFolder", "differences", "settings_record"]
+
+_SETTINGS = "sweep-settings.json"
+_OF_CALLS = {
+    "output", "overwrite", "resume", "seed", "log_every", "report_to", "run_name", "num_processes", "reference_cache",
+}  # fmt: skip
+"""Settings of a run that change nothing in what it learns, and the seed, which is a part of the grid."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepFolder:
+    """A sweep's folder.
+
+    Holds a run folder for each point, `records/` (what became of each), `logs/` (what each run said), `realigned/`,
+    `sweep-settings.json`, `sweep.json` and the pictures; of a search `trials.sqlite`.
+    """
+
+    path: Path
+
+    def check(self, config: SweepConfig) -> None:
+        """Make sure that the sweep of `config` may have the folder. Changes nothing in it.
+
+        Raises:
+            OutputError: it holds something else, or cannot be written.
+            ConfigError: it holds a sweep of other settings.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise OutputError(f"output = {self.path}: is a file. Name another folder with --output.")
+        if self.path.is_dir() and any(self.path.iterdir()):
+            before = self._settings()
+            if before is None:
+                raise OutputError(
+                    f"output = {self.path}: the folder holds files that are not of a sweep, and they are not touched. "
+                    "Name another folder with --output."
+                )
+            found = list(differences(before, settings_record(config)))
+            if found:
+                raise ConfigError(found)
+
+    def begin(self, config: SweepConfig) -> None:
+        """Take the folder and write down the settings.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / _SETTINGS).write_text(json.dumps(settings_record(config), indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(
+                f"output = {self.path}: cannot be written ({error.strerror}). Name another folder with --output."
+            ) from None
+
+    def _settings(self) -> dict[str, Any] | None:
+        try:
+            found = json.loads((self.path / _SETTINGS).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+
+def settings_record(config: SweepConfig) -> dict[str, Any]:
+    """What a later call must agree with, as JSON holds it."""
+    swept = {*config.over, *config.space}
+    flat = config.template().flat()
+    record = {
+        "value": config.value,
+        "base": {name: value for name, value in flat.items() if name not in swept | _OF_CALLS},
+        "over": {name: [value_text(value) for value in values] for name, values in config.over.items()},
+        "search": {name: value_text(getattr(dim, "values", None) or str(dim)) for name, dim in config.space.items()},
+        "seeds": list(config.settings.seed_numbers or [int(config.base.get("seed", 0))]),
+        "evaluation": {name: value for name, value in config.evaluation.items() if name not in MAY_CHANGE},
+    }
+    found: dict[str, Any] = as_json(record)
+    return found
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Why a sweep cannot go on with other settings, one text each. Values, seeds and trials may be added.
+
+    Args:
+        before: Settings that the sweep began with, as `settings_record` gives them.
+        now: Those of this call.
+
+    >>> before = {"value": "accuracy", "base": {"epochs": 1.0}, "over": {"beta": ["0.1"]}, "search": {}, "seeds": [0],
+    ...           "evaluation": {}}
+    >>> list(differences(before, {**before, "over": {"beta": ["0.1", "0.3"]}, "seeds": [0, 1]}))
+    []
+    >>> print(*differences(before, {**before, "base": {"epochs": 2.0}}))
+    epochs = 2.0: the sweep began with 1.0. Leave it as it was to go on, or name another folder with --output.
+    """
+    advice = "Leave it as it was to go on, or name another folder with --output."
+    for part in ("base", "evaluation"):
+        for name in sorted({*before[part], *now[part]}):
+            known = part == "evaluation" or (name in before[part] and name in now[part])
+            old, new = before[part].get(name), now[part].get(name)
+            if known and old != new:
+                yield f"{name} = {new!r}: the sweep began with {old!r}. {advice}"
+    if before["value"] != now["value"]:
+        yield f"value = {now['value']}: the sweep began with {before['value']}. {advice}"
+    if before["search"] != now["search"] or list(before["over"]) != list(now["over"]):
+        old, new = (", ".join({**item["over"], **item["search"]}) for item in (before, now))
+        ranges = "" if old != new else f" in {before['search']}"
+        yield f"{new}: the sweep began with {old}{ranges}. {advice}"
+        return
+    for name, values in {**before["over"], "seeds": before["seeds"]}.items():
+        own = now["seeds"] if name == "seeds" else now["over"][name]
+        missing = [str(value) for value in values if value not in own]
+        if missing:
+            yield f"{name}: the sweep began with {', '.join(missing)} as well. Values can be added, not taken away."

@@ -1,0 +1,148 @@
+"""A whole sweep: points one after the other, then the result."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from preftune.errors import ConfigError, PreftuneError
+from preftune.sweep.analysis import Analysis
+from preftune.sweep.config import SweepConfig
+from preftune.sweep.evaluate_model import check_judge
+from preftune.sweep.evaluated import Evaluated
+from preftune.sweep.folder import SweepFolder
+from preftune.sweep.point import Point
+from preftune.sweep.realign import Realigner
+from preftune.sweep.result import SweepResult
+from preftune.sweep.run_point import PointOutcome, PointRunner
+from preftune.sweep.sharing import sharing_notes
+from preftune.sweep.table import outcome_line
+from preftune.sweep.trials import Trials, check_installed
+
+__all__ = ["sweep"]
+
+
+def sweep(config: SweepConfig, *, console: Console | None = None) -> SweepResult:
+    """Run all points that are not done yet, evaluate them, and find out which to take.
+
+    A point that fails is written down, and the others are run.
+
+    Args:
+        config: The settings of the sweep.
+        console: Where progress goes; default: nowhere.
+    Returns:
+        What was found, also in `sweep.json`; `stopped` says whether a signal ended it.
+    Raises:
+        PreftuneError: anything that a user can put right and that concerns all points.
+    """
+    return _Sweep(config, console or Console(quiet=True)).run()
+
+
+@dataclass(slots=True)
+class _Sweep:
+    config: SweepConfig
+    console: Console
+    outcomes: list[PointOutcome] = field(default_factory=list)
+
+    def run(self) -> SweepResult:
+        _check_single_process()
+        folder = SweepFolder(self.config.folder)
+        folder.check(self.config)
+        if self.config.space:
+            check_installed()
+        check_judge(self.config)
+        realigner = Realigner(self.config, self.console)
+        realigner.check()
+        folder.begin(self.config)
+        probes = self.config.probes()
+        notes = list(sharing_notes(probes))
+        for note in notes:
+            self._say(note)
+        mixes: tuple[str, Sequence[Evaluated]] | None = None
+        stopped = False
+        try:
+            self._run_points()
+            mixes = self._mixes(realigner)
+        except KeyboardInterrupt:
+            stopped = True
+        result = Analysis(self.config, self._all_outcomes(), mixes).result(sharing=notes, stopped=stopped)
+        result.write()
+        return result
+
+    def _run_points(self) -> None:
+        if self.config.over:
+            points = self.config.points()
+            with self._progress(len(points)) as (progress, task):
+                for point in points:
+                    self._run(point)
+                    progress.advance(task)
+        else:
+            self._search()
+
+    def _search(self) -> None:
+        """Points as they are proposed, each with all its seeds."""
+        total = self.config.settings.trials
+        assert total is not None, "SweepSettings asks for it"
+        method = str(self.config.base.get("method", "dpo"))
+        trials = Trials(self.config.folder, self.config.space, method, self.config.settings.kl_budget)
+        try:
+            with self._progress(total) as (progress, task):
+                for number, setup in trials.setups(total):
+                    found = [self._run(point) for point in self.config.points_of([setup], f"trial={number:03d}")]
+                    trials.tell(number, _mean(found))
+                    progress.advance(task)
+        finally:
+            trials.close()
+
+    def _run(self, point: Point) -> PointOutcome:
+        outcome = PointRunner(self.config, self.console).run(point)
+        self.outcomes.append(outcome)
+        style = "red" if outcome.final is None else None
+        self._say(outcome_line(outcome, self.config.value, self.config.bootstrap), style=style)
+        return outcome
+
+    def _all_outcomes(self) -> list[PointOutcome]:
+        """Of the points that were run, and of the others what earlier calls left."""
+        known = {outcome.point.name for outcome in self.outcomes}
+        runner = PointRunner(self.config, self.console)
+        return [*self.outcomes, *(runner.look(point) for point in self.config.points() if point.name not in known)]
+
+    def _mixes(self, realigner: Realigner) -> tuple[str, Sequence[Evaluated]] | None:
+        """A failure here leaves the sweep as it is."""
+        try:
+            return realigner.mixes(self.outcomes)
+        except PreftuneError as error:
+            self._say(f"realign: {error}", style="red")
+            return None
+
+    def _say(self, text: str, style: str | None = None) -> None:
+        self.console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def _progress(self, total: int) -> Iterator[tuple[Progress, TaskID]]:
+        columns = (TextColumn("points"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        shows = self.console.is_terminal and not self.console.quiet
+        with Progress(*columns, console=self.console, transient=True, disable=not shows) as progress:
+            yield progress, progress.add_task("points", total=total)
+
+
+def _mean(outcomes: Sequence[PointOutcome]) -> tuple[float, float] | None:
+    """Value and KL over the seeds; None where none came to its end."""
+    finals = [outcome.final for outcome in outcomes if outcome.final is not None and not outcome.record.is_sick]
+    if not finals:
+        return None
+    values, kls = [item.value.mean for item in finals], [item.kl.mean for item in finals]
+    return sum(values) / len(finals), sum(kls) / len(finals)
+
+
+def _check_single_process() -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(
+            [
+                "a sweep runs its points in one process. Start it without a launcher; to use several GPUs run "
+                "`preftune train` for each point."
+            ]
+        )

@@ -1,0 +1,153 @@
+"""A sweep for the console: a line per point as it ends, and tables at the end."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from rich.table import Table
+
+from preftune.evaluation.bootstrap import Bootstrap, Interval
+from preftune.sweep.distance import SureGap
+from preftune.sweep.evaluated import interval_of
+from preftune.sweep.evaluation_settings import VALUE_TEXTS, ValueKind, value_format
+from preftune.sweep.record import PointRecord
+from preftune.sweep.result import ModelRow, PointRow, Realigned, SweepResult
+from preftune.sweep.run_point import PointOutcome
+from preftune.training.result import duration_text
+
+__all__ = ["gap_text", "interval_text", "outcome_line", "summary_lines", "tables_of"]
+
+_NATS = "{:z.2f}".format
+
+
+def outcome_line(outcome: PointOutcome, kind: ValueKind, bootstrap: Bootstrap) -> str:
+    """What became of a point."""
+    record, name = outcome.record, outcome.point.name + (" (done earlier)" if outcome.was_done else "")
+    if outcome.final is None:
+        return f"{name}: {record.status}: {record.error or 'not at its end yet'}"
+    value = interval_of(outcome.final.value, kind, bootstrap)
+    kl = interval_of(outcome.final.kl, None, bootstrap)
+    parts = [
+        f"{record.num_steps:,} steps in {duration_text(record.seconds)}",
+        f"{VALUE_TEXTS[kind]} {interval_text(value, value_format(kind))}",
+        f"KL {interval_text(kl, _NATS)}",
+        f"reference log-probs: {record.num_computed:,} computed, {record.num_kept:,} kept",
+    ]
+    if not outcome.final.is_complete:
+        parts.append("verdicts are missing, which the same command asks for")
+    if record.health:
+        parts.append(f"health: {_health(record)}")
+    return f"{name}: " + "; ".join(parts)
+
+
+def tables_of(result: SweepResult) -> Iterator[Table]:
+    """All models of the sweep; means over seeds where there are several; the realigned run."""
+    yield _points(result)
+    if any(row.num_seeds > 1 for row in result.setups):
+        yield _setups(result)
+    if result.realigned is not None:
+        yield _realigned(result, result.realigned)
+
+
+def summary_lines(result: SweepResult) -> Iterator[str]:
+    """What to take, why, and what to beware of."""
+    yield f"reference log-probs: {result.num_computed:,} computed for all {len(result.points)} points together"
+    found = result.recommendation
+    if found is not None:
+        yield "Recommended: " + ("nothing" if found.name is None else found.name)
+        yield from (f"  {reason}" for reason in found.reasons)
+        yield from (f"  Beware: {warning}" for warning in found.warnings)
+    if result.realigned is not None:
+        yield from _gap_lines(result, result.realigned)
+
+
+def _points(result: SweepResult) -> Table:
+    shows_accuracy = result.value != "accuracy" and any(model.accuracy for row in result.points for model in row.models)
+    table = Table(title=f"{len(result.points)} points", title_justify="left", title_style="bold")
+    table.add_column("point", overflow="fold")
+    headings = ["steps", _heading(result), "KL, nats", *(["accuracy"] if shows_accuracy else [])]
+    for heading in headings:
+        table.add_column(heading, justify="right", overflow="fold")
+    for heading in ("frontier", "health"):
+        table.add_column(heading, overflow="fold")
+    has_seeds = len({row.seed for row in result.points}) > 1
+    for row in result.points:
+        label = f"{row.setup}, seed={row.seed}" if has_seeds else row.setup
+        for cells in _cells(row, label, value_format(result.value), shows_accuracy=shows_accuracy):
+            table.add_row(*cells)
+    return table
+
+
+def _cells(row: PointRow, label: str, unit: Callable[[float], str], *, shows_accuracy: bool) -> Iterator[list[str]]:
+    if not row.models:
+        what = row.record.error or ("not at its end" if row.record.status == "open" else row.record.status)
+        yield [label, f"{row.record.num_steps:,}", *[""] * (3 + shows_accuracy), what]
+    for model in row.models:
+        is_final = model is row.models[-1]
+        accuracy = interval_text(model.accuracy, "{:.1%}".format) if model.accuracy is not None else ""
+        yield [
+            label if is_final else f"  step {model.step:,}",
+            f"{model.step:,}",
+            *_value_and_kl(model, unit),
+            *([accuracy] if shows_accuracy else []),
+            "yes" if model.on_frontier else "",
+            (_health(row.record) or "no finding") if is_final else "",
+        ]
+
+
+def _setups(result: SweepResult) -> Table:
+    table = Table(title="Means over seeds", title_justify="left", title_style="bold")
+    for heading in ("", "seeds", _heading(result), "KL, nats"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for row in result.setups:
+        value = interval_text(row.value, value_format(result.value))
+        table.add_row(row.setup, str(row.num_seeds), value, interval_text(row.kl, _NATS))
+    return table
+
+
+def _realigned(result: SweepResult, found: Realigned) -> Table:
+    table = Table(title=f"{found.name}, mixed with its reference", title_justify="left", title_style="bold")
+    for heading in ("strength", _heading(result), "KL, nats"):
+        table.add_column(heading, justify="right")
+    for model in found.models:
+        table.add_row(f"{model.strength:g}", *_value_and_kl(model, value_format(result.value)))
+    return table
+
+
+def _gap_lines(result: SweepResult, found: Realigned) -> Iterator[str]:
+    if found.gap is None:
+        yield "Realigned: shares no range of KL with the trained points, so that there is no distance."
+        return
+    yield (
+        f"Realigned: {VALUE_TEXTS[result.value]} of {found.name} at other strengths, minus that of the trained points "
+        f"at equal KL: {gap_text(found.gap, value_format(result.value))}."
+    )
+    for where, part in (("nearer to the reference than the run itself", found.nearer), ("farther", found.farther)):
+        if part is not None:
+            yield f"  {where}: {gap_text(part, value_format(result.value))}"
+
+
+def gap_text(gap: SureGap, unit: Callable[[float], str]) -> str:
+    """A distance between curves, with its interval and the KLs it is over."""
+    return f"{interval_text(gap.mean, unit)}, mean over KL {gap.low:.2f} to {gap.high:.2f} nats"
+
+
+def _value_and_kl(model: ModelRow, unit: Callable[[float], str]) -> Sequence[str]:
+    return interval_text(model.value, unit), interval_text(model.kl, _NATS)
+
+
+def _heading(result: SweepResult) -> str:
+    return VALUE_TEXTS[result.value] + (f" against {result.against}" if result.against else "")
+
+
+def _health(record: PointRecord) -> str:
+    return ", ".join(f"{severity}: {title}" for severity, title in record.health)
+
+
+def interval_text(found: Interval, unit: Callable[[float], str]) -> str:
+    """An estimate with its interval, where that is known.
+
+    >>> interval_text(Interval(0.5, 0.4, 0.6, 0.05, 100), "{:.1%}".format)
+    '50.0% [40.0%, 60.0%]'
+    """
+    if found.low != found.low:
+        return unit(found.value)
+    return f"{unit(found.value)} [{unit(found.low)}, {unit(found.high)}]"
