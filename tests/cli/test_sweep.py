@@ -25,9 +25,11 @@ def test_a_sweep_ends_with_a_table_a_picture_and_a_recommendation(
     for text in ("each is computed once", "beta=0.1,seed=0", "held-out accuracy", "Recommended: beta=", "sweep.json"):
         assert text in result.stdout
     assert sorted(path.name for path in folder.iterdir()) == [
-        "beta=0.1,seed=0", "beta=0.5,seed=0", "frontier.png", "frontier.svg", "logs", "records",
+        "beta=0.1,seed=0", "beta=0.5,seed=0", "frontier.png", "frontier.svg", "logs", "records", "report.html",
         "sweep-settings.json", "sweep.json",
     ]  # fmt: skip
+    assert (folder / "beta=0.5,seed=0" / "report.html").is_file()
+    assert str(call("report", folder).stdout).strip() == f"report: {folder / 'report.html'}"
     assert SweepResult.read(folder).kl_budget == 50.0
     assert "(done earlier)" in call(*given).stdout
     error = error_of(*given, "--epochs", "3")

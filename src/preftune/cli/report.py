@@ -1,4 +1,4 @@
-"""`preftune report`: what became of a run, or of several, on one page."""
+"""`preftune report`: what became of a run, of several, or of a sweep, on one page."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from preftune.errors import OutputError
 
 __all__ = ["command"]
 
-_COMPARISON = "report.html"
+_COMPARISON, _SWEEP = "report.html", "sweep.json"
 
 
 @click.command("report")
@@ -25,11 +25,13 @@ _COMPARISON = "report.html"
     "runs, report.html in the current folder.",
 )
 def command(runs: tuple[Path, ...], output: Path | None, verbose: bool) -> None:
-    """Show what became of a run, or of several side by side, on a page of its own.
+    """Show what became of a run, of several side by side, or of a sweep, on a page of its own.
 
     preftune report run
 
     preftune report run-a run-b run-c --output comparison.html
+
+    preftune report sweep
 
     Training and evaluating a run write its report anyway. The page asks for nothing outside itself, so that it can be
     sent. An earlier report is replaced, any other file is not.
@@ -47,13 +49,18 @@ command.params += output_flags()
 
 
 def _write(folders: list[Path], target: Path | None) -> Path:
-    from preftune.cli.run_report import write_run_report
+    from preftune.cli.run_report import write_run_report, write_sweep_report
     from preftune.report.comparison_page import compare_runs
     from preftune.report.run_page import report_run
+    from preftune.report.sweep_page import sweep_page
 
+    is_sweep = len(folders) == 1 and (folders[0] / _SWEEP).is_file()
     if target is None:
-        return write_run_report(folders[0])[1]
-    page = report_run(folders[0]).page() if len(folders) == 1 else compare_runs(folders)
+        return write_sweep_report(folders[0]) if is_sweep else write_run_report(folders[0])[1]
+    if is_sweep:
+        page = sweep_page(folders[0])
+    else:
+        page = report_run(folders[0]).page() if len(folders) == 1 else compare_runs(folders)
     with saving(target) as [file]:
         file.write(page)
     return target

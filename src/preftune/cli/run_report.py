@@ -1,16 +1,18 @@
-"""The report of a run, written into its folder when a command is done with it."""
+"""The report of a run or a sweep, written into its folder when a command is done with it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.progress import track
 
 from preftune.cli.output_files import saving
 
 if TYPE_CHECKING:
     from preftune.report.run_page import RunReport
 
-__all__ = ["leave_report", "write_run_report"]
+__all__ = ["leave_report", "leave_sweep_reports", "write_run_report", "write_sweep_report"]
 
 _PAGE = "report.html"
 
@@ -32,20 +34,59 @@ def write_run_report(folder: Path) -> "tuple[RunReport, Path]":
     return report, folder / _PAGE
 
 
-def leave_report(folder: Path, console: Console) -> "RunReport | None":
-    """The same, and say where; whatever goes wrong is said in a line, as what the run has done is worth more.
+def write_sweep_report(folder: Path) -> Path:
+    """Write `report.html` into the folder of a sweep, in place of an earlier one. Returns where it is.
 
+    Raises:
+        PreftuneError: the result cannot be read, or the page not written.
+    """
+    from preftune.report.sweep_page import sweep_page
+
+    page = sweep_page(folder)
+    with saving(folder / _PAGE) as [file]:
+        file.write(page)
+    return folder / _PAGE
+
+
+def leave_report(folder: Path, console: Console, *, says_where: bool = True) -> "RunReport | None":
+    """`write_run_report`; whatever goes wrong is said in a line, as what the run has done is worth more.
+
+    Args:
+        folder: Of the run.
+        console: Where that is said.
+        says_where: Whether to say where the page is.
     Returns:
         The report; None if it could not be written.
     """
     try:
         report, page = write_run_report(folder)
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        _say(console, f"report: not written. {reason} `preftune report {folder}` tries again.", style="yellow")
+        _say_lacking(console, folder, error)
         return None
-    _say(console, f"report: {page}")
+    if says_where:
+        _say(console, f"report: {page}")
     return report
+
+
+def leave_sweep_reports(folder: Path, runs: Sequence[str], console: Console) -> None:
+    """The report of each run of a sweep, and one of the sweep; whatever goes wrong is said in a line.
+
+    Args:
+        folder: Of the sweep.
+        runs: Folders in it.
+        console: Where that is said, and where the page of the sweep is.
+    """
+    for name in track(runs, "reports", console=console, transient=True, disable=not console.is_terminal):
+        leave_report(folder / name, console, says_where=False)
+    try:
+        _say(console, f"report: {write_sweep_report(folder)}")
+    except Exception as error:
+        _say_lacking(console, folder, error)
+
+
+def _say_lacking(console: Console, folder: Path, error: Exception) -> None:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    _say(console, f"report: not written. {reason} `preftune report {folder}` tries again.", style="yellow")
 
 
 def _say(console: Console, text: str, style: str | None = None) -> None:

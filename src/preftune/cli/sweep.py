@@ -10,6 +10,7 @@ from preftune.cli.failures import INTERRUPTED
 from preftune.cli.noise import quiet_libraries
 from preftune.cli.output_options import output_flags
 from preftune.cli.processes import main_console
+from preftune.cli.run_report import leave_sweep_reports
 from preftune.cli.setting_options import given_values, setting_flags
 from preftune.cli.tuning import method_flags
 from preftune.sweep.config import SweepConfig
@@ -58,6 +59,8 @@ def _run(config: SweepConfig, console: Console, context: click.Context) -> None:
     picture = write_pictures(result)
     files = f"result: {result.file}" + ("" if picture is None else f"; frontier: {picture}")
     console.print(files, highlight=False, markup=False, soft_wrap=True)
+    begun = [row.name for row in result.points if (config.folder / row.name / "run.json").is_file()]
+    leave_sweep_reports(config.folder, begun, console)
     if result.stopped:
         console.print("The sweep was stopped before its end. The same command goes on with it.")
         context.exit(INTERRUPTED)

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from preftune.sweep.evaluation_settings import VALUE_TEXTS
 from preftune.sweep.result import ModelRow, PointRow, Realigned, SweepResult
 
-__all__ = ["draw_frontier", "write_pictures"]
+__all__ = ["draw_frontier", "frontier_figure", "write_pictures"]
 
-_OTHERS, _REALIGNED = "#9aa5ad", "#d1495b"
+_OTHERS, _REALIGNED, _INK = "#9aa5ad", "#d1495b", "#1d2329"
 _MOST_COLOURS = 10
 
 
@@ -35,9 +35,6 @@ def write_pictures(result: SweepResult) -> Path | None:
 def draw_frontier(result: SweepResult, picture: str | Path) -> None:
     """Draw value over KL into a PNG, SVG or PDF file.
 
-    Each setting has a colour. Models that none dominates are filled, others hollow; checkpoints are small and joined
-    with their run; bars are intervals; the recommended setting has a ring.
-
     Args:
         result: What is drawn, with at least one model.
         picture: The file to write; its ending says the kind.
@@ -51,18 +48,31 @@ def draw_frontier(result: SweepResult, picture: str | Path) -> None:
             "svg.hashsalt": "preftune",
         }
     ):
-        figure = Figure(figsize=(7.6, 4.4), layout="constrained")
-        axes = figure.add_subplot()
-        _draw_points(axes, result)
-        if result.realigned is not None:
-            _draw_realigned(axes, result.realigned)
-        _draw_limits(axes, result)
-        axes.set_xlabel("KL to the reference (nats)")
-        axes.set_ylabel(_value_label(result))
-        axes.grid(alpha=0.25)
-        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), markerscale=0.7)
+        figure = frontier_figure(result)
         metadata = {"Date": None} if str(picture).endswith(".svg") else None
         figure.savefig(picture, dpi=160, metadata=metadata)
+
+
+def frontier_figure(result: SweepResult) -> Figure:
+    """Value over KL, in the style that is set.
+
+    Each setting has a colour. Models that none dominates are filled, others hollow; checkpoints are small and joined
+    with their run; bars are intervals; the recommended setting has a ring.
+
+    Args:
+        result: What is drawn, with at least one model.
+    """
+    figure = Figure(figsize=(7.6, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    _draw_points(axes, result)
+    if result.realigned is not None:
+        _draw_realigned(axes, result.realigned)
+    _draw_limits(axes, result)
+    axes.set_xlabel("KL to the reference (nats)")
+    axes.set_ylabel(_value_label(result))
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), markerscale=0.7)
+    return figure
 
 
 def _draw_points(axes: Axes, result: SweepResult) -> None:
@@ -81,10 +91,10 @@ def _draw_points(axes: Axes, result: SweepResult) -> None:
     chosen = [row.models[-1] for row in rows if row.setup == taken]
     if chosen:
         axes.scatter(
-            *_places(chosen), s=190, facecolors="none", edgecolors="black", linewidths=1.2, zorder=4,
+            *_places(chosen), s=190, facecolors="none", edgecolors=_INK, linewidths=1.2, zorder=4,
             label="recommended",
         )  # fmt: skip
-    axes.scatter([], [], facecolors="white", edgecolors="black", s=36, label="hollow: dominated")
+    axes.scatter([], [], facecolors="white", edgecolors=_INK, s=36, label="hollow: dominated")
 
 
 def _colours(rows: Sequence[PointRow]) -> dict[str, Any]:
@@ -110,9 +120,9 @@ def _draw_realigned(axes: Axes, found: Realigned) -> None:
 
 def _draw_limits(axes: Axes, result: SweepResult) -> None:
     if result.kl_budget is not None:
-        axes.axvline(result.kl_budget, color="black", linestyle=":", linewidth=1, label="KL budget")
+        axes.axvline(result.kl_budget, color=_INK, linestyle=":", linewidth=1, label="KL budget")
     if result.reference_value is not None:
-        axes.scatter([0], [result.reference_value], marker="D", s=28, color="black", zorder=3, label="reference")
+        axes.scatter([0], [result.reference_value], marker="D", s=28, color=_INK, zorder=3, label="reference")
 
 
 def _draw_bars(

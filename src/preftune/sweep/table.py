@@ -13,7 +13,15 @@ from preftune.sweep.result import ModelRow, PointRow, Realigned, SweepResult
 from preftune.sweep.run_point import PointOutcome
 from preftune.training.result import duration_text
 
-__all__ = ["gap_text", "interval_text", "outcome_line", "summary_lines", "tables_of"]
+__all__ = [
+    "gap_lines",
+    "gap_text",
+    "interval_text",
+    "outcome_line",
+    "reference_line",
+    "summary_lines",
+    "tables_of",
+]
 
 _NATS = "{:z.2f}".format
 
@@ -49,14 +57,19 @@ def tables_of(result: SweepResult) -> Iterator[Table]:
 
 def summary_lines(result: SweepResult) -> Iterator[str]:
     """What to take, why, and what to beware of."""
-    yield f"reference log-probs: {result.num_computed:,} computed for all {len(result.points)} points together"
+    yield reference_line(result)
     found = result.recommendation
     if found is not None:
         yield "Recommended: " + ("nothing" if found.name is None else found.name)
         yield from (f"  {reason}" for reason in found.reasons)
         yield from (f"  Beware: {warning}" for warning in found.warnings)
     if result.realigned is not None:
-        yield from _gap_lines(result, result.realigned)
+        yield from gap_lines(result, result.realigned)
+
+
+def reference_line(result: SweepResult) -> str:
+    """What the reference cost."""
+    return f"reference log-probs: {result.num_computed:,} computed for all {len(result.points)} points together"
 
 
 def _points(result: SweepResult) -> Table:
@@ -112,7 +125,8 @@ def _realigned(result: SweepResult, found: Realigned) -> Table:
     return table
 
 
-def _gap_lines(result: SweepResult, found: Realigned) -> Iterator[str]:
+def gap_lines(result: SweepResult, found: Realigned) -> Iterator[str]:
+    """How far the realigned run is from the trained points."""
     if found.gap is None:
         yield "Realigned: shares no range of KL with the trained points, so that there is no distance."
         return

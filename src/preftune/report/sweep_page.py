@@ -1,0 +1,56 @@
+"""A sweep on one page: which point to take, the frontier, and a link to the report of each run."""
+
+from pathlib import Path
+
+from preftune.report.plots import Picture
+from preftune.report.svg import picture_style
+from preftune.report.table import page_table
+from preftune.report.templates import render
+from preftune.sweep.picture import frontier_figure
+from preftune.sweep.result import SweepResult
+from preftune.sweep.table import gap_lines, reference_line, tables_of
+
+__all__ = ["sweep_page"]
+
+
+def sweep_page(folder: str | Path) -> str:
+    """The page, which asks for nothing outside itself; it links to the reports of the runs beside it.
+
+    Args:
+        folder: Of the sweep.
+    Raises:
+        DataError: the folder holds no result of a sweep that can be read.
+    """
+    folder = Path(folder)
+    result = SweepResult.read(folder)
+    return render(
+        "sweep.html.jinja",
+        folder=folder,
+        name=folder.resolve().name,
+        headline=_headline(result),
+        recommendation=result.recommendation,
+        reference=reference_line(result),
+        distances=[] if result.realigned is None else list(gap_lines(result, result.realigned)),
+        picture=_frontier(result),
+        tables=[page_table(table) for table in tables_of(result)],
+        reports=[row.name for row in result.points if (folder / row.name / "report.html").is_file()],
+        evaluated=[row.name for row in result.points if row.models],
+    )
+
+
+def _headline(result: SweepResult) -> str:
+    found = result.recommendation
+    if found is None:
+        return "Not at its end yet: the same command goes on with it."
+    return "Recommended: nothing." if found.name is None else f"Recommended: {found.name}."
+
+
+def _frontier(result: SweepResult) -> Picture | None:
+    if not any(row.models for row in result.points):
+        return None
+    about = (
+        "Up and to the left is better. Filled: no other model has at most its KL and at least its value. Small: "
+        "checkpoints, joined with their run. Bars are intervals."
+    )
+    with picture_style():
+        return Picture.of("frontier", "Value over KL", about, frontier_figure(result))

@@ -1,0 +1,86 @@
+from dataclasses import replace
+from pathlib import Path
+
+from preftune.evaluation import Interval
+from preftune.report.sweep_page import sweep_page
+from preftune.sweep.distance import SureGap
+from preftune.sweep.recommendation import Recommendation
+from preftune.sweep.record import PointRecord
+from preftune.sweep.result import ModelRow, PointRow, Realigned, SweepResult
+from tests.report.html_links import parsed
+
+
+def around(value: float) -> Interval:
+    return Interval(value, value - 0.1, value + 0.1, 0.05, 100)
+
+
+def model(run: str, value: float, kl: float, *, strength: float = 1.0) -> ModelRow:
+    return ModelRow(run, 8, strength, around(value), around(kl), None, on_frontier=True)
+
+
+def point(beta: str, *models: ModelRow) -> PointRow:
+    name = f"beta={beta},seed=0"
+    error = None if models else "DataError: <b>no pairs</b>"
+    record = PointRecord("trained" if models else "failed", error, num_steps=8)
+    return PointRow(name, f"beta={beta}", 0, record, models)
+
+
+def write_sweep(folder: Path) -> SweepResult:
+    result = SweepResult(
+        folder=str(folder),
+        value="score",
+        against=None,
+        confidence=0.95,
+        kl_budget=4.0,
+        reference_value=0.0,
+        points=(
+            point("0.1", model("beta=0.1,seed=0", 2.25, 3.5)),
+            point("1", model("beta=1,seed=0", 1.25, 0.5)),
+            point("9"),
+        ),
+        setups=(),
+        recommendation=Recommendation(
+            "beta=0.1", "beta=0.1", ("beta=0.1",), False, ("Its reward is the highest.",), ("The grid ends here.",)
+        ),
+        realigned=Realigned(
+            "beta=0.1,seed=0",
+            (model("beta=0.1,seed=0", 1.125, 0.75, strength=0.5),),
+            SureGap(around(-0.375), 0.5, 3.5),
+            None,
+            None,
+        ),
+        sharing=(),
+        num_computed=1234,
+        stopped=False,
+    )
+    folder.mkdir(exist_ok=True)
+    result.write()
+    return result
+
+
+def test_it_says_what_to_take_and_why_and_shows_every_point(tmp_path: Path) -> None:
+    write_sweep(tmp_path)
+    page = sweep_page(tmp_path)
+    for text in (
+        "Recommended: beta=0.1.", "Its reward is the highest.", "The grid ends here.", "1,234 computed", "2.25",
+        "1.125", "-0.375", "no pairs", "KL to the reference (nats)",
+    ):  # fmt: skip
+        assert text in page
+    assert "<b>no pairs" not in page
+
+
+def test_it_links_to_the_reports_that_are_there_and_asks_for_nothing_else(tmp_path: Path) -> None:
+    write_sweep(tmp_path)
+    (tmp_path / "beta=1,seed=0").mkdir()
+    (tmp_path / "beta=1,seed=0" / "report.html").write_text("")
+    links = parsed(sweep_page(tmp_path))
+    assert [url for url in links.urls if not url.startswith(("#", "data:"))] == ["beta%3D1%2Cseed%3D0/report.html"]
+    assert not {"script", "img"} & set(links.tags)
+
+
+def test_a_sweep_that_is_not_at_its_end_says_so(tmp_path: Path) -> None:
+    result = write_sweep(tmp_path)
+    replace(result, recommendation=None, realigned=None, points=(point("9"),)).write()
+    page = sweep_page(tmp_path)
+    assert "Not at its end yet" in page
+    assert "<figure" not in page
