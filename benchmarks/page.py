@@ -33,6 +33,8 @@ _SECTIONS = (
 `preftune.DPOTrainer`, TRL's `DPOTrainer` and a plain loop over padded rows with the fused log-prob. Data, collation,
 trainer, optimizer and logging are in the times; making the model is not, and neither is what is done once before the
 first step. *TRL at its best*: no gradient checkpointing, reference precomputed; *preftune* has the same two settings.
+*A pair at a time*: with `max_tokens_per_microbatch` as small as the biggest pair allows; same results, less memory.
+*Lists*: all pairs of a prompt as one group of `PreferenceTrainer`, its best answer computed once; the others get pairs.
 The settings are those of TRL 1.16 where nothing is said. Useful tokens are those of each prompt once and each answer;
 the share of the GEMM peak counts only operations on these.""",
     ),
