@@ -1,11 +1,14 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from preftune.evaluation import EvaluationResult
 from preftune.studies import demo
 from preftune.studies.demo import DemoSize
+from preftune.training import RunResult, TrainConfig, train
 from tests.cli.command_line import call
 
 TINY = DemoSize(num_demonstrations=64, num_pair_prompts=24, num_test_prompts=24, dpo_epochs=1)
@@ -46,3 +49,15 @@ def test_the_demo_does_not_touch_other_files(tmp_path: Path) -> None:
     assert refused.exit_code == 2
     assert "not of a demo" in refused.output
     assert (tmp_path / "thesis.txt").exists()
+
+
+@pytest.mark.usefixtures("_tiny")
+def test_ctrl_c_while_it_trains_ends_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(config: TrainConfig, *, console: Console) -> RunResult:
+        return replace(train(config, console=console), stopped_early=True)
+
+    monkeypatch.setattr(demo, "train", stopped)
+    shown = call("demo", "--output", tmp_path / "demo")
+    assert shown.exit_code == 130
+    assert "Stopped." in shown.stderr
+    assert not (tmp_path / "demo" / "pairs.jsonl").exists()

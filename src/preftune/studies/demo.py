@@ -142,6 +142,8 @@ class _Demo:
         )
         result = train(config, console=self.console)
         self.console.print(result.table())
+        if result.stopped_early:
+            raise KeyboardInterrupt  # The steps to come need a model, which a stopped run does not save.
         return result
 
     def _write_pairs(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
