@@ -1,17 +1,17 @@
 """All that an evaluation found, as one record that JSON can hold."""
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from preftune.errors import DataError, SaveError
+from preftune.errors import DataError
 from preftune.evaluation.best_of import BestOf
 from preftune.evaluation.json_record import as_json, from_json
 from preftune.evaluation.preferences import Preferences
 from preftune.evaluation.samples import Samples
 from preftune.evaluation.win_rate import WinRate
+from preftune.whole_file import write_whole
 
 __all__ = ["EvaluationResult"]
 
@@ -67,15 +67,7 @@ class EvaluationResult:
         Raises:
             SaveError: it cannot be written.
         """
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            partial.replace(path)
-        except OSError as error:
-            with suppress(OSError):
-                partial.unlink()
-            raise SaveError(f"json = {path}: could not be written ({error.strerror}). Free some space.") from error
+        write_whole(path, json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n")
 
     @staticmethod
     def read(path: str | Path) -> "EvaluationResult":

@@ -1,14 +1,16 @@
 """Rows with some mark in a text, such as a template's token."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from preftune.quality.facts import GroupFacts
+from preftune.quality.finding import Found, severity_of
 from preftune.quality.flagged import Flagged
 from preftune.quality.texts import learned_texts
 
 __all__ = ["MarkedTexts"]
 
+_ERROR = 0.01
 _BEFORE = 30  # characters that an example shows before the mark
 
 
@@ -43,6 +45,25 @@ class MarkedTexts:
         more = ", ..." if len(ordered) > 3 else ""
         return ", ".join(repr(mark) for mark, _ in ordered[:3]) + more
 
-    def measures(self) -> dict[str, float | int | str]:
-        """Texts by mark."""
-        return {repr(mark): count for mark, count in sorted(self.counts.items())}
+    def found(self, check: str, *, what: str, why: str, advice: str) -> Iterator[Found]:
+        """A finding, if a text holds a mark: a warning, an error from 1 % of the texts.
+
+        Args:
+            check: That looked.
+            what: The texts, for people, without the marks.
+            why, advice: As in `Found`.
+        """
+        if self.num_marked:
+            yield Found(
+                check=check,
+                severity=severity_of(self.num_marked / self.num_texts, warning=0.0, error=_ERROR),
+                title=f"{what} ({self.most_common()}): {self.num_marked:,}",
+                count=self.num_marked,
+                total=self.num_texts,
+                unit="texts",
+                why=why,
+                advice=advice,
+                places=self.flagged.places,
+                examples=self.flagged.shown,
+                measures={repr(mark): count for mark, count in sorted(self.counts.items())},
+            )

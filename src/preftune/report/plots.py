@@ -2,18 +2,17 @@
 
 import io
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from preftune.errors import SaveError
 from preftune.report.curves import StepMark, panel_figure
 from preftune.report.evaluation_pictures import calibration_figure, win_rate_figure
 from preftune.report.panels import panels_of
 from preftune.report.run_record import RunRecord
 from preftune.report.svg import picture_style, svg_element, svg_file
+from preftune.whole_file import write_whole
 
 __all__ = ["Picture", "curve_pictures", "evaluation_pictures", "step_marks", "write_plots"]
 
@@ -99,20 +98,6 @@ def write_plots(folder: Path, pictures: Iterable[Picture]) -> None:
     Raises:
         SaveError: the folder cannot be written, or the disk is full.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for picture in pictures:
-            _replace(folder / f"{picture.name}.svg", picture.document.encode())
-            _replace(folder / f"{picture.name}.png", picture.png())
-    except OSError as error:
-        raise SaveError(f"{folder}: could not be written ({error.strerror or error}). Free some space.") from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+    for picture in pictures:
+        write_whole(folder / f"{picture.name}.svg", picture.document)
+        write_whole(folder / f"{picture.name}.png", picture.png())

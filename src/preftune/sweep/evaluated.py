@@ -8,6 +8,7 @@ from preftune.evaluation.bootstrap import Bootstrap, Interval
 from preftune.evaluation.by_prompt import ByPrompt
 from preftune.evaluation.json_record import as_json, from_json
 from preftune.sweep.evaluation_settings import ValueKind
+from preftune.whole_file import write_whole
 
 __all__ = ["Evaluated", "interval_of"]
 
@@ -39,11 +40,12 @@ class Evaluated:
     is_complete: bool
 
     def write(self, folder: Path) -> None:
-        """Keep it in a folder; a file that is there stays until the new one is whole."""
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{_FILE}.partial"
-        partial.write_text(json.dumps(as_json(self)) + "\n", encoding="utf-8")
-        partial.replace(folder / _FILE)
+        """Keep it in a folder.
+
+        Raises:
+            SaveError: it cannot be written.
+        """
+        write_whole(folder / _FILE, json.dumps(as_json(self)) + "\n")
 
     @staticmethod
     def read(folder: Path, *, newer_than: Path | None = None) -> "Evaluated | None":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from preftune.evaluation.json_record import as_json, from_json
+from preftune.whole_file import write_whole
 
 __all__ = ["PointRecord", "Status"]
 
@@ -48,11 +49,12 @@ class PointRecord:
         return replace(self, status="failed", error=error)
 
     def write(self, path: Path) -> None:
-        """Keep it; a file that is there stays until the new one is whole."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(json.dumps(as_json(self), indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
+        """Keep it.
+
+        Raises:
+            SaveError: it cannot be written.
+        """
+        write_whole(path, json.dumps(as_json(self), indent=2) + "\n")
 
     @staticmethod
     def read(path: Path) -> "PointRecord":

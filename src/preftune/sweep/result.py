@@ -12,6 +12,7 @@ from preftune.sweep.distance import SureGap
 from preftune.sweep.evaluation_settings import ValueKind
 from preftune.sweep.recommendation import Recommendation
 from preftune.sweep.record import PointRecord
+from preftune.whole_file import write_whole
 
 __all__ = ["ModelRow", "PointRow", "Realigned", "SetupRow", "SweepResult"]
 
@@ -140,10 +141,12 @@ class SweepResult:
         return Path(self.folder) / _FILE
 
     def write(self) -> None:
-        """Keep it as JSON; a file that is there stays until the new one is whole."""
-        partial = self.file.with_name(f".{_FILE}.partial")
-        partial.write_text(json.dumps(as_json(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(self.file)
+        """Keep it as JSON.
+
+        Raises:
+            SaveError: it cannot be written.
+        """
+        write_whole(self.file, json.dumps(as_json(self), indent=2, ensure_ascii=False) + "\n")
 
     @staticmethod
     def read(folder: str | Path) -> "SweepResult":

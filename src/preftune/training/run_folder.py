@@ -15,6 +15,7 @@ from typing import Any
 
 from preftune.errors import ConfigError, OutputError
 from preftune.training.config import TrainConfig, read_settings
+from preftune.whole_file import write_whole
 from preftune.training.samples_file import SamplesFile
 
 __all__ = ["RunFolder"]

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from preftune.whole_file import write_whole
+
 __all__ = ["SamplesFile"]
 
 _LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
@@ -39,9 +41,7 @@ class SamplesFile:
         lines = list(self.lines())
         kept = [line for line in lines if line["step"] <= step]
         if len(kept) < len(lines) or not self._ends_whole():
-            partial = self._path.with_suffix(".partial")
-            partial.write_text("".join(map(_text, kept)), encoding="utf-8")
-            partial.replace(self._path)
+            write_whole(self._path, "".join(map(_text, kept)))
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Add a line, unless there is one of this step already."""

@@ -7,12 +7,10 @@ from typing_extensions import override
 
 from preftune.quality.check import Check, CheckSettings
 from preftune.quality.facts import GroupFacts
-from preftune.quality.finding import Found, severity_of
+from preftune.quality.finding import Found
 from preftune.quality.marked_texts import MarkedTexts
 
 __all__ = ["SpecialTokens"]
-
-_ERROR = 0.01
 
 
 @final
@@ -32,19 +30,10 @@ class SpecialTokens(Check):
 
     @override
     def found(self) -> Iterator[Found]:
-        marked = self._marked
-        if marked.num_marked:
-            yield Found(
-                check="special-tokens",
-                severity=severity_of(marked.num_marked / marked.num_texts, warning=0.0, error=_ERROR),
-                title=f"Texts with special tokens of the tokenizer ({marked.most_common()}): {marked.num_marked:,}",
-                count=marked.num_marked,
-                total=marked.num_texts,
-                unit="texts",
-                why="The tokenizer turns the text into the token itself: the model sees a turn or an end where there "
-                "is none.",
-                advice="Take them out of the text; the chat template and the tokenizer put them where they belong.",
-                places=marked.flagged.places,
-                examples=marked.flagged.shown,
-                measures=marked.measures(),
-            )
+        yield from self._marked.found(
+            "special-tokens",
+            what="Texts with special tokens of the tokenizer",
+            why="The tokenizer turns the text into the token itself: the model sees a turn or an end where there "
+            "is none.",
+            advice="Take them out of the text; the chat template and the tokenizer put them where they belong.",
+        )

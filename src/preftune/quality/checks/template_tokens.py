@@ -7,12 +7,10 @@ from typing_extensions import override
 
 from preftune.quality.check import Check, CheckSettings
 from preftune.quality.facts import GroupFacts
-from preftune.quality.finding import Found, severity_of
+from preftune.quality.finding import Found
 from preftune.quality.marked_texts import MarkedTexts
 
 __all__ = ["TEMPLATE_TOKENS", "TemplateTokens"]
-
-_ERROR = 0.01
 
 TEMPLATE_TOKENS: tuple[str, ...] = (
     *("<|im_start|>", "<|im_end|>", "<|endoftext|>"),
@@ -45,19 +43,10 @@ class TemplateTokens(Check):
 
     @override
     def found(self) -> Iterator[Found]:
-        marked = self._marked
-        if marked.num_marked:
-            yield Found(
-                check="template-tokens",
-                severity=severity_of(marked.num_marked / marked.num_texts, warning=0.0, error=_ERROR),
-                title=f"Texts with marks of a chat template ({marked.most_common()}): {marked.num_marked:,}",
-                count=marked.num_marked,
-                total=marked.num_texts,
-                unit="texts",
-                why="A completion that goes on with the next turn teaches the model to write both sides. Marks inside "
-                "a message are put into a template once more.",
-                advice="Split the turns into messages, or cut completions before the mark.",
-                places=marked.flagged.places,
-                examples=marked.flagged.shown,
-                measures=marked.measures(),
-            )
+        yield from self._marked.found(
+            "template-tokens",
+            what="Texts with marks of a chat template",
+            why="A completion that goes on with the next turn teaches the model to write both sides. Marks inside "
+            "a message are put into a template once more.",
+            advice="Split the turns into messages, or cut completions before the mark.",
+        )

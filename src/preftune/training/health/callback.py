@@ -20,6 +20,7 @@ from preftune.training.health.rule import RunFacts
 from preftune.training.health.table import RULES
 from preftune.training.load_model import Policy
 from preftune.training.prepare_data import PreparedData
+from preftune.whole_file import write_whole
 
 __all__ = ["HealthCallback"]
 
@@ -128,6 +129,4 @@ class HealthCallback(TrainerCallback):
             "rules": list(self._monitor.rules),
             "not_applied": {name: rule.needs for name, rule in RULES.items() if name not in self._monitor.rules},
         }
-        partial = self._file.with_suffix(".partial")
-        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        partial.replace(self._file)
+        write_whole(self._file, json.dumps(content, indent=2) + "\n")
