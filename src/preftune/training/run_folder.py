@@ -15,8 +15,8 @@ from typing import Any
 
 from preftune.errors import ConfigError, OutputError
 from preftune.training.config import TrainConfig, read_settings
-from preftune.whole_file import write_whole
 from preftune.training.samples_file import SamplesFile
+from preftune.whole_file import write_whole
 
 __all__ = ["RunFolder"]
 
@@ -154,7 +154,7 @@ class RunFolder:
             ) from None
 
     def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        (self.path / name).write_text(json.dumps(_in_json(content), indent=2) + "\n", encoding="utf-8")
+        write_whole(self.path / name, json.dumps(_in_json(content), indent=2) + "\n")
 
 
 def _inputs(config: TrainConfig) -> list[str]:
