@@ -144,6 +144,13 @@ def test_marks_in_a_prompt_of_text_are_how_it_was_written() -> None:
     assert findings("template-tokens", [pair("\n\nHuman: hi\n\nAssistant:", " hello", " no")]) == []
 
 
+def test_marks_are_an_error_from_one_percent_of_the_texts() -> None:
+    marked = pair("q", "yes.<|im_end|>", "no")
+    for others, severity in ((30, "error"), (60, "warning")):
+        rows = [marked, *(pair(f"q{row}", f"yes {row}", f"no {row}") for row in range(others))]
+        assert finding("template-tokens", rows).severity == severity
+
+
 def test_special_tokens_are_those_of_the_tokenizer() -> None:
     settings = CheckSettings(special_tokens=("<eos>",))
     report = checked([pair("q <eos>", "yes<eos>no", "</s>")], "special-tokens", settings=settings, count_tokens=by_word)
