@@ -58,7 +58,9 @@ def with_noise(model: LlamaForCausalLM, share: float) -> LlamaForCausalLM:
 @pytest.mark.parametrize("name", WITH_REFERENCE)
 def test_any_method_may_start_at_its_reference_to_within_rounding(name: str, tmp_path: Path) -> None:
     model = tiny_llama()
-    first_step(trainer_of(Method.named(name), copy.deepcopy(model), with_noise(model, 1e-5), tmp_path))
+    assert math.isfinite(
+        first_step(trainer_of(Method.named(name), copy.deepcopy(model), with_noise(model, 1e-5), tmp_path))
+    )
 
 
 @pytest.mark.parametrize("name", WITH_REFERENCE)
@@ -98,10 +100,10 @@ def test_what_is_expected_is_the_methods_own_value_and_is_not_logged(
 def test_only_the_first_step_is_held_to_it(tmp_path: Path) -> None:
     model = tiny_llama()
     trainer = trainer_of(Method.named("dpo"), model, copy.deepcopy(model), tmp_path)
-    first_step(trainer)
+    assert math.isclose(first_step(trainer), math.log(2), rel_tol=1e-5)
     with torch.no_grad():
         model.lm_head.weight.add_(0.5 * torch.randn_like(model.lm_head.weight))
-    first_step(trainer)
+    assert not math.isclose(first_step(trainer), math.log(2), rel_tol=1e-2), "a check would have found it"
 
 
 def test_a_run_on_log_probs_of_another_model_ends_before_its_first_step(
