@@ -1,15 +1,21 @@
-# Everything needs python3 >= 3.11 and make only: `setup` makes .venv and installs what the rest needs.
+# Everything needs python3 >= 3.11 and make only: `setup` makes .venv and installs what the rest needs, in the exact
+# versions of constraints.txt.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LATEST := .venv-latest
+PACKAGE := '.[dev,bench]'
+REFUSE_OLD_PYTHON := import sys; sys.exit("preftune needs Python 3.11 or newer, and this is " + sys.version.split()[0] + ". Say which to use: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None
 
-.PHONY: help setup demo test test-all lint format bench clean
+.PHONY: help setup demo test test-all test-latest lock lint format bench clean
 
 help:
 	@echo "make demo      watch the whole thing work on an embedded world (about three minutes)"
 	@echo "make test      run the tests (minutes)"
 	@echo "make test-all  run the tests, the slow ones too"
+	@echo "make test-latest  run the tests with the newest releases that pyproject.toml allows, in $(LATEST)"
+	@echo "make lock      write constraints.txt anew from the newest releases that pyproject.toml allows"
 	@echo "make lint      style, types and import layers"
 	@echo "make format    put the code into the house format"
 	@echo "make bench     measure against TRL"
@@ -17,11 +23,11 @@ help:
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("preftune needs Python 3.11 or newer, and this is " + sys.version.split()[0] + ". Say which to use: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c '$(REFUSE_OLD_PYTHON)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable $(PACKAGE)
 	@touch $(STAMP)
 
 demo: setup
@@ -32,6 +38,24 @@ test: setup
 
 test-all: setup
 	$(BIN)/python -m pytest -n 2
+
+# A deprecation in a release that is newer than constraints.txt must not fail anyone's fresh install.
+test-latest:
+	@$(PYTHON) -c '$(REFUSE_OLD_PYTHON)'
+	rm -rf $(LATEST) && $(PYTHON) -m venv $(LATEST)
+	$(LATEST)/bin/python -m pip install --quiet --upgrade pip
+	$(LATEST)/bin/python -m pip install --quiet --editable $(PACKAGE)
+	$(LATEST)/bin/python -m pytest -n 2 -m 'not slow' -W ignore::DeprecationWarning -W ignore::FutureWarning
+
+# The local part of a version (+cpu) goes: the index decides which build a machine gets.
+lock:
+	@$(PYTHON) -c '$(REFUSE_OLD_PYTHON)'
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --upgrade pip
+	build/lock/bin/python -m pip install --quiet $(PACKAGE)
+	(echo "# Exact versions that make setup installs. Made by make lock."; \
+	 build/lock/bin/python -m pip freeze | grep -v -e preftune -e '^nvidia' -e '^triton' -e '^cuda' | sed 's/+.*//') > constraints.txt
+	rm -rf build/lock
 
 lint: setup
 	$(BIN)/ruff check .
@@ -47,4 +71,4 @@ bench: setup
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) $(LATEST) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

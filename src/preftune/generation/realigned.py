@@ -24,8 +24,8 @@ __all__ = ["MixInReference", "Mixer", "Realignment"]
 Mixer = Callable[[Tensor], LogitsProcessor]
 """Makes what mixes the reference in of a batch's attention mask. Shape: (row, token)."""
 
-_CACHE_NAMES = ("past_key_values", "cache_params", "state")
-"""What models of transformers call the state that they go on from."""
+_CACHE_NAMES = frozenset({"cache", "past_key_values", "cache_params", "state"})
+"""Names of the state that models of transformers go on from: `cache` since transformers 5.24."""
 
 
 @final
@@ -137,7 +137,8 @@ class MixInReference(LogitsProcessor):
             **_known(language_model, position_ids=_positions(self._mask), logits_to_keep=1),
         )
         output = model(**inputs, return_dict=True)
-        self._state = {name: output[name] for name in _CACHE_NAMES if output.get(name) is not None}
+        # Keys as the output holds them: asking for an older name works, but warns.
+        self._state = {name: output[name] for name in output.keys() & _CACHE_NAMES}
         logits: Tensor = output.logits[:, -1]
         return logits
 
