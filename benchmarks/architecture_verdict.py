@@ -11,13 +11,13 @@ from torch import Tensor
 from transformers import CONFIG_MAPPING, PretrainedConfig, PreTrainedModel
 
 from benchmarks.tiny_config import VOCABULARY_SIZE, tiny_configs
-from preftune.data.token_group import TokenGroup, TokenIds
+from preftune.data.tokens.token_group import TokenGroup, TokenIds
 from preftune.groups import Origin, Pair
-from preftune.policy.head import find_head
-from preftune.policy.packed import language_model_of
-from preftune.policy.packed_batch import pack
-from preftune.policy.self_check import choose_forward
-from preftune.policy.sequences import SequencesForward
+from preftune.model.forward.head.head import find_head
+from preftune.model.forward.packed import language_model_of
+from preftune.model.forward.packed_batch import pack
+from preftune.model.forward.self_check import choose_forward
+from preftune.model.forward.sequences import SequencesForward
 
 __all__ = ["Outcome", "Verdict", "judge"]
 

@@ -9,10 +9,10 @@ from transformers import LlamaForCausalLM
 
 from benchmarks.padded_forward import PaddedFused
 from benchmarks.workloads import ModelSize, make_groups, make_model
-from preftune.policy.forward import Forward
-from preftune.policy.packed import PackedForward
-from preftune.policy.packed_batch import pack
-from preftune.policy.sequences import SequencesForward
+from preftune.model.forward.forward import Forward
+from preftune.model.forward.packed import PackedForward
+from preftune.model.forward.packed_batch import pack
+from preftune.model.forward.sequences import SequencesForward
 
 __all__ = ["WAYS", "Lengths", "StepCase", "make_step", "without_result"]
 

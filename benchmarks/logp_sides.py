@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from preftune.policy.linear_logp import linear_logp, plain_linear_logp
-from preftune.policy.logit_tiles import Tiles
+from preftune.model.forward.head.linear_logp import linear_logp, plain_linear_logp
+from preftune.model.forward.head.logit_tiles import Tiles
 
 __all__ = ["BASE", "LOGP_SIDES", "LogpCase", "forward_backward", "make_inputs"]
 

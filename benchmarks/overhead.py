@@ -17,13 +17,14 @@ from benchmarks.options import Options
 from benchmarks.results import Result, Row
 from benchmarks.turns import Times, in_turn
 from benchmarks.workloads import FULL, SMOKE, WORKLOADS, Workload, make_groups, make_model
-from preftune.data.token_group import TokenGroup
+from preftune.data.tokens.token_group import TokenGroup
 from preftune.losses import Method
-from preftune.policy.forward import completion_logps
-from preftune.policy.packed import PackedForward
-from preftune.policy.packed_batch import pack
-from preftune.reference import Cached
-from preftune.training import Objective, PreferenceTrainer
+from preftune.model.forward.forward import completion_logps
+from preftune.model.forward.packed import PackedForward
+from preftune.model.forward.packed_batch import pack
+from preftune.model.reference.cached import Cached
+from preftune.training.objective import Objective
+from preftune.training.trainer import PreferenceTrainer
 
 __all__ = ["run", "workload_names"]
 

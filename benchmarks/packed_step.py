@@ -21,13 +21,13 @@ from torch.nn.functional import logsigmoid
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.padded_forward import PaddedFused
-from preftune.data.token_group import TokenGroup
+from preftune.data.tokens.token_group import TokenGroup
 from preftune.groups import Origin, Pair
-from preftune.policy.forward import Forward
-from preftune.policy.logit_tiles import Tiles
-from preftune.policy.packed import PackedForward
-from preftune.policy.packed_batch import PackedBatch, pack
-from preftune.policy.sequences import SequencesForward
+from preftune.model.forward.forward import Forward
+from preftune.model.forward.head.logit_tiles import Tiles
+from preftune.model.forward.packed import PackedForward
+from preftune.model.forward.packed_batch import PackedBatch, pack
+from preftune.model.forward.sequences import SequencesForward
 
 VOCABULARY_SIZE = 32_000
 BETA = 0.1

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM
 
+from preftune.model.forward.forward import Distributions, TokenExtra, TokenValues
+from preftune.model.forward.head.head import find_head
+from preftune.model.forward.head.linear_logp import linear_logp
+from preftune.model.forward.packed_batch import PackedBatch
 from preftune.planning import Layout
-from preftune.policy.forward import Distributions, TokenExtra, TokenValues
-from preftune.policy.head import find_head
-from preftune.policy.linear_logp import linear_logp
-from preftune.policy.packed_batch import PackedBatch
 
 __all__ = ["PaddedFused"]
 

@@ -22,15 +22,16 @@ from typing_extensions import override
 from benchmarks.padded_forward import PaddedFused
 from benchmarks.workloads import ModelSize, Workload, make_model, make_tokenizer
 from preftune import DPOConfig, DPOTrainer
-from preftune.data.token_group import TokenGroup, TokenIds
+from preftune.data.tokens.token_group import TokenGroup, TokenIds
 from preftune.groups import Origin, Pair
 from preftune.losses import Method
-from preftune.policy.forward import completion_logps
-from preftune.policy.logit_tiles import Tiles
-from preftune.policy.packed import PackedForward
-from preftune.policy.packed_batch import pack
-from preftune.reference import Cached
-from preftune.training import Objective, PreferenceTrainer
+from preftune.model.forward.forward import completion_logps
+from preftune.model.forward.head.logit_tiles import Tiles
+from preftune.model.forward.packed import PackedForward
+from preftune.model.forward.packed_batch import pack
+from preftune.model.reference.cached import Cached
+from preftune.training.objective import Objective
+from preftune.training.trainer import PreferenceTrainer
 
 __all__ = ["SIDES", "Case", "Side", "SideName", "make_side", "work_of"]
 

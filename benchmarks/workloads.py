@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from preftune.data.token_group import TokenGroup, TokenIds
+from preftune.data.tokens.token_group import TokenGroup, TokenIds
 from preftune.groups import Origin, Pair
 
 __all__ = ["FULL", "SMOKE", "WORKLOADS", "ModelSize", "Workload", "make_groups", "make_model", "make_tokenizer"]

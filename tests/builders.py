@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from preftune.data.token_group import TokenGroup, TokenIds
+from preftune.data.tokens.token_group import TokenGroup, TokenIds
 from preftune.groups import Completion, Origin, Pair, PromptGroup
 
 __all__ = ["prompt_group", "tiny_llama", "token_groups"]

@@ -12,7 +12,7 @@ from jinja2 import Environment
 
 from preftune import TrainConfig
 from preftune.losses import LOSSES
-from preftune.training.config import SECTIONS, settings_of
+from preftune.settings import SECTIONS, settings_of
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))

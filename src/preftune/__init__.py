@@ -17,10 +17,11 @@ if TYPE_CHECKING:
         SFTTrainer,
     )
     from preftune.data import load_groups
-    from preftune.evaluation.judged_run import train
     from preftune.groups import Completion, Message, Origin, Pair, PromptGroup
     from preftune.losses import Method
-    from preftune.training import PreferenceTrainer, TrainConfig
+    from preftune.runs.judged_run import train
+    from preftune.settings import TrainConfig
+    from preftune.training.trainer import PreferenceTrainer
 
 __version__ = "0.1.0"
 
@@ -61,13 +62,13 @@ _HOMES = {
     "ORPOTrainer": "preftune.compat",
     "Origin": "preftune.groups",
     "Pair": "preftune.groups",
-    "PreferenceTrainer": "preftune.training",
+    "PreferenceTrainer": "preftune.training.trainer",
     "PromptGroup": "preftune.groups",
     "SFTConfig": "preftune.compat",
     "SFTTrainer": "preftune.compat",
-    "TrainConfig": "preftune.training",
+    "TrainConfig": "preftune.settings",
     "load_groups": "preftune.data",
-    "train": "preftune.evaluation.judged_run",
+    "train": "preftune.runs.judged_run",
 }
 """Where each name is imported from, when it is first asked for: importing all would take seconds."""
 

@@ -8,7 +8,17 @@ from typing import Any
 
 from preftune.errors import DataError
 
-__all__ = ["Completion", "Message", "Origin", "Pair", "PromptGroup", "Text", "WeightedSpan", "span_problem"]
+__all__ = [
+    "Completion",
+    "Message",
+    "Origin",
+    "Pair",
+    "PromptGroup",
+    "Text",
+    "WeightedSpan",
+    "common_start",
+    "span_problem",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,3 +225,13 @@ class PromptGroup:
 
 def _kind(text: Text) -> str:
     return "text" if isinstance(text, str) else "a list of messages"
+
+
+def common_start(first: str, second: str) -> str:
+    """What two texts have in common at their start.
+
+    >>> common_start("The sky is blue", "The sky is bleak")
+    'The sky is bl'
+    """
+    pairs = zip(first, second, strict=False)
+    return first[: next((index for index, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))]

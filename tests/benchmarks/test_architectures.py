@@ -1,6 +1,7 @@
 """The table of architectures says what is so."""
 
 import pytest
+
 from benchmarks.architecture_verdict import Verdict, judge
 from benchmarks.architectures import judge_apart, page
 

@@ -1,4 +1,5 @@
 import pytest
+
 from benchmarks.check import main, synthetic_rows
 
 

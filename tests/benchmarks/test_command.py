@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.machine import this_machine
 from benchmarks.memory import peak_bytes

@@ -6,12 +6,12 @@ from typing import get_args
 
 import pytest
 import torch
+
+from benchmarks import overhead
 from benchmarks.forward_step import WAYS, StepCase, make_step
 from benchmarks.logp_sides import BASE, LOGP_SIDES, LogpCase, forward_backward
 from benchmarks.training_sides import SIDES, Case, SideName, make_side
 from benchmarks.workloads import SMOKE, WORKLOADS, Workload, make_groups, make_model
-
-from benchmarks import overhead
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # TRL's own warnings, and those it calls forth
 

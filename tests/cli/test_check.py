@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from preftune.quality import CHECKS
+from preftune.data.quality import CHECKS
 from tests.cli.command_line import call, error_of
+from tests.data.quality.planted import PLANTED, clean_rows, planted_rows, write_rows
 from tests.data.tokenizers_for_tests import make_tokenizer
-from tests.quality.planted import PLANTED, clean_rows, planted_rows, write_rows
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,8 @@ def test_only_and_skip_choose_checks_and_list_names_them(clean: Path) -> None:
 
 
 def test_a_tokenizer_counts_tokens_as_training_does(clean: Path, tokenizer: Path) -> None:
-    from preftune.data import load_groups, tokenize_groups
+    from preftune.data import load_groups
+    from preftune.data.tokens.tokenize import tokenize_groups
 
     report = as_json(clean, "--tokenizer", tokenizer, "--max-length", "250", "--only", "tokens")
     tokenized = tokenize_groups(load_groups(str(clean)).groups, make_tokenizer(), max_length=None)

@@ -6,7 +6,7 @@ import pytest
 
 from preftune.cli import output_files
 from tests.cli.command_line import call, error_of
-from tests.quality.planted import PLANTED, Row, clean_rows, planted_rows, write_rows
+from tests.data.quality.planted import PLANTED, Row, clean_rows, planted_rows, write_rows
 
 
 @pytest.fixture

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from preftune.evaluation import EvaluationResult
-from preftune.studies import demo
-from preftune.studies.demo import DemoSize
-from preftune.training import RunResult, TrainConfig, train
+from preftune.demo import demo
+from preftune.demo.demo import DemoSize
+from preftune.evaluation.result import EvaluationResult
+from preftune.runs.result import RunResult
+from preftune.runs.run import train
+from preftune.settings import TrainConfig
 from tests.cli.command_line import call
 
 TINY = DemoSize(num_demonstrations=64, num_pair_prompts=24, num_test_prompts=24, dpo_epochs=1)

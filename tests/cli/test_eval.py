@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from preftune.cli import eval as module
-from preftune.evaluation import EvaluationResult
+from preftune.evaluation.result import EvaluationResult
 from tests.cli.command_line import call, error_of, tune
 
 QUICK = ("--resamples", "50", "--max-new-tokens", "6")

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command_line import call, error_of, tune
-from tests.training.runs import write_model
+from tests.runs.inputs import write_model
 
 SHORT = ("--max-new-tokens", "4")
 

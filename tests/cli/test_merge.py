@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from preftune.training.config import ModelSettings
-from preftune.training.load_model import load_causal_lm
+from preftune.model.load.load_model import load_causal_lm
+from preftune.settings import ModelSettings
 from tests.cli.command_line import call, error_of, tune
 
 

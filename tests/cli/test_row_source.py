@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from preftune.cli.row_source import RowSource
+from preftune.data.quality import UnusableRow
 from preftune.groups import PromptGroup
-from preftune.quality import UnusableRow
 
 TURN = {"role": "user", "content": "q"}
 GOOD = {"prompt": "q", "chosen": "yes", "rejected": "no"}

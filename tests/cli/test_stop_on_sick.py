@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from preftune.training.run_folder import RunFolder
+from preftune.runs.run_folder import RunFolder
 from tests.cli.command_line import call, tune
 from tests.training.health.world import friendly_pairs, write_rows
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from preftune.sweep import SweepResult
+from preftune.sweep.result import SweepResult
 from preftune.sweep.run_point import PointRunner
 from tests.cli.command_line import call, error_of
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from preftune.training import RunResult, TrainConfig
+from preftune.runs.result import RunResult
+from preftune.settings import TrainConfig
 from tests.cli.command_line import call, error_of, tune
-from tests.training.runs import history
+from tests.runs.inputs import history
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +88,7 @@ def test_a_run_that_was_stopped_says_how_to_resume_and_exits_with_130(
         data={},
         stopped_early=True,
     )
-    monkeypatch.setattr("preftune.evaluation.judged_run.train", lambda *_, **__: stopped)
+    monkeypatch.setattr("preftune.runs.judged_run.train", lambda *_, **__: stopped)
     result = call(*tune(model_folder, pairs_file, tmp_path / "run"))
     assert result.exit_code == 130
     assert f"preftune train --config {tmp_path / 'run' / 'config.yaml'} --resume" in result.stdout

@@ -19,8 +19,9 @@ from transformers import (
 
 from preftune import DPOTrainer
 from preftune.errors import ConfigError
-from preftune.policy.packed_batch import GroupSpan
-from preftune.reference import AdapterOff, Cached, FrozenCopy, KeptAdapter, NoReference
+from preftune.model.forward.packed_batch import GroupSpan
+from preftune.model.reference.cached import Cached
+from preftune.model.reference.reference import AdapterOff, FrozenCopy, KeptAdapter, NoReference
 from tests.compat.runs import TOKENIZER, config_of, lora, losses, make_model, make_rows, trainer_of
 from tests.data.tokenizers_for_tests import make_tokenizer
 

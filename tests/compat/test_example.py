@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+
 from examples import dpo_finetuning, kto_finetuning
 
 

@@ -7,7 +7,7 @@ from datasets import Dataset
 
 from preftune import KTOConfig, SFTConfig
 from preftune.compat.given_rows import keep_start, read_rows
-from preftune.data import TokenizedGroups, TokenReport
+from preftune.data.tokens.tokenize import TokenizedGroups, TokenReport
 from preftune.errors import DataError
 from tests.builders import token_groups
 from tests.compat.runs import TOKENIZER, config_of, make_rows, make_thumbs, settings_of

@@ -7,7 +7,8 @@ from datasets import Dataset
 
 from preftune import KTOTrainer
 from preftune.errors import ConfigError, DataError
-from preftune.reference import AdapterOff, Cached, FrozenCopy
+from preftune.model.reference.cached import Cached
+from preftune.model.reference.reference import AdapterOff, FrozenCopy
 from tests.compat.runs import TOKENIZER, lora, losses, make_model, make_rows, make_thumbs, trainer_of
 
 HALF = pytest.approx(0.5, abs=1e-6)

@@ -8,7 +8,7 @@ import pytest
 from preftune import CPOTrainer, ORPOConfig, ORPOTrainer
 from preftune.compat.reference_free_trainer import ReferenceFreeTrainer
 from preftune.errors import ConfigError
-from preftune.reference import NoReference
+from preftune.model.reference.reference import NoReference
 from tests.compat.runs import TOKENIZER, lora, losses, make_model, make_rows, settings_of, trainer_of
 
 KINDS: list[tuple[type[ReferenceFreeTrainer], dict[str, Any]]] = [

@@ -7,7 +7,7 @@ from transformers import TrainingArguments
 
 from preftune import SFTTrainer
 from preftune.errors import ConfigError, DataError
-from preftune.reference import NoReference
+from preftune.model.reference.reference import NoReference
 from tests.compat.runs import TOKENIZER, lora, losses, make_demonstrations, make_model, make_rows, trainer_of
 
 

@@ -10,7 +10,7 @@ from transformers import HfArgumentParser, TrainingArguments
 from preftune import CPOConfig, DPOConfig, KTOConfig, ORPOConfig, SFTConfig
 from preftune.compat.tuning_config import TuningConfig
 from preftune.errors import ConfigError
-from preftune.training.arguments import checkpointing_argument
+from preftune.runs.arguments import checkpointing_argument
 
 KINDS: list[type[TuningConfig]] = [CPOConfig, DPOConfig, KTOConfig, ORPOConfig, SFTConfig]
 

@@ -5,13 +5,14 @@ from typing import Any
 import pytest
 
 from preftune.data import Row
-from preftune.data.conditions import Condition
+from preftune.data.conditions import holds as row_holds
 from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin
+from preftune.settings.condition import Condition
 
 
 def holds(condition: str, value: Any) -> bool:
-    return Condition.parse(condition).holds(Row(Origin("prefs", 1), {"x": value}))
+    return row_holds(Condition.parse(condition), Row(Origin("prefs", 1), {"x": value}))
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from preftune.data import TokenGroup
-from preftune.generation import Generation
+from preftune.data.tokens.token_group import TokenGroup
 from preftune.groups import Origin, Pair
+from preftune.model.forward.head.distributions import Distributions
+from preftune.model.forward.head.token_values import TokenExtra, TokenValues
+from preftune.model.forward.packed_batch import PackedBatch
+from preftune.model.generation.completions import Generation
 from preftune.planning import Layout
-from preftune.policy.distributions import Distributions
-from preftune.policy.packed_batch import PackedBatch
-from preftune.policy.token_values import TokenExtra, TokenValues
-from preftune.studies.enumerable import World
-from preftune.studies.enumerable.feedback import Pairs
+from studies.enumerable import World
+from studies.enumerable.feedback import Pairs
 
 __all__ = ["TableForward", "TableModel", "draw_pairs", "draw_prompts", "draw_samples"]
 

@@ -3,9 +3,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from preftune.evaluation import Bootstrap, EvaluationConfig, evaluate
 from preftune.evaluation.by_prompt import PromptRecord
-from tests.training.runs import write_model, write_pairs
+from preftune.evaluation.run import evaluate
+from preftune.metrics.bootstrap import Bootstrap
+from preftune.settings.evaluation_config import EvaluationConfig
+from tests.runs.inputs import write_model, write_pairs
 
 
 @pytest.fixture

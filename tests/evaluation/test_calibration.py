@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
 
-from preftune.evaluation import Bootstrap
 from preftune.evaluation.calibration import calibrate
+from preftune.metrics.bootstrap import Bootstrap
 from tests.evaluation.pair_tables import pair_table
 
 BOOTSTRAP = Bootstrap(num_resamples=200)

@@ -6,15 +6,17 @@ import torch
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from preftune.data import load_groups, tokenize_groups
+from preftune.data import load_groups
+from preftune.data.tokens.tokenize import tokenize_groups
 from preftune.errors import ConfigError, DataError, ModelError
 from preftune.evaluation import folds
 from preftune.evaluation.check_labels import check_labels
 from preftune.evaluation.folds import folds_by_prompt
 from preftune.evaluation.label_check import LabelCheck
-from preftune.training import TrainConfig, train
-from tests.policy.tiny_models import one_by_one_logps
-from tests.training.runs import config_of, write_model, write_pairs
+from preftune.runs.run import train
+from preftune.settings import TrainConfig
+from tests.model.forward.tiny_models import one_by_one_logps
+from tests.runs.inputs import config_of, write_model, write_pairs
 
 
 @pytest.fixture(scope="module")

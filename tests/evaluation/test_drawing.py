@@ -9,10 +9,12 @@ from peft import LoraConfig, get_peft_model
 
 from preftune.evaluation import drawing as module
 from preftune.evaluation.drawing import Drawer
-from preftune.evaluation.store import EvaluationStore
-from preftune.generation import Realignment, Sampling, generate
-from preftune.reference import AdapterOff, FrozenCopy
-from preftune.reference.arithmetic import Arithmetic
+from preftune.judges.store import EvaluationStore
+from preftune.model.forward.arithmetic import Arithmetic
+from preftune.model.generation.completions import generate
+from preftune.model.generation.realigned import Realignment
+from preftune.model.reference.reference import AdapterOff, FrozenCopy
+from preftune.settings.sampling import Sampling
 from tests.builders import tiny_llama
 from tests.data.tokenizers_for_tests import make_tokenizer
 

@@ -10,20 +10,21 @@ import torch
 from scipy.stats import binom
 from torch import Tensor
 
-from preftune.evaluation import Bootstrap, ImplicitReward, Interval
 from preftune.evaluation.calibration import calibrate
-from preftune.evaluation.comparison import Comparison, Judged, Question, Verdict
-from preftune.evaluation.judges.judge import Keep
-from preftune.evaluation.judges.scores import ScoringJudge
-from preftune.evaluation.judging import judge_comparisons
 from preftune.evaluation.pair_table import PairTable
 from preftune.evaluation.samples import evaluate_samples
 from preftune.evaluation.win_rate import rate_wins
 from preftune.groups import Text
-from preftune.reference import FrozenCopy
-from preftune.reference.logps import referenced_logps
-from preftune.studies.enumerable import World, expected_reward, kl_divergence
-from preftune.studies.enumerable.feedback import Pairs
+from preftune.judges.comparison import Comparison, Judged, Question, Verdict
+from preftune.judges.judge import Keep
+from preftune.judges.judging import judge_comparisons
+from preftune.judges.scores import ScoringJudge
+from preftune.metrics.bootstrap import Bootstrap, Interval
+from preftune.metrics.implicit_reward import ImplicitReward
+from preftune.model.reference.logps import referenced_logps
+from preftune.model.reference.reference import FrozenCopy
+from studies.enumerable import World, expected_reward, kl_divergence
+from studies.enumerable.feedback import Pairs
 from tests.evaluation.table_model import TableForward, TableModel, draw_pairs, draw_prompts, draw_samples
 
 NUM_TRIALS = 200

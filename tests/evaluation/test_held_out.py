@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from preftune.errors import DataError
-from preftune.evaluation import EvaluationConfig
 from preftune.evaluation.held_out import describe, read_groups, tokens_of
 from preftune.groups import Pair
+from preftune.settings.evaluation_config import EvaluationConfig
 from tests.data.tokenizers_for_tests import make_tokenizer
-from tests.evaluation.test_config import write_run
-from tests.training.runs import write_pairs
+from tests.runs.inputs import write_pairs
+from tests.settings.test_evaluation_config import write_run
 
 LIST = {"prompt": "2+2=", "completions": ["5", "4", "four"], "scores": [0.0, 3.0, 1.0]}
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.evaluation.judges.openai_server import TEMPLATE, OpenAIServer, running_server
-from tests.training.runs import write_model, write_pairs
+from tests.judges.openai_server import TEMPLATE, OpenAIServer, running_server
+from tests.runs.inputs import write_model, write_pairs
 
 CONCURRENCY = 2
 

@@ -4,14 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from preftune.data import TokenGroup
-from preftune.evaluation import Bootstrap, ImplicitReward, Preferences, evaluate_preferences
+from preftune.data.tokens.token_group import TokenGroup
+from preftune.evaluation.preferences import Preferences, evaluate_preferences
 from preftune.groups import Pair
-from preftune.policy.sequences import SequencesForward
-from preftune.reference import FrozenCopy
-from preftune.reference.logps import policy_logps, referenced_logps
+from preftune.metrics.bootstrap import Bootstrap
+from preftune.metrics.implicit_reward import ImplicitReward
+from preftune.model.forward.sequences import SequencesForward
+from preftune.model.reference.logps import policy_logps, referenced_logps
+from preftune.model.reference.reference import FrozenCopy
 from tests.builders import tiny_llama, token_groups
-from tests.policy.tiny_models import one_by_one_logps
+from tests.model.forward.tiny_models import one_by_one_logps
 
 FORWARD = SequencesForward()
 BOOTSTRAP = Bootstrap(num_resamples=100)

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from preftune.evaluation import Bootstrap
 from preftune.evaluation.reference_free import score_reference_free
 from preftune.losses import PolicyLogps
+from preftune.metrics.bootstrap import Bootstrap
 from tests.builders import token_groups
 
 BOOTSTRAP = Bootstrap(num_resamples=50)

@@ -6,14 +6,17 @@ import pytest
 import torch
 
 from preftune.errors import DataError, SaveError
-from preftune.evaluation import Bootstrap, EvaluationResult, ImplicitReward, Interval, evaluate_preferences
 from preftune.evaluation.best_of import BestOf
-from preftune.evaluation.comparison import Comparison, Judged, Verdict
-from preftune.evaluation.json_record import as_json, from_json
+from preftune.evaluation.preferences import evaluate_preferences
+from preftune.evaluation.result import EvaluationResult
 from preftune.evaluation.samples import Example, Samples
 from preftune.evaluation.win_rate import rate_wins
 from preftune.evaluation.writing import Writing
+from preftune.files.json_record import as_json, from_json
+from preftune.judges.comparison import Comparison, Judged, Verdict
 from preftune.losses import ReferencedLogps
+from preftune.metrics.bootstrap import Bootstrap, Interval
+from preftune.metrics.implicit_reward import ImplicitReward
 from tests.builders import token_groups
 
 BOOTSTRAP = Bootstrap(num_resamples=20)

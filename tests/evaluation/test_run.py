@@ -10,13 +10,15 @@ import torch
 from rich.console import Console
 
 from preftune.errors import ConfigError, ModelError, OutputError
-from preftune.evaluation import EvaluationConfig, EvaluationResult, evaluate
+from preftune.evaluation.result import EvaluationResult
+from preftune.evaluation.run import evaluate
 from preftune.evaluation.tables import tables_of
-from preftune.training import train
+from preftune.runs.run import train
+from preftune.settings.evaluation_config import EvaluationConfig
 from tests.builders import tiny_llama
 from tests.data.tokenizers_for_tests import make_tokenizer
-from tests.evaluation.judges.openai_server import TEMPLATE, running_server
-from tests.training.runs import config_of, write_model, write_pairs
+from tests.judges.openai_server import TEMPLATE, running_server
+from tests.runs.inputs import config_of, write_model, write_pairs
 
 QUICK: dict[str, Any] = {"resamples": 50}
 SAMPLES: dict[str, Any] = {**QUICK, "samples": 2, "max_new_tokens": 6}

@@ -1,12 +1,13 @@
 import pytest
 import torch
 
-from preftune.evaluation import Bootstrap
 from preftune.evaluation.samples import Samples, evaluate_samples
-from preftune.generation import Generation, generate, sampled_kl
-from preftune.policy.packed import PackedForward
-from preftune.policy.sequences import SequencesForward
-from preftune.reference import FrozenCopy, NoReference, Reference
+from preftune.metrics.bootstrap import Bootstrap
+from preftune.model.forward.packed import PackedForward
+from preftune.model.forward.sequences import SequencesForward
+from preftune.model.generation.completions import Generation, generate
+from preftune.model.generation.kl import sampled_kl
+from preftune.model.reference.reference import FrozenCopy, NoReference, Reference
 from tests.builders import tiny_llama
 from tests.data.tokenizers_for_tests import make_tokenizer
 

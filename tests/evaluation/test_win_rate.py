@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from preftune.evaluation import Bootstrap
-from preftune.evaluation.comparison import Choice, Comparison, Judged, Verdict
-from preftune.evaluation.logistic import sigmoid
 from preftune.evaluation.win_rate import WinRate, rate_wins
+from preftune.judges.comparison import Choice, Comparison, Judged, Verdict
+from preftune.metrics.bootstrap import Bootstrap
+from preftune.metrics.logistic import sigmoid
 
 BOOTSTRAP = Bootstrap(num_resamples=100)
 

@@ -3,9 +3,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from preftune.evaluation import Bootstrap
 from preftune.evaluation.writing import Writing, distinct_ngrams, length_drift
-from preftune.generation import Generation
+from preftune.metrics.bootstrap import Bootstrap
+from preftune.model.generation.completions import Generation
 
 BOOTSTRAP = Bootstrap(num_resamples=50)
 

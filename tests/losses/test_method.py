@@ -4,7 +4,7 @@ import pytest
 
 from preftune.errors import ConfigError
 from preftune.losses import LOSSES, Method, find_loss, loss_options
-from preftune.training.config import SECTIONS, settings_of
+from preftune.settings import SECTIONS, settings_of
 
 
 def test_an_unknown_method_names_all_methods_and_the_nearest() -> None:

@@ -15,11 +15,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Trainer
 
 from preftune import DPOConfig, DPOTrainer
 from preftune.compat.given_rows import read_rows
-from preftune.data import TokenGroup
+from preftune.data.tokens.token_group import TokenGroup
 from tests.data.tokenizers_for_tests import make_tokenizer
+from tests.model.forward.tiny_models import PLAIN_ATTENTION, HonestFloat64
 from tests.parity import side_by_side
 from tests.parity.side_by_side import TOKENIZER, hh_rows, largest_difference, make_llama, run, trl
-from tests.policy.tiny_models import PLAIN_ATTENTION, HonestFloat64
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # TRL's own warnings, and those it calls forth
 

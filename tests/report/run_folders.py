@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from preftune.evaluation.bootstrap import Interval
 from preftune.evaluation.calibration import Calibration, ReliabilityBin
-from preftune.evaluation.implicit_reward import ImplicitReward
 from preftune.evaluation.preferences import PairAgreement, Preferences
 from preftune.evaluation.reference_free import ReferenceFree
 from preftune.evaluation.result import EvaluationResult
@@ -16,7 +14,9 @@ from preftune.evaluation.samples import Example, Samples
 from preftune.evaluation.slices import Slice
 from preftune.evaluation.win_rate import WinRate
 from preftune.evaluation.writing import Writing
-from preftune.training import TrainConfig
+from preftune.metrics.bootstrap import Interval
+from preftune.metrics.implicit_reward import ImplicitReward
+from preftune.settings import TrainConfig
 
 __all__ = ["FINDING", "LOGS", "NASTY", "evaluation", "write_lines", "write_run"]
 

@@ -1,12 +1,12 @@
 import math
 
-from preftune.evaluation.bootstrap import Interval
-from preftune.studies.beta_sweep import BetaSweepSize, true_reward
-from preftune.studies.beta_sweep_page import page
+from preftune.metrics.bootstrap import Interval
 from preftune.sweep.distance import SureGap
 from preftune.sweep.recommendation import Recommendation
 from preftune.sweep.record import PointRecord
 from preftune.sweep.result import ModelRow, PointRow, Realigned, SweepResult
+from studies.beta_sweep import BetaSweepSize, true_reward
+from studies.beta_sweep_page import page
 
 
 def row(value: float, kl: float, *, strength: float = 1.0) -> ModelRow:

@@ -4,8 +4,8 @@ import torch
 from preftune.evaluation.label_check import JudgedPair, LabelCheck
 from preftune.evaluation.label_noise import label_noise
 from preftune.groups import Origin
-from preftune.studies.label_noise import judgement_of
-from preftune.studies.label_noise_page import Judgement, page
+from studies.label_noise import judgement_of
+from studies.label_noise_page import Judgement, page
 
 
 @pytest.fixture

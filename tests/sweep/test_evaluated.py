@@ -2,7 +2,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from preftune.sweep import SweepConfig
+from preftune.settings.sweep_config import SweepConfig
 from preftune.sweep.evaluated import Evaluated
 from preftune.sweep.record import PointRecord
 from preftune.sweep.run_point import PointOutcome

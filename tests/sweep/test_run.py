@@ -11,12 +11,15 @@ from rich.console import Console
 from torch import nn
 
 from preftune.errors import ConfigError, JudgeError
-from preftune.evaluation import EvaluationResult
-from preftune.evaluation.judged_run import train
-from preftune.sweep import SweepConfig, SweepResult, sweep
+from preftune.evaluation.result import EvaluationResult
+from preftune.runs.judged_run import train
+from preftune.runs.result import RunResult
+from preftune.settings import TrainConfig
+from preftune.settings.sweep_config import SweepConfig
 from preftune.sweep.picture import write_pictures
+from preftune.sweep.result import SweepResult
+from preftune.sweep.run import sweep
 from preftune.sweep.table import summary_lines
-from preftune.training import RunResult, TrainConfig
 
 TRAIN = "preftune.sweep.run_point.train"
 

@@ -1,6 +1,6 @@
 from typing import Any
 
-from preftune.sweep import SweepConfig
+from preftune.settings.sweep_config import SweepConfig
 from preftune.sweep.sharing import sharing_notes
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.runs import write_model, write_pairs
+from tests.runs.inputs import write_model, write_pairs
 
 
 @pytest.fixture(scope="session")

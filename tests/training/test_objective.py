@@ -12,16 +12,17 @@ import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
-from preftune.data.token_group import TokenGroup
+from preftune.data.tokens.token_group import TokenGroup
 from preftune.groups import Pair
 from preftune.losses import LOSSES, Method, ReferencedLogps
-from preftune.policy.forward import Forward
-from preftune.policy.packed import PackedForward
-from preftune.policy.packed_batch import pack
-from preftune.policy.sequences import SequencesForward
-from preftune.reference import FrozenCopy, NoReference
-from preftune.training import Objective, PreferenceTrainer
+from preftune.model.forward.forward import Forward
+from preftune.model.forward.packed import PackedForward
+from preftune.model.forward.packed_batch import pack
+from preftune.model.forward.sequences import SequencesForward
+from preftune.model.reference.reference import FrozenCopy, NoReference
+from preftune.training.objective import Objective
 from preftune.training.step_values import StepValues, measure
+from preftune.training.trainer import PreferenceTrainer
 from tests.builders import tiny_llama, token_groups
 from tests.training.test_trainer import arguments, frozen, gradients, plain_logps
 

@@ -8,9 +8,10 @@ from transformers import LlamaForCausalLM
 
 from preftune.errors import TrainingError
 from preftune.losses import Method
-from preftune.policy.sequences import SequencesForward
-from preftune.training import Objective, PreferenceTrainer
+from preftune.model.forward.sequences import SequencesForward
+from preftune.training.objective import Objective
 from preftune.training.out_of_memory import OutOfMemory, is_out_of_memory
+from preftune.training.trainer import PreferenceTrainer
 from tests.builders import tiny_llama, token_groups
 from tests.training.test_trainer import arguments, frozen
 

@@ -14,13 +14,14 @@ from torch import Tensor
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from preftune.errors import ConfigError, ModelError, OutputError, SaveError
-from preftune.reference import FrozenCopy, KeptAdapter
-from preftune.reference.location import store_path
-from preftune.training import TrainConfig, train
-from preftune.training.load_model import keep_adapter
+from preftune.model.load.load_model import keep_adapter
+from preftune.model.reference.location import store_path
+from preftune.model.reference.reference import FrozenCopy, KeptAdapter
+from preftune.runs.run import train
+from preftune.settings import TrainConfig
 from preftune.training.reference_sync import ReferenceSync
 from tests.builders import tiny_llama
-from tests.training.runs import config_of, history, write_model
+from tests.runs.inputs import config_of, history, write_model
 
 LN_2 = math.log(2)
 KINDS = pytest.mark.parametrize("kind", [{}, {"lora": True, "lora_rank": 2}], ids=["weights", "adapter"])

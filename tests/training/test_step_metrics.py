@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from preftune.data.token_group import TokenGroup
+from preftune.data.tokens.token_group import TokenGroup
 from preftune.losses import Method
-from preftune.policy.sequences import SequencesForward
-from preftune.training import Objective, PreferenceTrainer
+from preftune.model.forward.sequences import SequencesForward
+from preftune.training.objective import Objective
+from preftune.training.trainer import PreferenceTrainer
 from tests.builders import tiny_llama, token_groups
 from tests.training.test_objective import groups_with_all_feedback
 from tests.training.test_trainer import arguments, frozen, plain_logps

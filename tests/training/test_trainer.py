@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM, TrainingArguments
 
-from preftune.data.token_group import TokenGroup
+from preftune.data.tokens.token_group import TokenGroup
 from preftune.errors import TrainingError
 from preftune.losses import Method
-from preftune.policy.sequences import SequencesForward
-from preftune.reference import FrozenCopy, NoReference, Reference
-from preftune.training import Objective, PreferenceTrainer
-from preftune.training.arguments import checkpointing_argument
+from preftune.model.forward.sequences import SequencesForward
+from preftune.model.reference.reference import FrozenCopy, NoReference, Reference
+from preftune.runs.arguments import checkpointing_argument
+from preftune.training.objective import Objective
+from preftune.training.trainer import PreferenceTrainer
 from tests.builders import tiny_llama, token_groups
 
 

@@ -18,17 +18,17 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from typing_extensions import override
 
 from preftune.errors import TrainingError
-from preftune.generation import Estimate
 from preftune.losses import Method
-from preftune.policy.packed import PackedForward
-from preftune.reference import FrozenCopy
-from preftune.training import Objective, PreferenceTrainer
-from preftune.training.drawn_samples import DrawnSamples
-from preftune.training.measure import SampleMeasure
-from preftune.training.run_samples import RunSamples
-from preftune.training.sample_prompts import SamplePrompt
-from preftune.training.sampler import Sampler
-from preftune.training.samples_file import SamplesFile
+from preftune.metrics.estimate import Estimate
+from preftune.model.forward.packed import PackedForward
+from preftune.model.reference.reference import FrozenCopy
+from preftune.runs.drawn_samples import DrawnSamples, SampleMeasure
+from preftune.runs.run_samples import RunSamples
+from preftune.runs.sample_prompts import SamplePrompt
+from preftune.runs.sampler import Sampler
+from preftune.runs.samples_file import SamplesFile
+from preftune.training.objective import Objective
+from preftune.training.trainer import PreferenceTrainer
 from tests.builders import tiny_llama, token_groups
 from tests.two_ranks import run_as_rank
 

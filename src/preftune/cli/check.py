@@ -15,8 +15,8 @@ from preftune.cli.output_options import output_flags
 from preftune.cli.processes import main_console
 from preftune.cli.row_source import RowSource
 from preftune.cli.source_options import chosen_source, source_flags
+from preftune.data.quality import CheckSettings, QualityReport, TokenCounter, check_groups, chosen_checks, prompt_keys
 from preftune.errors import ConfigError
-from preftune.quality import CheckSettings, QualityReport, TokenCounter, check_groups, chosen_checks, prompt_keys
 
 if TYPE_CHECKING:
     from preftune.evaluation.label_check import LabelCheck
@@ -213,8 +213,8 @@ def _labels(order: _Order) -> "LabelCheck | None":
 
 def _tokenizer(name: str, chat_template: str | None) -> tuple[TokenCounter, tuple[str, ...]]:
     from preftune.cli.token_lengths import special_tokens, token_counter
-    from preftune.training.config import ModelSettings
-    from preftune.training.load_model import load_tokenizer
+    from preftune.model.load.load_model import load_tokenizer
+    from preftune.settings import ModelSettings
 
     tokenizer = load_tokenizer(ModelSettings(model=name, chat_template=chat_template))
     return token_counter(tokenizer), special_tokens(tokenizer)

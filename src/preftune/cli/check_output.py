@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from preftune.quality import CHECKS, SEVERITIES, Finding, QualityReport, Severity
+from preftune.data.quality import CHECKS, SEVERITIES, Finding, QualityReport, Severity
 
 __all__ = ["show_checks", "show_report"]
 

@@ -14,9 +14,9 @@ from preftune.cli.output_options import output_flags
 from preftune.cli.processes import main_console
 from preftune.cli.row_source import RowSource
 from preftune.cli.source_options import chosen_source, source_flags
+from preftune.data.quality import check_groups
+from preftune.data.quality.cleaning import CleaningRules, decide
 from preftune.errors import ConfigError, DataError
-from preftune.quality import check_groups
-from preftune.quality.cleaning import CleaningRules, decide
 
 __all__ = ["command"]
 

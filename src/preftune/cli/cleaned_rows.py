@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import IO
 
 from preftune.cli.row_source import RowSource
+from preftune.data.quality import UnusableRow, facts_of
+from preftune.data.quality.cleaning import Decision, RowTable, RowTableBuilder
+from preftune.data.quality.places import Places
 from preftune.data.rows import BadRow, Row
 from preftune.data.sources import read_rows
 from preftune.errors import DataError
 from preftune.groups import PromptGroup
-from preftune.quality import UnusableRow, facts_of
-from preftune.quality.cleaning import Decision, RowTable, RowTableBuilder
-from preftune.quality.places import Places
 
 __all__ = ["Survey", "survey", "write_kept"]
 

@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text as RichText
 
 from preftune.errors import OutputError, SaveError
-from preftune.generation import Generation
-from preftune.generation.prompt_text import text_of
 from preftune.groups import Text
+from preftune.model.generation.completions import Generation
+from preftune.model.generation.prompt_text import text_of
 
 __all__ = ["ModelCompletions", "check_file", "show", "write"]
 

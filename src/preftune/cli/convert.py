@@ -21,7 +21,7 @@ from preftune.data.group_stream import GroupStream
 from preftune.data.load import iter_groups
 from preftune.data.views import PairRule
 from preftune.errors import ConfigError, DataError
-from preftune.training.config import DataSettings, build_section, settings_of
+from preftune.settings import DataSettings, build_section, settings_of
 
 __all__ = ["command"]
 

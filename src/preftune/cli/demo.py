@@ -23,8 +23,8 @@ def command(output: str, seed: int, overwrite: bool, verbose: bool) -> None:
     each run.
     """
     from preftune.cli.run_report import leave_report
+    from preftune.demo.demo import run_demo
     from preftune.report import draw_curves
-    from preftune.studies.demo import run_demo
 
     console, folder = main_console(), Path(output)
     with quiet_libraries(verbose=verbose):

@@ -9,8 +9,8 @@ from preftune.cli.noise import quiet_libraries
 from preftune.cli.output_options import output_flags
 from preftune.cli.processes import main_console
 from preftune.cli.setting_options import given_values, setting_flags
-from preftune.evaluation.config import DATA, MODEL, SECTIONS, EvaluationConfig
-from preftune.training.config import settings_of
+from preftune.settings import settings_of
+from preftune.settings.evaluation_config import DATA, MODEL, SECTIONS, EvaluationConfig
 
 __all__ = ["command"]
 

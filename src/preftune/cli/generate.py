@@ -13,15 +13,15 @@ from preftune.cli.output_options import output_flags
 from preftune.cli.processes import main_console
 from preftune.cli.prompts import as_turn, check_prompt_sources
 from preftune.errors import ConfigError
-from preftune.evaluation.config import run_of
 from preftune.evaluation.prompt_file import read_prompts
-from preftune.generation.sampling import strength_problems
 from preftune.groups import Text
-from preftune.training.config import ModelSettings, TrainConfig
+from preftune.settings import ModelSettings, TrainConfig
+from preftune.settings.evaluation_config import run_of
+from preftune.settings.sampling import strength_problems
 
 if TYPE_CHECKING:
     from preftune.cli.completions_output import ModelCompletions
-    from preftune.generation import Sampling
+    from preftune.settings.sampling import Sampling
 
 __all__ = ["command"]
 
@@ -148,7 +148,7 @@ def _checked(
     context: click.Context, values: dict[str, Any]
 ) -> tuple[ModelSettings, "Sampling", _Mix | None, list[Text]]:
     """What to do, checked as a whole before anything big is loaded."""
-    from preftune.generation import Sampling
+    from preftune.settings.sampling import Sampling
 
     problems: list[str] = []
     model = chosen_model(context, problems)
@@ -192,11 +192,11 @@ def _continue(
     import torch
 
     from preftune.cli.completions_output import ModelCompletions
-    from preftune.evaluation.models import find_reference
-    from preftune.evaluation.realignment import realignment_with
-    from preftune.generation import generate
-    from preftune.reference.arithmetic import Arithmetic
-    from preftune.training.load_model import load_causal_lm, load_tokenizer
+    from preftune.model.forward.arithmetic import Arithmetic
+    from preftune.model.generation.completions import generate
+    from preftune.model.load.evaluated_models import find_reference
+    from preftune.model.load.load_model import load_causal_lm, load_tokenizer
+    from preftune.model.load.realignment import realignment_with
 
     tokenizer = load_tokenizer(settings)
     model = load_causal_lm(settings)

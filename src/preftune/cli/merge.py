@@ -13,7 +13,7 @@ from preftune.cli.output_folder import check_folder
 from preftune.cli.output_options import output_flags
 from preftune.cli.processes import main_console
 from preftune.errors import ConfigError, ModelError, OutputError, SaveError
-from preftune.training.config import ModelSettings
+from preftune.settings import ModelSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -93,7 +93,7 @@ def _merge(settings: ModelSettings, folder: Path) -> None:
     import torch
     from peft import PeftModel
 
-    from preftune.training.load_model import load_causal_lm, load_config, load_tokenizer
+    from preftune.model.load.load_model import load_causal_lm, load_config, load_tokenizer
 
     tokenizer = load_tokenizer(settings)
     model = load_causal_lm(replace(settings, weights_dtype="float32"))

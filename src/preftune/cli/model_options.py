@@ -6,7 +6,7 @@ from typing import Any
 import rich_click as click
 
 from preftune.cli.setting_options import given_values, setting_flags
-from preftune.training.config import ModelSettings, Setting, build_section, settings_of
+from preftune.settings import ModelSettings, Setting, build_section, settings_of
 
 __all__ = ["chosen_model", "model_flags"]
 

@@ -9,10 +9,10 @@ from rich.console import Console
 from preftune.data.compression import data_suffix, open_bytes
 from preftune.data.load import iter_groups
 from preftune.data.progress import track
+from preftune.data.quality import UnusableRow
+from preftune.data.quality.unusable_row import unusable_row
 from preftune.data.rows import BadRow, LeftOut
-from preftune.data.unusable import unusable_row
 from preftune.groups import PromptGroup
-from preftune.quality import UnusableRow
 
 __all__ = ["RowSource"]
 

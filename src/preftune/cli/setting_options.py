@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from preftune.losses import LOSSES, Option, loss_options
 from preftune.losses.description import value_text
-from preftune.training.config import Setting
+from preftune.settings import Setting
 
 __all__ = ["Word", "given_values", "loss_option_flags", "setting_flags"]
 

@@ -13,10 +13,10 @@ from preftune.cli.processes import main_console
 from preftune.cli.run_report import leave_sweep_reports
 from preftune.cli.setting_options import given_values, setting_flags
 from preftune.cli.tuning import method_flags
-from preftune.sweep.config import SweepConfig
-from preftune.sweep.evaluation_settings import EVALUATION
-from preftune.sweep.settings import SweepSettings
-from preftune.training.config import SECTIONS, read_settings, settings_of
+from preftune.settings import SECTIONS, read_settings, settings_of
+from preftune.settings.sweep_config import SweepConfig
+from preftune.settings.sweep_evaluation import EVALUATION
+from preftune.settings.sweep_sections import SweepSettings
 
 __all__ = ["command"]
 

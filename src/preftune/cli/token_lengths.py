@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from preftune.data.quality import TokenCounter, TokenCounts
 from preftune.groups import PromptGroup
-from preftune.quality import TokenCounter, TokenCounts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -14,7 +14,7 @@ __all__ = ["special_tokens", "token_counter"]
 
 def token_counter(tokenizer: "PreTrainedTokenizerBase") -> TokenCounter:
     """Counts tokens of groups; chat template, special tokens and the end of the sequence included."""
-    from preftune.data.encoder import GroupEncoder
+    from preftune.data.tokens.encoder import GroupEncoder
 
     encoder = GroupEncoder(tokenizer)
 

@@ -14,7 +14,7 @@ from preftune.cli.output_options import output_flags
 from preftune.cli.processes import is_main_process, main_console
 from preftune.cli.setting_options import given_values, loss_option_flags, setting_flags
 from preftune.errors import ConfigError, TrainingError
-from preftune.training.config import SECTIONS, TrainConfig, read_settings, settings_of
+from preftune.settings import SECTIONS, TrainConfig, read_settings, settings_of
 
 if TYPE_CHECKING:
     from preftune.report.run_record import RunRecord
@@ -99,7 +99,7 @@ def _train(config: TrainConfig, console: Console, context: click.Context) -> Non
     from accelerate import PartialState
 
     from preftune.cli.run_report import leave_report
-    from preftune.evaluation.judged_run import train
+    from preftune.runs.judged_run import train
 
     folder = Path(config.output.output)
     try:

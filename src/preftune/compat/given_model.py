@@ -16,9 +16,9 @@ from transformers.utils.peft_utils import find_adapter_config_file
 
 from preftune.compat.tuning_config import TuningConfig
 from preftune.errors import ConfigError, ModelError, TokenizerError
-from preftune.reference import AdapterOff, FrozenCopy, NoReference
-from preftune.training.config import ModelSettings
-from preftune.training.load_model import Policy, keep_adapter, load_tokenizer, turn_dropout_off
+from preftune.model.load.load_model import Policy, keep_adapter, load_tokenizer, turn_dropout_off
+from preftune.model.reference.reference import AdapterOff, FrozenCopy, NoReference
+from preftune.settings import ModelSettings
 
 __all__ = ["Model", "given_policy", "given_tokenizer", "load_model", "model_name"]
 

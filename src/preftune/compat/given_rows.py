@@ -11,11 +11,13 @@ from datasets import IterableDataset
 from transformers import PreTrainedTokenizerBase
 
 from preftune.compat.tuning_config import TuningConfig
-from preftune.data import TokenGroup, TokenizedGroups, groups_from_rows, tokenize_groups
+from preftune.data import groups_from_rows
 from preftune.data.feedback import groups_for
-from preftune.data.mismatched import with_mismatched
+from preftune.data.tokens.mismatched import with_mismatched
+from preftune.data.tokens.token_group import TokenGroup
+from preftune.data.tokens.tokenize import TokenizedGroups, tokenize_groups
 from preftune.errors import DataError
-from preftune.training.prepare_data import PartReport, data_warnings
+from preftune.runs.prepare_data import PartReport, data_warnings
 
 __all__ = ["Rows", "keep_start", "learning_prompts", "read_rows"]
 

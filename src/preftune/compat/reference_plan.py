@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from preftune.reference import FrozenCopy, KeptAdapter, Reference
+from preftune.model.reference.reference import FrozenCopy, KeptAdapter, Reference
 from preftune.training.reference_sync import ReferenceSync
 
 __all__ = ["ReferencePlan"]

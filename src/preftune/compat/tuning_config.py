@@ -13,7 +13,7 @@ from preftune.compat.loss_type import renamed
 from preftune.compat.reference_plan import ReferencePlan
 from preftune.errors import ConfigError
 from preftune.losses import Method
-from preftune.training.arguments import checkpointing_argument
+from preftune.runs.arguments import checkpointing_argument
 
 __all__ = ["Accepted", "TuningConfig"]
 

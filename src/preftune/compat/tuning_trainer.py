@@ -17,18 +17,20 @@ from preftune.compat.given_arguments import given_config, step_by_step
 from preftune.compat.given_model import Model, given_policy, given_tokenizer, load_model
 from preftune.compat.given_rows import Rows, read_rows
 from preftune.compat.tuning_config import TuningConfig
-from preftune.data import TokenGroup, check_vocabulary
+from preftune.data.tokens.token_group import TokenGroup
+from preftune.data.tokens.tokenize import check_vocabulary
 from preftune.errors import ConfigError
 from preftune.losses import Unit
+from preftune.model.forward.forward import Forward
+from preftune.model.forward.model_size import context_length, num_embeddings
+from preftune.model.load.choose_forward import choose_forward_for
+from preftune.model.load.load_model import Policy
+from preftune.model.reference.cached import Cached
+from preftune.model.reference.reference import FrozenCopy, Reference
 from preftune.planning import Layout, MicroBatchShape, sizes_of
-from preftune.policy.forward import Forward
-from preftune.policy.model_size import context_length, num_embeddings
-from preftune.reference import Cached, FrozenCopy, Reference
-from preftune.training.cache_reference import cache_reference
-from preftune.training.choose_forward import choose_forward_for
-from preftune.training.load_model import Policy
+from preftune.runs.cache_reference import cache_reference
+from preftune.runs.prepare_data import PartReport, microbatch_budget
 from preftune.training.objective import Objective
-from preftune.training.prepare_data import PartReport, microbatch_budget
 from preftune.training.steps import Batching, Step, StepDataset
 from preftune.training.trainer import PreferenceTrainer
 

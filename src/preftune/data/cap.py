@@ -4,10 +4,10 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from preftune.data.normalised import normalised_prompt
 from preftune.data.views.view import only
 from preftune.groups import Origin, PromptGroup
 from preftune.losses import Feedback
-from preftune.quality.normalised import normalised_prompt
 
 __all__ = ["Capped", "cap_per_prompt"]
 

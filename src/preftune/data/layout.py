@@ -4,10 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from preftune.data.conditions import Condition
+from preftune.data.conditions import holds
 from preftune.data.formats import Format, find_format, recognise
 from preftune.data.rows import LeftOut, Row
 from preftune.errors import DataError
+from preftune.settings.condition import Condition
 
 __all__ = ["Layout"]
 
@@ -62,7 +63,7 @@ class Layout:
         prefs:2: not lang=en
         """
         for condition in self.where:
-            if not condition.holds(row):
+            if not holds(condition, row):
                 return LeftOut(row.origin, f"not {condition}")
         return Row(row.origin, self._renamed(row.fields)) if self.columns else row
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-from preftune.data.conditions import Condition
 from preftune.data.group_stream import GroupStream, Part
 from preftune.data.layout import Layout
 from preftune.data.presets import find_preset
@@ -13,6 +12,7 @@ from preftune.data.rows import BadRow, LeftOut, Row
 from preftune.data.sources import parts_of
 from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin, PromptGroup
+from preftune.settings.condition import Condition
 
 __all__ = ["LoadedGroups", "OnBadRow", "groups_from_rows", "iter_groups", "load_groups"]
 

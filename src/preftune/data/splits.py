@@ -3,9 +3,9 @@
 import hashlib
 from collections.abc import Sequence
 
+from preftune.data.normalised import normalised_prompt
 from preftune.errors import ConfigError, DataError
 from preftune.groups import PromptGroup
-from preftune.quality.normalised import normalised_prompt
 
 __all__ = ["split_by_prompt"]
 

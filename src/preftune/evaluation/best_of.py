@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
-from preftune.evaluation.bootstrap import Bootstrap, Interval, ratio_of
 from preftune.evaluation.win_rate import WinRate
-from preftune.generation.completions import Generation
+from preftune.metrics.bootstrap import Bootstrap, Interval, ratio_of
+from preftune.model.generation.completions import Generation
 
 __all__ = ["BestOf", "best_samples", "kl_of_best", "rate_best"]
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from preftune.evaluation.bootstrap import Bootstrap, FloatArray, IntArray, Interval, ratio_of, sums_by_prompt
-from preftune.evaluation.logistic import sigmoid
 from preftune.evaluation.pair_table import PairTable
+from preftune.metrics.bootstrap import Bootstrap, FloatArray, IntArray, Interval, ratio_of, sums_by_prompt
+from preftune.metrics.logistic import sigmoid
 
 __all__ = ["Calibration", "ReliabilityBin", "calibrate"]
 

@@ -8,14 +8,14 @@ from rich.console import Console
 
 from preftune.data import load_groups
 from preftune.data.feedback import groups_for
+from preftune.data.quality.texts import plain_text, shortened
 from preftune.errors import ConfigError, DataError, ModelError
 from preftune.evaluation.folds import fold_config, fold_run, folds_by_prompt
 from preftune.evaluation.label_check import JudgedPair, LabelCheck
 from preftune.evaluation.label_noise import label_noise
 from preftune.evaluation.margins import PairMargins, config_of_run, pair_margins
 from preftune.groups import PromptGroup
-from preftune.quality.texts import plain_text, shortened
-from preftune.training import TrainConfig
+from preftune.settings import TrainConfig
 
 __all__ = ["check_labels"]
 

@@ -13,15 +13,15 @@ import numpy as np
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from preftune.evaluation.store import EvaluationStore
-from preftune.generation.completions import Generation, generate
-from preftune.generation.prompt_ids import encode_prompts
-from preftune.generation.realigned import Realignment
-from preftune.generation.sampling import Sampling
 from preftune.groups import Text
-from preftune.reference import FrozenCopy
-from preftune.reference.arithmetic import Arithmetic
-from preftune.reference.fingerprint import fingerprint_model
+from preftune.judges.store import EvaluationStore
+from preftune.model.forward.arithmetic import Arithmetic
+from preftune.model.generation.completions import Generation, generate
+from preftune.model.generation.prompt_ids import encode_prompts
+from preftune.model.generation.realigned import Realignment
+from preftune.model.reference.fingerprint import fingerprint_model
+from preftune.model.reference.reference import FrozenCopy
+from preftune.settings.sampling import Sampling
 
 __all__ = ["Drawer"]
 

@@ -14,8 +14,9 @@ from preftune.data import normalised_prompt
 from preftune.data.convert import Conversion, Converter
 from preftune.errors import DataError, TrainingError
 from preftune.groups import PromptGroup
-from preftune.training import TrainConfig, train
-from preftune.training.run_folder import RunFolder
+from preftune.runs.run import train
+from preftune.runs.run_folder import RunFolder
+from preftune.settings import TrainConfig
 
 __all__ = ["Fold", "fold_config", "fold_run", "folds_by_prompt"]
 

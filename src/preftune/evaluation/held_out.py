@@ -5,14 +5,16 @@ from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
 
-from preftune.data import LoadedGroups, TokenGroup, load_groups, split_by_prompt, tokenize_groups
+from preftune.data import LoadedGroups, load_groups, split_by_prompt
 from preftune.data.pairing import pairs_by_score
+from preftune.data.tokens.token_group import TokenGroup
+from preftune.data.tokens.tokenize import tokenize_groups
 from preftune.data.views import PairRule, has_margins, with_margins
 from preftune.data.views.view import scores_of
 from preftune.errors import DataError
-from preftune.evaluation.config import EvaluationConfig
 from preftune.groups import Pair, PromptGroup
-from preftune.training.config import DataSettings
+from preftune.settings import DataSettings
+from preftune.settings.evaluation_config import EvaluationConfig
 
 __all__ = ["describe", "read_groups", "tokens_of"]
 

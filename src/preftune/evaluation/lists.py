@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from preftune.data import TokenGroup
-from preftune.evaluation.bootstrap import Bootstrap, FloatArray, Interval, Statistic, ratio_of, sums_by_prompt
+from preftune.data.tokens.token_group import TokenGroup
 from preftune.evaluation.pair_table import prompt_numbers
+from preftune.metrics.bootstrap import Bootstrap, FloatArray, Interval, Statistic, ratio_of, sums_by_prompt
 
 __all__ = ["ListAgreement", "best_of_list", "kendall_tau", "list_agreement"]
 

@@ -10,21 +10,22 @@ from rich.console import Console
 from torch import Tensor, nn
 from transformers import TrainingArguments
 
-from preftune.data import TokenGroup, check_vocabulary, tokenize_groups
-from preftune.data.first_difference import weighted_from_first_difference
+from preftune.data.tokens.first_difference import weighted_from_first_difference
+from preftune.data.tokens.token_group import TokenGroup
+from preftune.data.tokens.tokenize import check_vocabulary, tokenize_groups
 from preftune.errors import ConfigError
 from preftune.groups import PromptGroup
-from preftune.policy.forward import Forward
-from preftune.policy.model_size import context_length, num_embeddings
-from preftune.reference import AdapterOff, FrozenCopy, Reference
-from preftune.reference.arithmetic import Arithmetic
-from preftune.reference.logps import referenced_logps
-from preftune.training import TrainConfig
-from preftune.training.arguments import autocast_type, training_arguments
-from preftune.training.cache_reference import cache_reference
-from preftune.training.choose_forward import choose_forward_for
-from preftune.training.load_model import Policy, load_causal_lm, load_config, load_tokenizer
-from preftune.training.prepare_data import microbatch_budget
+from preftune.model.forward.arithmetic import Arithmetic, autocast_type
+from preftune.model.forward.forward import Forward
+from preftune.model.forward.model_size import context_length, num_embeddings
+from preftune.model.load.choose_forward import choose_forward_for
+from preftune.model.load.load_model import Policy, load_causal_lm, load_config, load_tokenizer
+from preftune.model.reference.logps import referenced_logps
+from preftune.model.reference.reference import AdapterOff, FrozenCopy, Reference
+from preftune.runs.arguments import training_arguments
+from preftune.runs.cache_reference import cache_reference
+from preftune.runs.prepare_data import microbatch_budget
+from preftune.settings import TrainConfig
 
 __all__ = ["PairMargins", "config_of_run", "pair_margins"]
 

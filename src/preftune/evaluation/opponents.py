@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from preftune.errors import ConfigError
-from preftune.evaluation.comparison import Comparison
-from preftune.evaluation.config import EvaluationConfig
 from preftune.evaluation.drawing import Drawer
-from preftune.evaluation.models import Models, load_other
 from preftune.evaluation.sample_prompts import SamplePrompts
-from preftune.generation.completions import Generation
-from preftune.generation.sampling import Sampling
-from preftune.reference import AdapterOff
+from preftune.judges.comparison import Comparison
+from preftune.model.generation.completions import Generation
+from preftune.model.load.evaluated_models import Models, load_other
+from preftune.model.reference.reference import AdapterOff
+from preftune.settings.evaluation_config import EvaluationConfig
+from preftune.settings.sampling import Sampling
 
 __all__ = ["Opponent", "compare", "draw_from_reference", "find_opponent"]
 

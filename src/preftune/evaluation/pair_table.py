@@ -9,11 +9,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from preftune.data import TokenGroup
-from preftune.evaluation.bootstrap import BoolArray, FloatArray, IntArray, Statistic, ratio_of, sums_by_prompt
-from preftune.evaluation.implicit_reward import ImplicitReward
+from preftune.data.tokens.token_group import TokenGroup
 from preftune.losses import PolicyLogps, ReferencedLogps
-from preftune.metrics import preference_metrics
+from preftune.metrics.bootstrap import BoolArray, FloatArray, IntArray, Statistic, ratio_of, sums_by_prompt
+from preftune.metrics.implicit_reward import ImplicitReward
+from preftune.metrics.sums import preference_metrics
 
 __all__ = ["PairTable", "pair_indices", "prompt_numbers"]
 

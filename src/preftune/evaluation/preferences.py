@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preftune.data import TokenGroup
-from preftune.evaluation.bootstrap import Bootstrap, Interval
+from preftune.data.tokens.token_group import TokenGroup
 from preftune.evaluation.by_prompt import PromptRecord, accuracy_by_prompt
 from preftune.evaluation.calibration import Calibration, calibrate
-from preftune.evaluation.implicit_reward import ImplicitReward
 from preftune.evaluation.lists import ListAgreement, list_agreement
 from preftune.evaluation.pair_table import PairTable
 from preftune.evaluation.reference_free import ReferenceFree, score_reference_free
 from preftune.evaluation.slices import Slice, slice_pairs
 from preftune.losses import PolicyLogps, ReferencedLogps
+from preftune.metrics.bootstrap import Bootstrap, Interval
+from preftune.metrics.implicit_reward import ImplicitReward
 
 __all__ = ["PairAgreement", "Preferences", "evaluate_preferences"]
 

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from preftune.data import TokenGroup
-from preftune.evaluation.bootstrap import Bootstrap, FloatArray, IntArray, Interval, ratio_of, sums_by_prompt
-from preftune.evaluation.implicit_reward import ImplicitReward
+from preftune.data.tokens.token_group import TokenGroup
 from preftune.evaluation.pair_table import PairTable, pair_indices, prompt_numbers
 from preftune.losses import PolicyLogps, ReferencedLogps
+from preftune.metrics.bootstrap import Bootstrap, FloatArray, IntArray, Interval, ratio_of, sums_by_prompt
+from preftune.metrics.implicit_reward import ImplicitReward
 
 __all__ = ["ReferenceFree", "score_reference_free"]
 

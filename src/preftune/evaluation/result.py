@@ -7,11 +7,11 @@ from typing import Any
 
 from preftune.errors import DataError
 from preftune.evaluation.best_of import BestOf
-from preftune.evaluation.json_record import as_json, from_json
 from preftune.evaluation.preferences import Preferences
 from preftune.evaluation.samples import Samples
 from preftune.evaluation.win_rate import WinRate
-from preftune.whole_file import write_whole
+from preftune.files.json_record import as_json, from_json
+from preftune.files.whole_file import write_whole
 
 __all__ = ["EvaluationResult"]
 

@@ -6,26 +6,26 @@ from rich.console import Console
 
 from preftune.data import LoadedGroups
 from preftune.errors import ConfigError, OutputError
-from preftune.evaluation.bootstrap import Bootstrap
 from preftune.evaluation.by_prompt import PromptRecord
-from preftune.evaluation.config import EvaluationConfig
 from preftune.evaluation.drawing import Drawer
 from preftune.evaluation.held_out import describe, read_groups, tokens_of
-from preftune.evaluation.judges.find import find_judge
-from preftune.evaluation.models import Models, arithmetic_of, load_models
 from preftune.evaluation.preferences import Preferences, evaluate_preferences
 from preftune.evaluation.prompt_file import read_prompts
 from preftune.evaluation.result import EvaluationResult
 from preftune.evaluation.sample_prompts import SamplePrompts, sample_prompts
 from preftune.evaluation.sampled import Sampled, check_models, evaluate_sampled
-from preftune.evaluation.store import EvaluationStore, evaluation_path
 from preftune.groups import PromptGroup
+from preftune.judges.find import find_judge
+from preftune.judges.store import EvaluationStore, evaluation_path
 from preftune.losses import PolicyLogps, ReferencedLogps
-from preftune.policy.model_size import context_length
-from preftune.reference.location import store_path
-from preftune.reference.logps import policy_logps, referenced_logps
-from preftune.reference.optional_store import OptionalStore
-from preftune.reference.reference_pass import ReferencePass
+from preftune.metrics.bootstrap import Bootstrap
+from preftune.model.forward.model_size import context_length
+from preftune.model.load.evaluated_models import Models, arithmetic_of, load_models
+from preftune.model.reference.location import store_path
+from preftune.model.reference.logps import policy_logps, referenced_logps
+from preftune.model.reference.optional_store import OptionalStore
+from preftune.model.reference.reference_pass import ReferencePass
+from preftune.settings.evaluation_config import EvaluationConfig
 
 __all__ = ["evaluate"]
 

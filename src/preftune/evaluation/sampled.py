@@ -8,21 +8,21 @@ from torch import Tensor
 from preftune.errors import ConfigError
 from preftune.evaluation.best_of import BestOf, best_samples, rate_best
 from preftune.evaluation.by_prompt import PromptRecord, record_verdicts
-from preftune.evaluation.comparison import Comparison
-from preftune.evaluation.config import EvaluationConfig
 from preftune.evaluation.drawing import Drawer
-from preftune.evaluation.implicit_reward import ImplicitReward
-from preftune.evaluation.judges.judge import Judge
-from preftune.evaluation.judging import judge_comparisons
-from preftune.evaluation.models import Models
 from preftune.evaluation.opponents import compare, draw_from_reference, find_opponent
 from preftune.evaluation.sample_prompts import SamplePrompts
 from preftune.evaluation.samples import Samples, evaluate_samples
 from preftune.evaluation.win_rate import WinRate, rate_wins
-from preftune.generation.completions import Generation
-from preftune.generation.sample_groups import groups_of_samples
-from preftune.generation.sampling import Sampling
-from preftune.reference.logps import policy_logps, referenced_logps
+from preftune.judges.comparison import Comparison
+from preftune.judges.judge import Judge
+from preftune.judges.judging import judge_comparisons
+from preftune.metrics.implicit_reward import ImplicitReward
+from preftune.model.generation.completions import Generation
+from preftune.model.generation.sample_groups import groups_of_samples
+from preftune.model.load.evaluated_models import Models
+from preftune.model.reference.logps import policy_logps, referenced_logps
+from preftune.settings.evaluation_config import EvaluationConfig
+from preftune.settings.sampling import Sampling
 
 __all__ = ["Sampled", "check_models", "evaluate_sampled"]
 

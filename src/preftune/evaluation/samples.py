@@ -7,15 +7,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from preftune.evaluation.bootstrap import Bootstrap, FloatArray, Interval, Statistic, ratio_of, sums_by_prompt
 from preftune.evaluation.by_prompt import ByPrompt, PromptRecord
 from preftune.evaluation.writing import Writing, length_drift
-from preftune.generation.completions import Generation
-from preftune.generation.prompt_text import text_of
-from preftune.generation.sample_values import sample_values
 from preftune.groups import Text
-from preftune.policy.forward import Forward
-from preftune.reference import Reference
+from preftune.metrics.bootstrap import Bootstrap, FloatArray, Interval, Statistic, ratio_of, sums_by_prompt
+from preftune.model.forward.forward import Forward
+from preftune.model.generation.completions import Generation
+from preftune.model.generation.prompt_text import text_of
+from preftune.model.generation.sample_values import sample_values
+from preftune.model.reference.reference import Reference
 
 __all__ = ["Example", "Samples", "evaluate_samples"]
 

@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
-from preftune.evaluation.bootstrap import BoolArray, Bootstrap, FloatArray, Interval
 from preftune.evaluation.pair_table import PairTable
+from preftune.metrics.bootstrap import BoolArray, Bootstrap, FloatArray, Interval
 
 __all__ = ["Slice", "SliceKind", "slice_pairs"]
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from preftune.evaluation.best_of import BestOf
-from preftune.evaluation.bootstrap import Interval
 from preftune.evaluation.preferences import PairAgreement, Preferences
 from preftune.evaluation.result import EvaluationResult
 from preftune.evaluation.samples import Samples
 from preftune.evaluation.win_rate import WinRate
+from preftune.metrics.bootstrap import Interval
 
 __all__ = ["tables_of"]
 

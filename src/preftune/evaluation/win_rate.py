@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from preftune.evaluation.bootstrap import (
+from preftune.judges.comparison import Judged
+from preftune.metrics.bootstrap import (
     Bootstrap,
     FloatArray,
     IntArray,
@@ -14,8 +15,7 @@ from preftune.evaluation.bootstrap import (
     ratio_of,
     sums_by_prompt,
 )
-from preftune.evaluation.comparison import Judged
-from preftune.evaluation.logistic import fit_logistic, sigmoid
+from preftune.metrics.logistic import fit_logistic, sigmoid
 
 __all__ = ["WinRate", "rate_wins"]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from preftune.evaluation.bootstrap import Bootstrap, FloatArray, Interval, ratio_of
-from preftune.generation.completions import Generation
+from preftune.metrics.bootstrap import Bootstrap, FloatArray, Interval, ratio_of
+from preftune.model.generation.completions import Generation
 
 __all__ = ["Writing", "distinct_ngrams", "length_drift"]
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from preftune.data.token_group import TokenGroup
+from preftune.data.tokens.token_group import TokenGroup
 from preftune.losses import Unit
 
 __all__ = ["GroupSize", "Layout", "sizes_of"]

@@ -1,6 +1,6 @@
 """A quality report as a page: one HTML file that asks for nothing else."""
 
-from preftune.quality import SEVERITIES, QualityReport
+from preftune.data.quality import SEVERITIES, QualityReport
 from preftune.report.check_pictures import histogram_svg
 from preftune.report.templates import render
 

@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from preftune.quality import Histogram
+from preftune.data.quality import Histogram
 from preftune.report.colours import COLOURS
 from preftune.report.svg import new_figure, picture_style, svg_element, svg_file
 

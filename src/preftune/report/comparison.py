@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from preftune.evaluation.bootstrap import Interval
+from preftune.files.number_text import bytes_text, metric_text, percent_text
+from preftune.metrics.bootstrap import Interval
 from preftune.report.facts import setting_text
 from preftune.report.generations import Written, latest_texts
-from preftune.report.number_text import bytes_text, metric_text, percent_text
 from preftune.report.run_record import RunRecord
 from preftune.report.table import PageTable, Row
 from preftune.report.verdict import OF_SAMPLES, main_win_rate, severities_text
-from preftune.training.result import duration_text
+from preftune.runs.result import duration_text
 
 __all__ = ["compared_texts", "differing_settings", "evaluation_rows", "labels_of", "metric_rows", "notes_on"]
 

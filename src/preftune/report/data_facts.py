@@ -6,7 +6,7 @@ from typing import Any
 
 from preftune.report.run_record import RunRecord
 from preftune.report.table import PageTable, Row
-from preftune.training.part_report import LOST_TEXTS
+from preftune.runs.part_report import LOST_TEXTS
 
 __all__ = ["Loss", "data_losses", "data_table"]
 

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from preftune.evaluation.bootstrap import Interval
 from preftune.evaluation.calibration import ReliabilityBin
 from preftune.evaluation.win_rate import WinRate
+from preftune.metrics.bootstrap import Interval
 from preftune.report.colours import COLOURS
 from preftune.report.svg import new_figure, picture_style
 

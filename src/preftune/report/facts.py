@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from preftune.files.number_text import bytes_text
 from preftune.losses import loss_options
 from preftune.losses.description import value_text
 from preftune.losses.docstring import loss_text
-from preftune.report.number_text import bytes_text
 from preftune.report.run_record import RunRecord
 from preftune.report.table import PageTable, Row
-from preftune.training.config import SECTIONS, settings_of
-from preftune.training.result import duration_text
+from preftune.runs.result import duration_text
+from preftune.settings import SECTIONS, settings_of
 
 __all__ = [
     "Fact",

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from preftune.evaluation.bootstrap import Interval
+from preftune.metrics.bootstrap import Interval
 from preftune.report.logs import Series
 from preftune.report.run_record import RunRecord
 

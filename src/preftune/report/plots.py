@@ -7,12 +7,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from preftune.files.whole_file import write_whole
 from preftune.report.curves import StepMark, panel_figure
 from preftune.report.evaluation_pictures import calibration_figure, win_rate_figure
 from preftune.report.panels import panels_of
 from preftune.report.run_record import RunRecord
 from preftune.report.svg import picture_style, svg_element, svg_file
-from preftune.whole_file import write_whole
 
 __all__ = ["Picture", "curve_pictures", "evaluation_pictures", "step_marks", "write_plots"]
 

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from preftune.data.quality import SEVERITIES
 from preftune.evaluation.result import EvaluationResult
 from preftune.evaluation.tables import tables_of
-from preftune.quality import SEVERITIES
+from preftune.files.number_text import metric_text, percent_text, value_text
 from preftune.report.curves import MANY_POINTS
 from preftune.report.data_facts import data_losses, data_table
 from preftune.report.facts import environment_facts, method_parts, run_facts, settings_tables
 from preftune.report.generations import generations_of
 from preftune.report.health_rules import rules_of
 from preftune.report.lacking import check_command, evaluation_command, generation_command, lacks_of
-from preftune.report.number_text import metric_text, percent_text, value_text
 from preftune.report.plots import Picture, curve_pictures, evaluation_pictures, write_plots
 from preftune.report.run_files import files_of
 from preftune.report.run_record import RunRecord

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 from preftune.errors import ConfigError, DataError, OutputError
 from preftune.evaluation.result import EvaluationResult
+from preftune.files.json_file import read_json_lines, read_json_object
 from preftune.losses import Method, loss_options, losses_of
-from preftune.report.json_file import read_json_lines, read_json_object
 from preftune.report.logs import Log, Series, read_logs, series_of
-from preftune.training.config import read_settings
+from preftune.settings import read_settings
 
 __all__ = ["RunRecord", "RunState"]
 

@@ -4,8 +4,8 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from preftune.files.number_text import bytes_text, percent_text, value_text
 from preftune.report.colours import css_variables
-from preftune.report.number_text import bytes_text, percent_text, value_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment

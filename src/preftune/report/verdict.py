@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from preftune.evaluation.bootstrap import Interval
 from preftune.evaluation.result import EvaluationResult
 from preftune.evaluation.win_rate import WinRate
-from preftune.report.number_text import metric_text, percent_text, value_text
+from preftune.files.number_text import metric_text, percent_text, value_text
+from preftune.metrics.bootstrap import Interval
 from preftune.report.run_record import RunRecord, RunState
+from preftune.runs.result import duration_text
 from preftune.training.health.rule import SEVERITIES
-from preftune.training.result import duration_text
 
 __all__ = ["OF_SAMPLES", "Change", "Verdict", "main_win_rate", "severities_text", "verdict_of"]
 

@@ -4,14 +4,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from preftune.evaluation.bootstrap import Bootstrap
-from preftune.sweep.config import SweepConfig
+from preftune.metrics.bootstrap import Bootstrap
+from preftune.settings.point import setup_name
+from preftune.settings.sweep_config import SweepConfig
+from preftune.settings.sweep_evaluation import VALUE_TEXTS, value_format
 from preftune.sweep.distance import gap_of
 from preftune.sweep.edges import edge_texts
 from preftune.sweep.evaluated import Evaluated, interval_of
-from preftune.sweep.evaluation_settings import VALUE_TEXTS, value_format
 from preftune.sweep.frontier import on_frontier
-from preftune.sweep.point import setup_name
 from preftune.sweep.pooled import Draws, Pooled, pool
 from preftune.sweep.recommendation import Candidate, Recommendation, recommend
 from preftune.sweep.result import ModelRow, PointRow, Realigned, SetupRow, SweepResult

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from preftune.sweep.point import Setup
-from preftune.sweep.search import Dimension, Range
-from preftune.sweep.swept import Value, value_text
+from preftune.settings.point import Setup
+from preftune.settings.search import Dimension, Range
+from preftune.settings.swept import Value, value_text
 
 __all__ = ["edge_texts"]
 

@@ -10,15 +10,15 @@ from rich.console import Console
 
 from preftune.errors import ConfigError, DataError, TrainingError
 from preftune.evaluation.by_prompt import ByPrompt, PromptRecord
-from preftune.evaluation.config import EvaluationConfig
-from preftune.evaluation.judges.find import find_judge
-from preftune.evaluation.judges.scores import ScoringJudge
-from preftune.evaluation.models import arithmetic_of
 from preftune.evaluation.result import EvaluationResult
 from preftune.evaluation.run import evaluate
-from preftune.sweep.config import SweepConfig
+from preftune.judges.find import find_judge
+from preftune.judges.scores import ScoringJudge
+from preftune.model.load.evaluated_models import arithmetic_of
+from preftune.settings.evaluation_config import EvaluationConfig
+from preftune.settings.sweep_config import SweepConfig
+from preftune.settings.sweep_evaluation import VALUE_TEXTS
 from preftune.sweep.evaluated import Evaluated
-from preftune.sweep.evaluation_settings import VALUE_TEXTS
 
 __all__ = ["ModelEvaluator", "check_judge"]
 

@@ -4,11 +4,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from preftune.evaluation.bootstrap import Bootstrap, Interval
 from preftune.evaluation.by_prompt import ByPrompt
-from preftune.evaluation.json_record import as_json, from_json
-from preftune.sweep.evaluation_settings import ValueKind
-from preftune.whole_file import write_whole
+from preftune.files.json_record import as_json, from_json
+from preftune.files.whole_file import write_whole
+from preftune.metrics.bootstrap import Bootstrap, Interval
+from preftune.settings.sweep_evaluation import ValueKind
 
 __all__ = ["Evaluated", "interval_of"]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from preftune.errors import ConfigError, OutputError
-from preftune.evaluation.json_record import as_json
-from preftune.sweep.config import SweepConfig
-from preftune.sweep.evaluation_settings import MAY_CHANGE
-from preftune.sweep.swept import value_text
+from preftune.files.json_record import as_json
+from preftune.settings.sweep_config import SweepConfig
+from preftune.settings.sweep_evaluation import MAY_CHANGE
+from preftune.settings.swept import value_text
 
 __all__ = ["SweepFolder", "differences", "settings_record"]
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from preftune.evaluation.bootstrap import Bootstrap, FloatArray, Interval
 from preftune.evaluation.by_prompt import ByPrompt
+from preftune.metrics.bootstrap import Bootstrap, FloatArray, Interval
+from preftune.settings.sweep_evaluation import ValueKind
 from preftune.sweep.evaluated import Evaluated, interval_of
-from preftune.sweep.evaluation_settings import ValueKind
 
 __all__ = ["Draws", "Pooled", "difference", "pool"]
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from rich.console import Console
 
 from preftune.errors import ConfigError
-from preftune.evaluation.config import run_of
-from preftune.sweep.config import SweepConfig
+from preftune.settings.evaluation_config import run_of
+from preftune.settings.point import safe_name
+from preftune.settings.sweep_config import SweepConfig
+from preftune.settings.sweep_evaluation import VALUE_TEXTS, value_format
 from preftune.sweep.evaluate_model import ModelEvaluator
 from preftune.sweep.evaluated import Evaluated, interval_of
-from preftune.sweep.evaluation_settings import VALUE_TEXTS, value_format
 from preftune.sweep.log_console import logging_console
-from preftune.sweep.point import safe_name
 from preftune.sweep.record import PointRecord
 from preftune.sweep.run_point import PointOutcome
 from preftune.sweep.table import interval_text

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from preftune.evaluation.json_record import as_json, from_json
-from preftune.whole_file import write_whole
+from preftune.files.json_record import as_json, from_json
+from preftune.files.whole_file import write_whole
 
 __all__ = ["PointRecord", "Status"]
 

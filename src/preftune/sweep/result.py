@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from preftune.errors import DataError
-from preftune.evaluation.bootstrap import Interval
-from preftune.evaluation.json_record import as_json, from_json
+from preftune.files.json_record import as_json, from_json
+from preftune.files.whole_file import write_whole
+from preftune.metrics.bootstrap import Interval
+from preftune.settings.sweep_evaluation import ValueKind
 from preftune.sweep.distance import SureGap
-from preftune.sweep.evaluation_settings import ValueKind
 from preftune.sweep.recommendation import Recommendation
 from preftune.sweep.record import PointRecord
-from preftune.whole_file import write_whole
 
 __all__ = ["ModelRow", "PointRow", "Realigned", "SetupRow", "SweepResult"]
 

@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from preftune.errors import ConfigError, PreftuneError
+from preftune.settings.point import Point
+from preftune.settings.sweep_config import SweepConfig
 from preftune.sweep.analysis import Analysis
-from preftune.sweep.config import SweepConfig
 from preftune.sweep.evaluate_model import check_judge
 from preftune.sweep.evaluated import Evaluated
 from preftune.sweep.folder import SweepFolder
-from preftune.sweep.point import Point
 from preftune.sweep.realign import Realigner
 from preftune.sweep.result import SweepResult
 from preftune.sweep.run_point import PointOutcome, PointRunner

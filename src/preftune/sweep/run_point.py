@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from preftune.evaluation.judged_run import train
-from preftune.reference.pass_count import count_passes
-from preftune.sweep.config import SweepConfig
+from preftune.model.reference.pass_count import count_passes
+from preftune.runs.judged_run import train
+from preftune.runs.run_folder import RunFolder
+from preftune.settings import TrainConfig
+from preftune.settings.point import Point
+from preftune.settings.sweep_config import SweepConfig
 from preftune.sweep.evaluate_model import ModelEvaluator
 from preftune.sweep.evaluated import Evaluated
 from preftune.sweep.log_console import logging_console
-from preftune.sweep.point import Point
 from preftune.sweep.record import PointRecord
-from preftune.training import TrainConfig
-from preftune.training.run_folder import RunFolder
 
 __all__ = ["PointOutcome", "PointRunner"]
 

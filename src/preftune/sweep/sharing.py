@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from preftune.sweep.point import Point
-from preftune.training import TrainConfig
+from preftune.settings import TrainConfig
+from preftune.settings.point import Point
 
 __all__ = ["sharing_notes"]
 

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 from rich.table import Table
 
-from preftune.evaluation.bootstrap import Bootstrap, Interval
+from preftune.metrics.bootstrap import Bootstrap, Interval
+from preftune.runs.result import duration_text
+from preftune.settings.sweep_evaluation import VALUE_TEXTS, ValueKind, value_format
 from preftune.sweep.distance import SureGap
 from preftune.sweep.evaluated import interval_of
-from preftune.sweep.evaluation_settings import VALUE_TEXTS, ValueKind, value_format
 from preftune.sweep.record import PointRecord
 from preftune.sweep.result import ModelRow, PointRow, Realigned, SweepResult
 from preftune.sweep.run_point import PointOutcome
-from preftune.training.result import duration_text
 
 __all__ = [
     "gap_lines",

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from preftune.errors import ConfigError
-from preftune.sweep.point import Setup
-from preftune.sweep.search import Choice, Dimension, Range, fitting
+from preftune.settings.point import Setup
+from preftune.settings.search import Choice, Dimension, Range, fitting
 
 if TYPE_CHECKING:
     from optuna.samplers import TPESampler

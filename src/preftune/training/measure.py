@@ -1,13 +1,11 @@
-"""The seams for what else is measured at every evaluation: of the policy, or of samples of it."""
+"""The seam for what else is measured of the policy at every evaluation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 from torch import nn
 
-from preftune.training.drawn_samples import DrawnSamples
-
-__all__ = ["Measure", "SampleMeasure"]
+__all__ = ["Measure"]
 
 
 class Measure(Protocol):
@@ -22,19 +20,4 @@ class Measure(Protocol):
 
         Args:
             model: The policy, as the trainer wraps it.
-        """
-
-
-class SampleMeasure(Protocol):
-    """Further metrics of the samples that were drawn at an evaluation, such as a judge's win rate.
-
-    They are logged and may choose as those of a `Measure`. Called on the main process alone, which tells the others.
-    """
-
-    def __call__(self, drawn: DrawnSamples, start: Sequence[str]) -> Mapping[str, float]:
-        """Values by name, without `eval_`.
-
-        Args:
-            drawn: What the policy wrote.
-            start: What it wrote before the first step, to the same prompts.
         """

@@ -9,12 +9,12 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from preftune.losses import Loss, Method, Part, ReferencedLogps
-from preftune.metrics import MetricSums
-from preftune.policy.forward import Forward
-from preftune.policy.packed_batch import PackedBatch
-from preftune.reference import Reference
-from preftune.training.health.rules.start import add_expected_loss
+from preftune.metrics.sums import MetricSums
+from preftune.model.forward.forward import Forward
+from preftune.model.forward.packed_batch import PackedBatch
+from preftune.model.reference.reference import Reference
 from preftune.training.loss_states import LossStates
+from preftune.training.start import add_expected_loss
 from preftune.training.step_metrics import add_metrics, total_metrics
 from preftune.training.step_values import StepValues, measure
 from preftune.training.steps import Step

@@ -12,9 +12,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from typing_extensions import override
 
 from preftune.errors import ConfigError, ModelError, OutputError
-from preftune.reference import FrozenCopy, KeptAdapter, Reference
-from preftune.training.config import ModelSettings
-from preftune.training.sharding import is_sharded
+from preftune.model.load.sharding import is_sharded
+from preftune.model.reference.reference import FrozenCopy, KeptAdapter, Reference
+from preftune.settings import ModelSettings
 
 __all__ = ["ReferenceSync"]
 

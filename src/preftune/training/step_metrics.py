@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from preftune.losses import Method, Part, Reward
-from preftune.metrics import MetricSums, preference_metrics
+from preftune.metrics.sums import MetricSums, preference_metrics
 from preftune.training.step_values import StepValues
 
 __all__ = ["add_metrics", "total_metrics"]

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from preftune.losses import Argument, Method, Part, PolicyLogps, ReferencedLogps
-from preftune.policy.forward import Forward, TokenExtra
-from preftune.policy.packed_batch import PackedBatch
-from preftune.reference import Reference
+from preftune.model.forward.forward import Forward, TokenExtra
+from preftune.model.forward.packed_batch import PackedBatch
+from preftune.model.reference.reference import Reference
 
 __all__ = ["StepValues", "measure"]
 

@@ -7,9 +7,10 @@ import torch
 from torch.utils.data import Dataset
 
 from preftune.data.mixture import Mixture
-from preftune.data.token_group import TokenGroup
+from preftune.data.tokens.token_group import TokenGroup
 from preftune.groups import Origin
 from preftune.losses import Loss, Method
+from preftune.model.forward.packed_batch import PackedBatch, pack
 from preftune.planning import (
     TOKENS,
     Layout,
@@ -23,7 +24,6 @@ from preftune.planning import (
     summarise_plan,
     work_of_ranks,
 )
-from preftune.policy.packed_batch import PackedBatch, pack
 
 __all__ = ["Batching", "Step", "StepDataset"]
 

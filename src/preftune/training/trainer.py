@@ -18,19 +18,19 @@ from transformers.trainer_utils import EvalLoopOutput
 from typing_extensions import override
 
 from preftune.data.mixture import Mixture
-from preftune.data.token_group import TokenGroup
+from preftune.data.tokens.token_group import TokenGroup
 from preftune.errors import ConfigError
 from preftune.groups import Origin
-from preftune.metrics import MetricSums
+from preftune.metrics.sums import MetricSums
+from preftune.model.forward.work import work_of
+from preftune.model.load.device_memory import peak_memory_bytes
 from preftune.planning import PlanSummary
-from preftune.policy.work import work_of
-from preftune.training.health.rules.no_number import all_finite, stop_before_saving, stop_before_step
-from preftune.training.health.rules.start import check_start, without_start
 from preftune.training.measure import Measure
+from preftune.training.no_number import all_finite, stop_before_saving, stop_before_step
 from preftune.training.objective import Objective
 from preftune.training.out_of_memory import OutOfMemory
 from preftune.training.reference_sync import ReferenceSync
-from preftune.training.result import peak_memory_bytes
+from preftune.training.start import check_start, without_start
 from preftune.training.steps import Batching, Step, StepDataset
 
 __all__ = ["PreferenceTrainer"]

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from preftune.losses import LOSSES, Loss, Part, PolicyLogps
-from preftune.studies.enumerable import World, fit, kl_divergence, method_in, outcomes, total_variation
-from preftune.studies.enumerable.feedback import Feedback, Lists, Pairs
+from studies.enumerable import World, fit, kl_divergence, method_in, outcomes, total_variation
+from studies.enumerable.feedback import Feedback, Lists, Pairs
 
 WORLD = World.drawn()
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from preftune.losses import LOSSES, ReferencedLogps
-from preftune.studies.enumerable import World
-from preftune.studies.enumerable.feedback import Demonstrations, Feedback, Lists, Pairs, Policy, Thumbs
+from studies.enumerable import World
+from studies.enumerable.feedback import Demonstrations, Feedback, Lists, Pairs, Policy, Thumbs
 
 WORLD = World.drawn(num_prompts=2, num_completions=4, seed=3)
 REFERENCE = WORLD.reference.exp()

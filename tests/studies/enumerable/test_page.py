@@ -2,14 +2,14 @@ import re
 from pathlib import Path
 
 from preftune.losses import LOSSES
-from preftune.studies.enumerable import Outcome, World, page
+from studies.enumerable import Outcome, World, page
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "enumerable-world.md"
 
 
 def test_the_page_in_docs_has_a_row_for_every_method_of_the_table() -> None:
     rows = set(re.findall(r"^\| `(\w+)` \|", DOCUMENT.read_text(), flags=re.MULTILINE))
-    assert rows == set(LOSSES), "make it again: python -m preftune.studies.enumerable > docs/enumerable-world.md"
+    assert rows == set(LOSSES), "make it again: python -m studies.enumerable > docs/enumerable-world.md"
 
 
 def test_methods_that_the_page_explains_are_in_the_table() -> None:

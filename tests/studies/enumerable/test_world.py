@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from preftune.studies.enumerable import World, expected_reward, kl_divergence, total_variation
+from studies.enumerable import World, expected_reward, kl_divergence, total_variation
 
 
 def test_the_same_seed_gives_the_same_world_and_leaves_the_generator_alone() -> None:

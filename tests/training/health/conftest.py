@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from preftune.training import RunResult
+from preftune.runs.result import RunResult
 from tests.training.health.world import friendly_pairs, longer_pairs, nearly_equal_pairs, run, swapped
 
 Start = Callable[..., RunResult]

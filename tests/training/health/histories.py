@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from preftune.losses import Method
-from preftune.training import RunResult
+from preftune.runs.result import RunResult
 from preftune.training.health.finding import Finding
 from preftune.training.health.history import History
 from preftune.training.health.rule import RunFacts

@@ -13,10 +13,11 @@ from accelerate.utils import DistributedType
 from transformers import TrainingArguments
 
 from preftune.losses import Method
-from preftune.policy.packed import PackedForward
-from preftune.reference import FrozenCopy
-from preftune.training import Objective, PreferenceTrainer
+from preftune.model.forward.packed import PackedForward
+from preftune.model.reference.reference import FrozenCopy
 from preftune.training.health.finding import SickRunError
+from preftune.training.objective import Objective
+from preftune.training.trainer import PreferenceTrainer
 from tests.builders import tiny_llama, token_groups
 from tests.two_ranks import run_as_rank
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from preftune.losses import LOSSES, Feedback
-from preftune.training import RunResult, TrainConfig, train
+from preftune.runs.result import RunResult
+from preftune.runs.run import train
+from preftune.settings import TrainConfig
 
 __all__ = ["as_feedback", "friendly_pairs", "longer_pairs", "nearly_equal_pairs", "run", "swapped", "write_rows"]
 

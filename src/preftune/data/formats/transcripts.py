@@ -2,13 +2,12 @@
 
 from collections.abc import Collection
 
-from preftune.data.boundary import common_start
 from preftune.data.formats.fields import read_text
 from preftune.data.formats.messages import start_of_completion
 from preftune.data.formats.pairs import pair_group
 from preftune.data.rows import Row
 from preftune.errors import DataError
-from preftune.groups import PromptGroup
+from preftune.groups import PromptGroup, common_start
 
 __all__ = ["read_transcripts"]
 

@@ -18,6 +18,9 @@ ends the run. suspect: look into it before the result is used."""
 SEVERITIES: tuple[Severity, ...] = ("fatal", "sick", "suspect")
 """The worst first."""
 
+ROUNDING = 1e-3
+"""Share of its log-prob by which policy and reference may differ in an answer, plus so many nats: what bf16 does."""
+
 WINDOW = 64
 """Pairs, completions or prompts that a mean over steps is over, at least: its standard error is then an eighth of the
 standard deviation of one."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from preftune.training.health.rule import WINDOW, Rule, RunFacts
+from preftune.training.health.rule import ROUNDING, WINDOW, Rule, RunFacts
 from preftune.training.health.rules import (
     collapse,
     displacement,
@@ -16,7 +16,6 @@ from preftune.training.health.rules import (
     lengths,
     margin,
     shortcut,
-    start,
 )
 
 __all__ = ["RULES"]
@@ -41,7 +40,7 @@ RULES: Mapping[str, Rule] = {
         title="the start is wrong",
         sees="the first loss and reward, before the first update",
         threshold="further from the method's own value at log-ratio 0 than a change of log-probs by "
-        f"{start.ROUNDING:g} of themselves explains",
+        f"{ROUNDING:g} of themselves explains",
         reason="policy and reference are equal, so that the loss is known: ln 2 for dpo. What rounding in bf16 does is "
         "allowed; log-probs that differ by more differ for a reason, and every later reward is off by it",
         severity="fatal",

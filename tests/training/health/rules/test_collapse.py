@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from preftune.training import RunResult
+from preftune.runs.result import RunResult
 from preftune.training.health.rules.collapse import collapse
 from preftune.training.health.table import RULES
 from tests.training.health.histories import facts, found, history_of

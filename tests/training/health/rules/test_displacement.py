@@ -1,7 +1,7 @@
 import pytest
 
 from preftune.losses import LOSSES, Method
-from preftune.training import RunResult
+from preftune.runs.result import RunResult
 from preftune.training.health.rules.displacement import displacement, raises_chosen
 from preftune.training.health.table import RULES
 from tests.training.health.histories import facts, found, history_of

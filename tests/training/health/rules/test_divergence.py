@@ -1,4 +1,4 @@
-from preftune.training import RunResult
+from preftune.runs.result import RunResult
 from preftune.training.health.rules.divergence import divergence
 from tests.training.health.histories import facts, found, history_of
 

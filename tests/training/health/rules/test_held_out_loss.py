@@ -1,4 +1,4 @@
-from preftune.training import RunResult
+from preftune.runs.result import RunResult
 from preftune.training.health.rules.held_out_loss import held_out_loss
 from tests.training.health.histories import facts, found, history_of
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from preftune.training import RunResult
+from preftune.runs.result import RunResult
 from preftune.training.health.rules.lengths import lengths
 from preftune.training.health.table import RULES
 from tests.training.health.conftest import Start

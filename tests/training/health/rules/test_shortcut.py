@@ -1,4 +1,4 @@
-from preftune.training import RunResult
+from preftune.runs.result import RunResult
 from preftune.training.health.rules.shortcut import shortcut
 from preftune.training.health.table import RULES
 from tests.training.health.histories import facts, found, history_of

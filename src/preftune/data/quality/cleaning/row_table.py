@@ -1,0 +1,110 @@
+"""What rules need to know of every row: numbers, no texts."""
+
+import math
+from array import array
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from preftune.data.quality.facts import GroupFacts
+from preftune.data.quality.keys import KeyArray, mixed_key
+
+__all__ = ["RowTable", "RowTableBuilder"]
+
+
+@dataclass(frozen=True, slots=True)
+class RowTable:
+    """The rows that became groups, in order; about 60 bytes each.
+
+    Args:
+        places: Of each row its place. Shape: (row,).
+        row_keys: Key of all that a duplicate repeats. Shape: (row,).
+        prompt_keys: Key of the prompt. Shape: (row,).
+        is_identical: Whether all completions that are compared are the same, but for case and white space.
+            Shape: (row,).
+        gaps: The widest difference that the row knows of between two completions: of margins, or of scores; nan where
+            it knows none. Shape: (row,).
+        length_ratios: Logarithm of words of chosen per words of rejected; nan but for rows of one pair. Shape: (row,).
+        judged_rows: Of each judgement (a pair, or a thumb) the index of its row, rising. Shape: (judgement,).
+        judged_keys: What it is about: a prompt and two completions, or a prompt and one. Shape: (judgement,).
+        judged_ways: Which of the two it prefers, or whether the thumb is up. Shape: (judgement,).
+    """
+
+    places: KeyArray
+    row_keys: KeyArray
+    prompt_keys: KeyArray
+    is_identical: NDArray[np.bool_]
+    gaps: NDArray[np.float64]
+    length_ratios: NDArray[np.float64]
+    judged_rows: NDArray[np.int64]
+    judged_keys: KeyArray
+    judged_ways: NDArray[np.bool_]
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows there are."""
+        return len(self.places)
+
+
+class RowTableBuilder:
+    """Makes the table, row by row."""
+
+    def __init__(self) -> None:
+        self._places, self._row_keys, self._prompt_keys = array("Q"), array("Q"), array("Q")
+        self._identical = bytearray()
+        self._gaps, self._length_ratios = array("d"), array("d")
+        self._judged_rows, self._judged_keys, self._judged_ways = array("q"), array("Q"), bytearray()
+
+    def add(self, facts: GroupFacts) -> None:
+        """See a row."""
+        number, pairs = len(self._places), facts.judged.comparisons
+        self._places.append(facts.place)
+        self._row_keys.append(facts.row_key)
+        self._prompt_keys.append(facts.prompt_key)
+        self._identical.append(bool(pairs) and all(_is_same(facts, pair.chosen, pair.rejected) for pair in pairs))
+        self._gaps.append(_widest_gap(facts))
+        self._length_ratios.append(_length_ratio(facts))
+        for pair in pairs:
+            chosen, rejected = facts.keys[pair.chosen], facts.keys[pair.rejected]
+            if chosen != rejected:
+                key = mixed_key(facts.prompt_key, min(chosen, rejected), max(chosen, rejected))
+                self._judge(number, key, chosen < rejected)
+        for key, completion in zip(facts.keys, facts.group.completions, strict=True):
+            if completion.desirable is not None:
+                self._judge(number, mixed_key(facts.prompt_key, key), completion.desirable)
+
+    def _judge(self, number: int, key: int, way: bool) -> None:
+        self._judged_rows.append(number)
+        self._judged_keys.append(key)
+        self._judged_ways.append(way)
+
+    def table(self) -> RowTable:
+        """The table of the rows so far."""
+        return RowTable(
+            places=np.array(self._places, dtype=np.uint64),
+            row_keys=np.array(self._row_keys, dtype=np.uint64),
+            prompt_keys=np.array(self._prompt_keys, dtype=np.uint64),
+            is_identical=np.array(self._identical, dtype=np.bool_),
+            gaps=np.array(self._gaps, dtype=np.float64),
+            length_ratios=np.array(self._length_ratios, dtype=np.float64),
+            judged_rows=np.array(self._judged_rows, dtype=np.int64),
+            judged_keys=np.array(self._judged_keys, dtype=np.uint64),
+            judged_ways=np.array(self._judged_ways, dtype=np.bool_),
+        )
+
+
+def _is_same(facts: GroupFacts, first: int, second: int) -> bool:
+    return facts.keys[first] == facts.keys[second]
+
+
+def _widest_gap(facts: GroupFacts) -> float:
+    gaps = [abs(pair.margin) for pair in facts.judged.comparisons if pair.margin is not None]
+    return max([*gaps, *(0.0 for _ in facts.judged.ties)], default=math.nan)
+
+
+def _length_ratio(facts: GroupFacts) -> float:
+    if len(facts.judged.comparisons) != 1:
+        return math.nan
+    [pair] = facts.judged.comparisons
+    return math.log((facts.lengths[pair.chosen] + 1) / (facts.lengths[pair.rejected] + 1))

@@ -1,0 +1,1 @@
+"""Prompt groups to token ids."""

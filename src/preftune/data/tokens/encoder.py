@@ -1,0 +1,213 @@
+"""Prompt groups to token ids, not yet limited in length."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from preftune.data.tokens.boundary import common_prefix_length, end_once
+from preftune.data.tokens.chat import find_behind, render_chat
+from preftune.data.tokens.token_group import TokenGroup, TokenIds, TokenWeights
+from preftune.data.tokens.token_weights import Offsets, character_weights, token_weights
+from preftune.errors import DataError, TokenizerError
+from preftune.groups import Message, PromptGroup, Text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["GroupEncoder"]
+
+_NO_OFFSETS = np.empty((0, 2), dtype=np.int64)
+
+
+class GroupEncoder:
+    """Turns prompt groups into token ids with one tokenizer.
+
+    Args:
+        tokenizer: Of Hugging Face transformers. It must have an end-of-sequence token.
+    Raises:
+        TokenizerError: the tokenizer has no end-of-sequence token.
+    """
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
+        if tokenizer.eos_token_id is None:
+            raise TokenizerError(
+                "the tokenizer has no end-of-sequence token, so the model could not learn where a completion ends. "
+                "Set tokenizer.eos_token to a token of its vocabulary."
+            )
+        self._tokenizer = tokenizer
+        self._eos = int(tokenizer.eos_token_id)
+        self.bos: int | None = None if tokenizer.bos_token_id is None else int(tokenizer.bos_token_id)
+        self._is_blank = _blank_test(tokenizer)
+
+    def encode(self, groups: Sequence[PromptGroup]) -> list[TokenGroup]:
+        """Token ids of each group, whatever their length.
+
+        Args:
+            groups: Texts and conversations may be mixed.
+        Returns:
+            One per group, in order.
+        Raises:
+            DataError: a group that the chat template cannot render, a completion without tokens of its own, or an
+                empty prompt where the tokenizer has no beginning-of-sequence token.
+            TokenizerError: conversations, but no chat template; weights, but a tokenizer that does not say which
+                characters a token holds.
+        """
+        texts = [self._texts(group) for group in groups]
+        kinds = [_Kind(group.is_conversation, _is_weighted(group)) for group in groups]
+        queues = {
+            kind: self._sequences(
+                [text for own, its_kind in zip(texts, kinds, strict=True) if its_kind == kind for text in own], kind
+            )
+            for kind in set(kinds)
+        }
+        return [
+            self._group(group, [next(queues[kind]) for _ in own])
+            for group, kind, own in zip(groups, kinds, texts, strict=True)
+        ]
+
+    def _sequences(self, texts: list[str], kind: "_Kind") -> Iterator["_Sequence"]:
+        if kind.is_weighted and not self._tokenizer.is_fast:
+            raise TokenizerError(
+                "the data give weights to characters, but the tokenizer does not say which characters a token holds: "
+                f"{type(self._tokenizer).__name__} is one of the slow kind. Use a fast tokenizer, or leave the weights "
+                "out."
+            )
+        encoded = self._tokenizer(
+            texts,
+            add_special_tokens=not kind.is_conversation,  # a rendered conversation holds its special tokens already
+            return_attention_mask=False,
+            return_offsets_mapping=kind.is_weighted,
+            verbose=False,
+        )
+        all_ids: Any = encoded["input_ids"]
+        for index, (text, ids) in enumerate(zip(texts, all_ids, strict=True)):
+            offsets = np.array(encoded["offset_mapping"][index]) if kind.is_weighted else _NO_OFFSETS
+            yield _Sequence(text, np.asarray(ids, dtype=np.int32), offsets)
+
+    def _texts(self, group: PromptGroup) -> list[str]:
+        """The prompt alone, and the prompt with each completion."""
+        contents = [completion.content for completion in group.completions]
+        if isinstance(group.prompt, str):
+            return [group.prompt, *(group.prompt + _text(content) for content in contents)]
+        wholes = [group.prompt + _messages(content) for content in contents]
+        return [
+            self._render(group, group.prompt, is_prompt=True),
+            *(self._render(group, whole, is_prompt=False) for whole in wholes),
+        ]
+
+    def _render(self, group: PromptGroup, messages: Sequence[Message], *, is_prompt: bool) -> str:
+        return render_chat(self._tokenizer, messages, place=str(group.origin), is_prompt=is_prompt)
+
+    def _group(self, group: PromptGroup, sequences: list["_Sequence"]) -> TokenGroup:
+        boundary = common_prefix_length([sequence.ids for sequence in sequences])
+        completions = []
+        for index, whole in enumerate(sequences[1:]):
+            if boundary == len(whole.ids):
+                raise DataError(
+                    f"{group.origin}: completion {index} has no tokens of its own behind the prompt, so it has nothing "
+                    "to learn from. Correct the row or leave it out; the chat template must show assistant turns."
+                )
+            completions.append(end_once(whole.ids[boundary:], self._eos, self._is_blank))
+        scores = [completion.score for completion in group.completions]
+        thumbs = [completion.desirable for completion in group.completions]
+        return TokenGroup(
+            prompt=sequences[0].ids[:boundary] if boundary else self._beginning(group),
+            completions=tuple(completions),
+            pairs=group.pairs,
+            origin=group.origin,
+            scores=_if_all_known(scores),
+            desirable=_if_all_known(thumbs),
+            weights=tuple(self._weights(group, sequences, boundary, completions)) if _is_weighted(group) else (),
+        )
+
+    def _weights(
+        self, group: PromptGroup, sequences: list["_Sequence"], boundary: int, completions: list[TokenIds]
+    ) -> Iterator[TokenWeights]:
+        """Weights of each completion's tokens; that of the end-of-sequence token is 1."""
+        for index, (sequence, ids) in enumerate(zip(sequences[1:], completions, strict=True)):
+            weights = np.ones(len(ids), dtype=np.float32)
+            if spans := group.completions[index].weights:
+                start = self._start_of_text(group, index, sequences[0].text, sequence.text)
+                of_characters = character_weights(len(sequence.text), start, spans)
+                known = token_weights(sequence.offsets[boundary:], of_characters)[: len(ids)]
+                weights[: len(known)] = known
+            if ids[-1] == self._eos:
+                weights[-1] = 1.0
+            yield weights
+
+    def _start_of_text(self, group: PromptGroup, index: int, prompt: str, whole: str) -> int:
+        """Where the text that a completion's weights count begins in the text of prompt and completion."""
+        text = group.completions[index].weighted_text
+        assert text is not None, f"{group.origin}: PromptGroup lets nothing without text have weights"
+        if not group.is_conversation:
+            return len(prompt)
+        start = find_behind(prompt, text, whole)
+        if start is None:  # a template may open more of the answer than its header, such as <think>
+            start = find_behind(self._render(group, _messages(group.prompt), is_prompt=False), text, whole)
+        if start is None:
+            raise DataError(
+                f"{group.origin}: completion {index} has weights, but the chat template changes its text, so that its "
+                "characters cannot be found again. Give the text as the template shows it, without white space at its "
+                "ends for most, or leave the weights out."
+            )
+        return start
+
+    def _beginning(self, group: PromptGroup) -> TokenIds:
+        if self.bos is None:
+            problem = "its only token joins with the completion" if group.prompt else "the prompt is empty"
+            raise DataError(
+                f"{group.origin}: no token of the prompt stands before the completion ({problem}), and the tokenizer "
+                "has no beginning-of-sequence token. So the first token of the completion has nothing to be predicted "
+                "from. Lengthen the prompt or leave the row out, or set tokenizer.bos_token."
+            )
+        return np.array([self.bos], dtype=np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What texts have in common that are tokenized at once."""
+
+    is_conversation: bool
+    is_weighted: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sequence:
+    """A text, its tokens and, where weights ask for them, their characters."""
+
+    text: str
+    ids: TokenIds
+    offsets: Offsets
+
+
+def _is_weighted(group: PromptGroup) -> bool:
+    return any(completion.weights for completion in group.completions)
+
+
+Known = TypeVar("Known")
+
+
+def _if_all_known(values: Sequence[Known | None]) -> tuple[Known, ...]:
+    known = tuple(value for value in values if value is not None)
+    return known if len(known) == len(values) else ()
+
+
+def _blank_test(tokenizer: "PreTrainedTokenizerBase") -> Callable[[int], bool]:
+    @lru_cache(maxsize=1024)
+    def is_blank(token: int) -> bool:
+        return not str(tokenizer.decode([token])).strip()
+
+    return is_blank
+
+
+def _text(content: Text) -> str:
+    assert isinstance(content, str), "PromptGroup lets no messages follow text"
+    return content
+
+
+def _messages(content: Text) -> tuple[Message, ...]:
+    assert not isinstance(content, str), "PromptGroup lets no text follow messages"
+    return content

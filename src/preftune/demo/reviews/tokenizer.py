@@ -1,0 +1,62 @@
+"""A small byte-level tokenizer for the reviews, trained on the spot."""
+
+import random
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+from preftune.demo.reviews.grammar import ReviewGrammar
+
+__all__ = ["train_tokenizer"]
+
+_PAD, _BOS, _EOS = "<pad>", "<bos>", "<eos>"
+
+
+def train_tokenizer(
+    *, vocab_size: int = 1536, num_reviews: int = 4000, seed: int = 0, max_length: int = 256
+) -> PreTrainedTokenizerFast:
+    """Train a byte-level BPE on reviews of the grammar; the same arguments give the same tokenizer.
+
+    It can write any text, since every byte is a token. Like Llama's it puts the beginning-of-text token before a text
+    and leaves the end-of-text token to the caller. It pads on the left, as generation wants it.
+
+    Args:
+        vocab_size: Number of tokens, the 256 bytes and 3 special tokens among them; at least 259.
+        num_reviews: How many reviews it learns from.
+        seed: Which reviews.
+        max_length: What models with this tokenizer take. Unit: tokens.
+    Raises:
+        ValueError: the vocabulary has no room for all bytes.
+
+    >>> tokenizer = train_tokenizer(vocab_size=300, num_reviews=10)
+    >>> len(tokenizer), tokenizer.convert_ids_to_tokens([0, 1, 2])
+    (300, ['<pad>', '<bos>', '<eos>'])
+    >>> tokenizer.decode(tokenizer("Très bon!").input_ids, skip_special_tokens=True)
+    'Très bon!'
+    """
+    if vocab_size < 259:
+        raise ValueError(f"vocab_size = {vocab_size}: 256 bytes and 3 special tokens need at least 259.")
+    rng = random.Random(f"tokenizer {seed}")
+    reviews = [ReviewGrammar().sample(rng) for _ in range(num_reviews)]
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[_PAD, _BOS, _EOS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator((review.prompt + review.continuation for review in reviews), trainer)
+    core.post_processor = processors.TemplateProcessing(
+        single=f"{_BOS} $A", pair=f"{_BOS} $A $B", special_tokens=[(_BOS, core.token_to_id(_BOS))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token=_PAD,
+        bos_token=_BOS,
+        eos_token=_EOS,
+        padding_side="left",
+        model_max_length=max_length,
+        clean_up_tokenization_spaces=False,
+    )

@@ -1,0 +1,120 @@
+"""A reward model: a sequence classifier of transformers with one output."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from preftune.data.tokens.chat import render_chat
+from preftune.errors import JudgeError
+from preftune.groups import Message, Text
+from preftune.judges.scores import ScoringJudge
+from preftune.model.forward.arithmetic import Arithmetic
+
+__all__ = ["reward_model_judge"]
+
+
+def reward_model_judge(
+    name: str, arithmetic: Arithmetic, *, max_tokens: int = 8192, trust_remote_code: bool = False
+) -> ScoringJudge:
+    """The judge that a reward model is.
+
+    Text prompts are joined with their completion as they are; where the tokenizer has a chat template, they become the
+    turns of a user and an assistant, as conversations do.
+
+    Args:
+        name: Hub id or folder.
+        arithmetic: Device and precision.
+        max_tokens: Memory budget of a forward, padding included.
+        trust_remote_code: Whether code that the model brings is run.
+    Raises:
+        JudgeError: it cannot be loaded, or gives more than one number.
+    """
+    label = f"reward:{name}"
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            name, dtype="auto", trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise JudgeError(
+            f"judge = {label}: no sequence classifier could be loaded from it. {str(error).splitlines()[0]} Give a "
+            "folder or hub id of a reward model of transformers."
+        ) from error
+    if model.config.num_labels != 1:
+        raise JudgeError(
+            f"judge = {label}: gives {model.config.num_labels} numbers for a text. A reward model gives one. Turn it "
+            "into a score with --judge python:MODULE:FUNCTION."
+        )
+    nn.Module.to(model, arithmetic.device)
+    model.eval()
+    scorer = _RewardModel(label, model, tokenizer, arithmetic, max_tokens)
+    return ScoringJudge(label, scorer.scores)
+
+
+class _RewardModel:
+    """Scores texts in batches of similar length."""
+
+    def __init__(
+        self,
+        label: str,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        arithmetic: Arithmetic,
+        max_tokens: int,
+    ) -> None:
+        self._label = label
+        self._model = model
+        self._tokenizer = tokenizer
+        self._arithmetic = arithmetic
+        self._max_tokens = max_tokens
+
+    def scores(self, items: Sequence[tuple[Text, str]]) -> list[float]:
+        """One score for each prompt and completion."""
+        sequences = [self._token_ids(prompt, completion) for prompt, completion in items]
+        found: dict[int, float] = {}
+        # Without a padding token the model cannot tell where a sequence ends.
+        can_pad = self._model.config.pad_token_id is not None
+        for batch in _batches([len(ids) for ids in sequences], self._max_tokens if can_pad else 0):
+            values = self._run([sequences[index] for index in batch])
+            found.update(zip(batch, values.tolist(), strict=True))
+        return [found[index] for index in range(len(items))]
+
+    def _token_ids(self, prompt: Text, completion: str) -> list[int]:
+        is_text = isinstance(prompt, str) and self._tokenizer.chat_template is None
+        text = f"{prompt}{completion}" if is_text else self._rendered(prompt, completion)
+        return list(self._tokenizer(text, add_special_tokens=is_text, verbose=False)["input_ids"])
+
+    def _rendered(self, prompt: Text, completion: str) -> str:
+        turns = (Message("user", prompt),) if isinstance(prompt, str) else prompt
+        whole = [*turns, Message("assistant", completion)]
+        return render_chat(self._tokenizer, whole, place=self._label, is_prompt=False)
+
+    def _run(self, sequences: Sequence[list[int]]) -> Tensor:
+        """Scores of one batch. Shape: (sequence,)."""
+        padding = self._model.config.pad_token_id or 0
+        token_ids = nn.utils.rnn.pad_sequence(
+            [torch.tensor(ids) for ids in sequences], batch_first=True, padding_value=padding
+        )
+        lengths = torch.tensor([len(ids) for ids in sequences])
+        mask = (torch.arange(token_ids.shape[1]) < lengths[:, None]).long()
+        device = self._arithmetic.device
+        with torch.no_grad(), self._arithmetic.context():
+            logits: Tensor = self._model(input_ids=token_ids.to(device), attention_mask=mask.to(device)).logits
+        return logits.float().cpu()[:, 0]
+
+
+def _batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """Rows by batch, longest first.
+
+    >>> _batches([3, 9, 4], max_tokens=10)
+    [[1], [2, 0]]
+    """
+    batches: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= max_tokens:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches

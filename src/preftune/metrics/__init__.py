@@ -1,0 +1,1 @@
+"""Sums of metrics, intervals and estimates."""

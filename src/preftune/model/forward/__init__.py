@@ -1,0 +1,1 @@
+"""A packed batch and a model to values per token."""

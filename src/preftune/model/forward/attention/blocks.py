@@ -1,0 +1,175 @@
+"""The geometry of attention over a packed row: who sees which keys.
+
+Worked out once per batch and window on the CPU, and used again by every layer and by backward.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from preftune.model.forward.packed_batch import GroupSpan, Span
+
+__all__ = ["Block", "Segment", "key_blocks", "segments_of"]
+
+BLOCK_QUERIES = 64
+"""Queries per block: large enough for the matrix product, small enough to skip keys that none of them sees."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of the row in which each token sees all before it, and a prompt elsewhere that all of it sees.
+
+    Args:
+        own: The stretch.
+        prompt: The prompt that it continues; empty if that is part of the stretch.
+    """
+
+    own: Span
+    prompt: Span
+
+    @property
+    def prompt_length(self) -> int:
+        """Position of the stretch's first token in its sequence."""
+        return self.prompt[1] - self.prompt[0]
+
+    def keys_seen(self, start: int, stop: int, window: int | None) -> list[Span]:
+        """Stretches of the row that hold all keys seen by the queries `start` to `stop`, which are of this segment.
+
+        >>> Segment(own=(10, 14), prompt=(0, 6)).keys_seen(11, 13, window=None)
+        [(0, 6), (10, 13)]
+        >>> Segment(own=(10, 14), prompt=(0, 6)).keys_seen(11, 13, window=3)  # position 7 sees 5, 6, 7
+        [(5, 6), (10, 13)]
+        """
+        first_position = self.prompt_length + start - self.own[0]
+        first_seen = 0 if window is None else max(0, first_position - window + 1)
+        spans = [(self.own[0] + max(0, first_seen - self.prompt_length), stop)]
+        if first_seen < self.prompt_length:
+            spans.insert(0, (self.prompt[0] + first_seen, self.prompt[1]))
+        return spans
+
+
+def segments_of(groups: Sequence[GroupSpan]) -> tuple[Segment, ...]:
+    """Cut the row into segments, in row order and without gaps.
+
+    The first completion stands right behind its prompt, so the two make one plainly causal stretch.
+
+    >>> segments_of([GroupSpan((0, 4), ((4, 6), (6, 9)))])
+    (Segment(own=(0, 6), prompt=(0, 0)), Segment(own=(6, 9), prompt=(0, 4)))
+    """
+    segments = []
+    for group in groups:
+        start, first_completion = group.prompt[0], group.completions[0]
+        segments.append(Segment(own=(start, first_completion[1]), prompt=(start, start)))
+        segments += [Segment(own=completion, prompt=group.prompt) for completion in group.completions[1:]]
+    return tuple(segments)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Some queries of the row and just the keys that they see.
+
+    Args:
+        queries: Where the queries stand.
+        keys: Where the keys stand, in row order.
+        num_keys: How many keys these are.
+        first_partial: Keys before this one are seen by all queries.
+        hidden: Whether a query must not see a key, for the keys from `first_partial` on. Shape: (query, key).
+    """
+
+    queries: slice
+    keys: tuple[slice, ...]
+    num_keys: int
+    first_partial: int
+    hidden: Tensor
+
+
+def key_blocks(groups: Sequence[GroupSpan], window: int | None) -> tuple[Block, ...]:
+    """Cut the row into blocks of queries, each with the keys that they see.
+
+    Args:
+        groups: Where the groups stand in the row.
+        window: A token sees this many positions of its sequence, itself included; None for all.
+    """
+    segments = segments_of(groups)
+    starts = [segment.own[0] for segment in segments]
+    row = _Row.of(groups)
+    edges = [*range(0, row.length, BLOCK_QUERIES), row.length]
+    blocks = []
+    for start, stop in pairwise(edges):
+        spans = []
+        for segment in segments[bisect_right(starts, start) - 1 :]:
+            if segment.own[0] >= stop:
+                break
+            spans += segment.keys_seen(max(start, segment.own[0]), min(stop, segment.own[1]), window)
+        blocks.append(_block(row, slice(start, stop), _merged(spans), window))
+    return tuple(blocks)
+
+
+def _merged(spans: list[Span]) -> list[Span]:
+    """Join spans that touch or overlap."""
+    merged: list[Span] = []
+    for start, stop in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], stop))
+        else:
+            merged.append((start, stop))
+    return merged
+
+
+def _block(row: "_Row", queries: slice, spans: list[Span], window: int | None) -> Block:
+    keys = np.concatenate([np.arange(*span) for span in spans])
+    hidden = ~row.visible(np.arange(queries.start, queries.stop), keys, window)
+    partial = hidden.any(axis=0)
+    first_partial = int(partial.argmax()) if partial.any() else len(keys)
+    return Block(
+        queries=queries,
+        keys=tuple(slice(*span) for span in spans),
+        num_keys=len(keys),
+        first_partial=first_partial,
+        hidden=torch.from_numpy(np.ascontiguousarray(hidden[:, first_partial:])),
+    )
+
+
+_Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Row:
+    """Per token of the row: its part (a prompt or a completion), the part that is its prompt, its position."""
+
+    part: _Integers
+    prompt_part: _Integers
+    position: _Integers
+
+    @property
+    def length(self) -> int:
+        return len(self.part)
+
+    @classmethod
+    def of(cls, groups: Sequence[GroupSpan]) -> "_Row":
+        length = groups[-1].completions[-1][1]
+        row = cls(*(np.empty(length, dtype=np.int64) for _ in range(3)))
+        parts = 0
+        for group in groups:
+            prompt_part, prompt_length = parts, group.prompt[1] - group.prompt[0]
+            for start, stop in (group.prompt, *group.completions):
+                first_position = 0 if parts == prompt_part else prompt_length
+                row.part[start:stop] = parts
+                row.prompt_part[start:stop] = prompt_part
+                row.position[start:stop] = np.arange(first_position, first_position + stop - start)
+                parts += 1
+        return row
+
+    def visible(self, queries: _Integers, keys: _Integers, window: int | None) -> npt.NDArray[np.bool_]:
+        """Whether a query sees a key. Shape: (query, key)."""
+        related = self.part[queries][:, None] == self.part[keys]
+        related |= self.prompt_part[queries][:, None] == self.part[keys]
+        distance = self.position[queries][:, None] - self.position[keys]
+        seen: npt.NDArray[np.bool_] = related & (distance >= 0)
+        return seen if window is None else seen & (distance < window)

@@ -1,0 +1,53 @@
+"""The seam between the trainer and the way log-probs are computed."""
+
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from preftune.model.forward.head.distributions import Distributions
+from preftune.model.forward.head.token_values import TokenExtra, TokenValues
+from preftune.model.forward.packed_batch import PackedBatch
+from preftune.planning import Layout
+
+__all__ = ["Distributions", "Forward", "TokenExtra", "TokenValues", "completion_logps"]
+
+
+class Forward(Protocol):
+    """A way to compute the log-probs of a batch's completions under a model.
+
+    `model` is called as a whole, wrapped or not, so that the hooks of DDP and FSDP fire.
+    """
+
+    @property
+    def layout(self) -> Layout:
+        """What a batch costs: the planner counts the tokens of this layout against the budget."""
+
+    def token_logps(self, model: nn.Module, batch: PackedBatch) -> Tensor:
+        """Log-prob of every target, in float32 or better. Shape: (target,). Unit: nats."""
+
+    def token_values(
+        self,
+        model: nn.Module,
+        batch: PackedBatch,
+        *,
+        extras: frozenset[TokenExtra] = frozenset(),
+        reference: Distributions | None = None,
+    ) -> TokenValues:
+        """Log-prob of every target, and what else is asked for, from one forward of the model.
+
+        Args:
+            model: The policy.
+            batch: Where the targets are.
+            extras: Values to compute beside the log-probs; what is not asked for costs nothing.
+            reference: Distributions of the reference on the same batch, for the KL; None for none.
+        Raises:
+            ModelError: reference and policy do not give probabilities to the same tokens.
+        """
+
+    def distributions(self, model: nn.Module, batch: PackedBatch) -> Distributions:
+        """The next-token distributions at all predictors, without gradient, in a form that is cheap to hold."""
+
+
+def completion_logps(forward: Forward, model: nn.Module, batch: PackedBatch) -> Tensor:
+    """Log-prob of every completion, summed over its tokens. Shape: (completion,). Unit: nats."""
+    return batch.sum_by_completion(forward.token_logps(model, batch))

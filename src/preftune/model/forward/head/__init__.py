@@ -1,0 +1,1 @@
+"""Log-probs and their kin from hidden states, without logits in full."""

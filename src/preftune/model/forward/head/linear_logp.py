@@ -1,0 +1,209 @@
+"""Log-probs of targets under a linear head, without the logits.
+
+The (token, vocabulary) logits of a step are its largest tensor by far. Here they exist tile by tile: forward keeps a
+running logsumexp per token, backward computes each tile again.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from preftune.model.forward.head.linear_gradients import Wants, linear_gradients
+from preftune.model.forward.head.linear_logits import LinearLogits
+from preftune.model.forward.head.logit_extras import ExtraSums
+from preftune.model.forward.head.logit_sums import LogitSums
+from preftune.model.forward.head.logit_tiles import (
+    DEFAULT_TILES,
+    LogitRule,
+    TiledLogits,
+    Tiles,
+    product_dtype,
+    stretches,
+)
+from preftune.model.forward.head.token_values import TokenExtra, TokenValues
+from preftune.model.forward.kernels.kernels import LogpKernel, LogpTask
+
+__all__ = ["linear_logp", "linear_token_values", "logp_of_logits", "plain_linear_logp"]
+
+
+def linear_logp(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    *,
+    bias: Tensor | None = None,
+    scale: float = 1.0,
+    softcap: float | None = None,
+    tiles: Tiles = DEFAULT_TILES,
+) -> Tensor:
+    """Log-prob of each target under softmax(logits), differentiable by hidden, weight and bias.
+
+    logits = scale * (hidden @ weight.T + bias), then softcap * tanh(logits / softcap) if there is a softcap
+    logp   = logits[target] - logsumexp(logits)
+
+    Matrix products run in the dtype of autocast where that is on, else in that of `hidden`; all else in float32, or
+    float64 for float64 inputs.
+
+    Args:
+        hidden: Shape: (target, width).
+        weight: Shape: (vocabulary, width).
+        targets: Token ids. Shape: (target,).
+        bias: Shape: (vocabulary,).
+        scale: Factor on the logits.
+        softcap: Bound on the logits, > 0; None for no bound.
+        tiles: How the logits are cut up.
+    Returns:
+        At most 0, in float32 or float64. Shape: (target,). Unit: nats.
+    Differs: the target's own logit is a float32 dot product also under bfloat16, because its rounding error would go
+        into the result whole; that of the others averages out.
+
+    >>> hidden, weight = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    >>> linear_logp(hidden, weight, torch.tensor([1]))  # logits 1, 2, 3: 2 - ln(e + e^2 + e^3)
+    tensor([-1.4076])
+    """
+    logits = LinearLogits(hidden, weight, bias, scale, softcap)
+    return linear_token_values(logits, targets, tiles=tiles).logps
+
+
+def linear_token_values(
+    logits: LinearLogits,
+    targets: Tensor,
+    *,
+    extras: frozenset[TokenExtra] = frozenset(),
+    tiles: Tiles = DEFAULT_TILES,
+    kernel: LogpKernel | None = None,
+) -> TokenValues:
+    """Log-prob of each target as `linear_logp` gives it, and what else is asked for, from the same tiles.
+
+    Args:
+        logits: What the logits are made of.
+        targets: Token ids. Shape: (target,).
+        extras: What to compute beside the log-probs.
+        tiles: How the logits are cut up.
+        kernel: What takes the place of the tiles where it fits; None for tiles everywhere.
+    Returns:
+        The values, but for the KL.
+
+    >>> logits = LinearLogits(torch.ones(1, 3), torch.zeros(4, 3))  # Four tokens of probability 1/4
+    >>> values = linear_token_values(logits, torch.tensor([1]), extras=frozenset({"entropy", "log_collision"}))
+    >>> values.logps, values.entropy, values.log_collision  # ln(1/4), ln(4), ln(4 * 1/16)
+    (tensor([-1.3863]), tensor([1.3863]), tensor([-1.3863]))
+    """
+    if kernel is not None and kernel.misfit(LogpTask.of(logits, has_extras=bool(extras))) is None:
+        return TokenValues(kernel.logps(logits, targets))
+    hidden = logits.hidden
+    if not torch.is_grad_enabled():
+        tiles = Tiles(tiles.tokens, tiles.vocabulary, keep_bytes=0)
+    wide = torch.promote_types(hidden.dtype, torch.float32)
+    rule = LogitRule(logits.scale, logits.softcap, product_dtype(hidden), wide, tiles)
+    return TokenValues(
+        *_LinearLogp.apply(hidden, logits.weight, logits.bias, targets, rule, extras)  # type: ignore[no-untyped-call]
+    )
+
+
+def plain_linear_logp(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    *,
+    bias: Tensor | None = None,
+    scale: float = 1.0,
+    softcap: float | None = None,
+) -> Tensor:
+    """The twin of `linear_logp` that computes all logits at once."""
+    return logp_of_logits(LinearLogits(hidden, weight, bias, scale, softcap).computed(), targets)
+
+
+def logp_of_logits(logits: Tensor, targets: Tensor) -> Tensor:
+    """Log-prob of each target, in float32 or better. Shape: (target, vocabulary), (target,) -> (target,).
+
+    >>> logp_of_logits(torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([1]))
+    tensor([-1.4076])
+    """
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return wide.log_softmax(-1).gather(1, targets[:, None])[:, 0]
+
+
+class _LinearLogp(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        rule: LogitRule,
+        extras: frozenset[TokenExtra],
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        with torch.autocast(hidden.device.type, enabled=False):
+            exact = _TargetLogits(targets, _target_logits(hidden, weight, bias, targets, rule))
+            logits = TiledLogits(hidden.to(rule.product_dtype), weight, bias, rule, rule.tiles.keep_bytes)
+            sums = LogitSums.of_nothing(len(hidden), dtype=rule.wide_dtype, device=hidden.device)
+            extra_sums = ExtraSums.of_nothing(sums, extras) if extras else None
+            _add_up(logits, exact, sums if extra_sums is None else extra_sums)
+            normalizers = sums.normalizers()
+        entropy, log_collision = (extra_sums.entropy(), extra_sums.log_collision()) if extra_sums else (None, None)
+        ctx.save_for_backward(hidden, weight, bias, targets, exact.logits, normalizers)
+        ctx.kept, ctx.rule = logits.kept, rule
+        ctx.mark_non_differentiable(*(extra for extra in (entropy, log_collision) if extra is not None))
+        return (exact.logits - normalizers).clamp_max_(0.0), entropy, log_collision
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, targets, target_logits, normalizers = ctx.saved_tensors
+        rule: LogitRule = ctx.rule
+        exact = _TargetLogits(targets, target_logits)
+        with torch.autocast(hidden.device.type, enabled=False):
+            logits = TiledLogits(hidden.to(rule.product_dtype), weight, bias, rule)
+            logits.kept, ctx.kept = ctx.kept, {}
+
+            def gradient_tiles(vocabulary: slice, columns: Tensor) -> Iterator[tuple[slice, Tensor]]:
+                """That of the logits is grad * (1 at the target - softmax)."""
+                for tokens, tile in logits.tiles(vocabulary, columns):
+                    places = exact.put_into(tile, tokens, vocabulary)
+                    slope = rule.capped_slope(tile)
+                    tile.sub_(normalizers[tokens, None]).exp_().mul_(-grad[tokens, None])
+                    tile[places[0], places[1]] += grad[tokens][places[0]]
+                    yield tokens, rule.back_(tile, slope)
+
+            wants = Wants(*ctx.needs_input_grad[:3])
+            return (*linear_gradients(logits, gradient_tiles, hidden.dtype, wants), None, None, None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _TargetLogits:
+    """The targets' own logits, more exact than those of the tiles. Shape: (target,)."""
+
+    targets: Tensor
+    logits: Tensor
+
+    def put_into(self, tile: Tensor, tokens: slice, vocabulary: slice) -> Tensor:
+        """Put those that belong into a tile there. Returns row and column of each. Shape: (2, target of the tile)."""
+        columns = self.targets[tokens] - vocabulary.start
+        rows = ((columns >= 0) & (columns < tile.shape[1])).nonzero()[:, 0]
+        places = torch.stack([rows, columns[rows]])
+        tile[places[0], places[1]] = self.logits[tokens][rows]
+        return places
+
+
+def _target_logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, rule: LogitRule) -> Tensor:
+    """Logit of each target. Shape: (target,)."""
+    logits = hidden.new_empty(len(hidden), dtype=rule.wide_dtype)
+    for tokens in stretches(len(hidden), rule.tiles.tokens):
+        # Rounded like the operands of the other products, so that this is the same logit without their rounding.
+        rows = weight[targets[tokens]].to(rule.product_dtype).to(rule.wide_dtype)
+        logits[tokens] = (hidden[tokens].to(rule.product_dtype).to(rule.wide_dtype) * rows).sum(-1)
+    return rule.apply_(logits, None if bias is None else bias[targets])
+
+
+def _add_up(logits: TiledLogits, exact: _TargetLogits, sums: LogitSums | ExtraSums) -> None:
+    """Take all tiles into the sums."""
+    for vocabulary in stretches(len(logits.weight), logits.rule.tiles.vocabulary):
+        for tokens, tile in logits.tiles(vocabulary, logits.columns(vocabulary)):
+            exact.put_into(tile, tokens, vocabulary)
+            sums.add_(tokens, tile)

@@ -1,0 +1,1 @@
+"""CUDA kernels, checked before they are used."""

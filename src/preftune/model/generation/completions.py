@@ -1,0 +1,233 @@
+"""Completions drawn from a model."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from peft import PeftModel
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
+
+from preftune.data.progress import track
+from preftune.data.tokens.token_group import TokenIds
+from preftune.errors import ConfigError, TokenizerError
+from preftune.groups import Text
+from preftune.model.forward.model_size import context_length, num_embeddings
+from preftune.model.generation.prompt_ids import encode_prompts
+from preftune.model.generation.realigned import Mixer, Realignment
+from preftune.model.reference.logps import evaluating
+from preftune.model.reference.reference import FrozenCopy
+from preftune.settings.sampling import Sampling
+
+__all__ = ["Generation", "generate"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Generation:
+    """One completion that a model gave.
+
+    Args:
+        prompt_ids: What the model was given. Shape: (token,).
+        completion_ids: What it gave, the end-of-sequence token included where there is one. Shape: (token,).
+        text: The completion without special tokens.
+        finished: Whether it ended by itself, rather than at `max_new_tokens`.
+    """
+
+    prompt_ids: TokenIds
+    completion_ids: TokenIds
+    text: str
+    finished: bool
+
+
+def generate(
+    model: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Text],
+    *,
+    max_new_tokens: int = 256,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    top_k: int = 0,
+    num_samples: int = 1,
+    batch_tokens: int = 16_384,
+    seed: int = 0,
+    realignment: Realignment | None = None,
+    show_progress: bool = False,
+) -> list[list[Generation]]:
+    """Continue each prompt. The defaults sample from the model's own distribution.
+
+    The same seed, model, prompts and `batch_tokens` give the same completions. The state of torch's generators and
+    of the model (training or evaluation mode, cache, generation config) is left as it was.
+
+    Args:
+        model: A causal LM on its device.
+        tokenizer: The model's. It needs no padding token.
+        prompts: Texts as they are, conversations through the chat template.
+        max_new_tokens, temperature, top_p, top_k, num_samples, seed: As in `Sampling`.
+        batch_tokens: Memory budget: rows of a batch x (longest prompt + `max_new_tokens`); twice that where a second
+            model's cache is kept beside the first one's.
+        realignment: Draw from the model's mix with its reference; None: from the model. Completions end where the
+            model's own do.
+        show_progress: Whether to show a progress bar.
+    Returns:
+        `num_samples` completions per prompt, in the order of the prompts.
+    Raises:
+        ConfigError: settings out of range, or more tokens than the model has positions for.
+        DataError, TokenizerError: prompts that cannot be tokenized for this model.
+        ModelError: the reference does not give probabilities to the same tokens.
+    Differs: from `model.generate`, which applies what the model's generation config asks for (temperature, top-k,
+        repetition penalty). Here only its end-of-sequence tokens are taken, beside the tokenizer's: log-probs of
+        samples must be those that they were drawn with.
+    """
+    sampling = Sampling(
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        num_samples=num_samples,
+        seed=seed,
+    )
+    encoded = encode_prompts(tokenizer, prompts)
+    _check_fits(model, encoded, sampling)
+    mix = None if realignment is None or realignment.is_policy else realignment
+    if mix is not None:
+        mix.check(model)
+        if isinstance(mix.reference, FrozenCopy):
+            _check_fits(mix.reference.model, encoded, sampling)
+    ends = _end_tokens(model, tokenizer)
+    rows = [index for index in range(len(encoded)) for _ in range(num_samples)]
+    num_caches = 1 if mix is None else 2
+    batches = _batches([len(encoded[index]) for index in rows], sampling.max_new_tokens, batch_tokens // num_caches)
+    completions: dict[int, TokenIds] = {}
+    with (
+        _generating(model),
+        _seeded(model.device, seed),
+        nullcontext() if mix is None else mix.mixer(model) as mixer,
+    ):
+        for batch in track(batches, "Generating", total=len(batches), show=show_progress):
+            drawn = _draw(model, [encoded[rows[row]] for row in batch], sampling, ends, mixer)
+            completions.update(zip(batch, drawn, strict=True))
+    texts = tokenizer.batch_decode([completions[row].tolist() for row in range(len(rows))], skip_special_tokens=True)
+    generations = [
+        Generation(encoded[index], completions[row], texts[row], bool(completions[row][-1] in ends))
+        for row, index in enumerate(rows)
+    ]
+    return [generations[start : start + num_samples] for start in range(0, len(rows), num_samples)]
+
+
+def _draw(
+    model: PreTrainedModel | PeftModel,
+    prompts: Sequence[TokenIds],
+    sampling: Sampling,
+    ends: frozenset[int],
+    mixer: Mixer | None,
+) -> Iterator[TokenIds]:
+    """Completions of one batch, each cut behind its first end-of-sequence token."""
+    width = max(len(prompt) for prompt in prompts)
+    padding = min(ends, default=0)
+    token_ids = torch.full((len(prompts), width), padding)
+    mask = torch.zeros((len(prompts), width), dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        token_ids[row, width - len(prompt) :] = torch.from_numpy(prompt.astype(np.int64))
+        mask[row, width - len(prompt) :] = 1
+    mask = mask.to(model.device)
+    output = _generate_of(model)(
+        input_ids=token_ids.to(model.device),
+        attention_mask=mask,
+        generation_config=_generation_config(sampling, ends, padding),
+        logits_processor=LogitsProcessorList([] if mixer is None else [mixer(mask)]),
+    )
+    for completion in output[:, width:].cpu():
+        yield _cut_behind_end(completion, ends).numpy().astype(np.int32)
+
+
+def _generate_of(model: PreTrainedModel | PeftModel) -> Callable[..., Tensor]:
+    method: Any = model.generate
+    return cast("Callable[..., Tensor]", method)
+
+
+def _cut_behind_end(completion: Tensor, ends: frozenset[int]) -> Tensor:
+    found = torch.isin(completion, torch.tensor(sorted(ends), dtype=completion.dtype)).nonzero()
+    return completion[: int(found[0]) + 1] if len(found) else completion
+
+
+def _generation_config(sampling: Sampling, ends: frozenset[int], padding: int) -> GenerationConfig:
+    draws = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": sampling.top_k}
+    return GenerationConfig(
+        max_new_tokens=sampling.max_new_tokens,
+        do_sample=sampling.temperature > 0,
+        use_cache=True,
+        eos_token_id=sorted(ends) or None,
+        pad_token_id=padding,
+        **(draws if sampling.temperature > 0 else {}),
+    )
+
+
+def _end_tokens(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """End-of-sequence tokens of the tokenizer and of the model, which for chat models may differ."""
+    configured: Any = model.generation_config.eos_token_id if model.generation_config is not None else None
+    of_model = configured if isinstance(configured, list) else [configured]
+    return frozenset(int(token) for token in (tokenizer.eos_token_id, *of_model) if token is not None)
+
+
+def _batches(lengths: Sequence[int], max_new_tokens: int, batch_tokens: int) -> list[list[int]]:
+    """Rows by batch, longest first, so that little is padded and memory runs out at once or never.
+
+    >>> _batches([3, 9, 4], max_new_tokens=1, batch_tokens=10)
+    [[1], [2, 0]]
+    """
+    batches: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
+        if batches and (len(batches[-1]) + 1) * (lengths[batches[-1][0]] + max_new_tokens) <= batch_tokens:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches
+
+
+def _check_fits(model: PreTrainedModel | PeftModel, prompts: Sequence[TokenIds], sampling: Sampling) -> None:
+    """Tokens that the embedding holds, and no more of them than the model has positions for."""
+    longest = max(map(len, prompts), default=0)
+    context = context_length(model.config)
+    if context is not None and longest + sampling.max_new_tokens > context:
+        room = context - longest
+        advice = f"Set it to {room:,} or less." if room > 0 else "Shorten the prompt."
+        raise ConfigError(
+            [
+                f"max_new_tokens = {sampling.max_new_tokens:,}: the longest prompt has {longest:,} tokens, and the "
+                f"model has positions for {context:,}. {advice}"
+            ]
+        )
+    biggest = max((int(prompt.max()) for prompt in prompts), default=0)
+    if biggest >= num_embeddings(model):
+        raise TokenizerError(
+            f"a prompt holds token {biggest:,}, but the model's embedding has {num_embeddings(model):,} rows. Model "
+            "and tokenizer do not belong together."
+        )
+
+
+@contextmanager
+def _generating(model: PreTrainedModel | PeftModel) -> Iterator[None]:
+    """No gradient, no dropout, and nothing of the model's own generation config, which could change what is drawn."""
+    plain: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    before = plain.generation_config
+    plain.generation_config = GenerationConfig()
+    try:
+        with torch.no_grad(), evaluating(model):
+            yield
+    finally:
+        plain.generation_config = before
+
+
+@contextmanager
+def _seeded(device: torch.device, seed: int) -> Iterator[None]:
+    on_gpu = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if on_gpu else []):
+        torch.default_generator.manual_seed(seed)
+        if on_gpu:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield

@@ -1,0 +1,158 @@
+"""Drawing from a policy mixed with its reference, token by token: realignment without training."""
+
+import copy
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import Any, final
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+from transformers import LogitsProcessor, PreTrainedModel
+
+from preftune.errors import ConfigError
+from preftune.model.forward.realigned import check_mixable, mixed_logits
+from preftune.model.reference.reference import AdapterOff, FrozenCopy
+from preftune.settings.sampling import strength_problems
+
+__all__ = ["MixInReference", "Mixer", "Realignment"]
+
+Mixer = Callable[[Tensor], LogitsProcessor]
+"""Makes what mixes the reference in of a batch's attention mask. Shape: (row, token)."""
+
+_CACHE_NAMES = frozenset({"cache", "past_key_values", "cache_params", "state"})
+"""Names of the state that models of transformers go on from: `cache` since transformers 5.24."""
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class Realignment:
+    """Draw from a mix of a policy and its reference.
+
+    pi(token) = softmax((1 - strength) * reference logits + strength * policy logits)
+
+    Args:
+        reference: A model of its own on the policy's device, or the policy with its adapter switched off.
+        strength: 0: the reference, 1: the policy, more: beyond.
+    Raises:
+        ConfigError: a strength that is negative or no number.
+    Source: Liu et al. 2024, arXiv:2402.02992.
+    """
+
+    reference: FrozenCopy | AdapterOff
+    strength: float
+
+    def __post_init__(self) -> None:
+        problems = list(strength_problems(self.strength))
+        if problems:
+            raise ConfigError(problems)
+
+    @property
+    def is_policy(self) -> bool:
+        """Whether it is the policy alone, so that the reference need not run."""
+        return self.strength == 1
+
+    @contextmanager
+    def mixer(self, policy: PreTrainedModel | PeftModel) -> Iterator[Mixer]:
+        """What mixes the reference in, batch by batch, while this is on.
+
+        Args:
+            policy: In evaluation mode.
+        """
+        if isinstance(self.reference, FrozenCopy):
+            yield partial(MixInReference, self.reference.model, self.strength)
+            return
+        assert isinstance(policy, PeftModel), f"expected a model with adapters, got {type(policy).__name__}"
+        with _without_adapter(policy) as model:
+            yield partial(MixInReference, model, self.strength)
+
+    def check(self, policy: PreTrainedModel | PeftModel) -> None:
+        """Make sure that policy and reference give probabilities to the same tokens.
+
+        Raises:
+            ModelError: they do not.
+        """
+        if isinstance(self.reference, FrozenCopy):
+            check_mixable(*(model.config.get_text_config().vocab_size for model in (policy, self.reference.model)))
+
+
+@contextmanager
+def _without_adapter(model: PeftModel) -> Iterator[PeftModel]:
+    """The model with its adapter off, as a second model on the same weights.
+
+    To switch the adapter off and on for each token would take as long as the forward of a model of some billions of
+    parameters on a GPU: peft goes through all modules each time.
+    """
+    tensors = list(chain(model.parameters(), model.buffers()))
+    wants_gradient = [tensor.requires_grad for tensor in tensors]
+    other = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+    try:
+        with other.disable_adapter():
+            yield other
+    finally:
+        for tensor, wanted in zip(tensors, wants_gradient, strict=True):
+            tensor.requires_grad_(wanted)  # peft changes that as it switches
+
+
+@final
+class MixInReference(LogitsProcessor):
+    """Puts the mix in the place of the policy's logits, for one batch of `generate`.
+
+    It comes before temperature, top-k and top-p, which so apply to the mix. The reference keeps a cache of its own and
+    is given one new token per row and step, as the policy is.
+
+    Args:
+        reference: In evaluation mode.
+        strength: As in `Realignment`.
+        mask: Where the prompts are in the batch, padded on the left. Shape: (row, token).
+    """
+
+    def __init__(self, reference: PreTrainedModel | PeftModel, strength: float, mask: Tensor) -> None:
+        self._reference = reference
+        self._strength = strength
+        self._mask = mask
+        self._state: dict[str, Any] = {}
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """The mix for the next token. Shape: (row, token), (row, vocabulary) -> (row, vocabulary)."""
+        num_new = input_ids.shape[1] - self._mask.shape[1]
+        self._mask = torch.cat([self._mask, self._mask.new_ones(len(self._mask), num_new)], dim=1)
+        return mixed_logits(scores, self._next_logits(input_ids).to(scores.device), self._strength)
+
+    def _next_logits(self, input_ids: Tensor) -> Tensor:
+        """The reference's logits behind the tokens so far. Shape: (row, vocabulary)."""
+        model = self._reference
+        language_model: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+        inputs = language_model.prepare_inputs_for_generation(
+            input_ids,
+            next_sequence_length=1 if self._state else None,
+            is_first_iteration=not self._state,
+            attention_mask=self._mask,
+            use_cache=True,
+            **self._state,
+            **_known(language_model, position_ids=_positions(self._mask), logits_to_keep=1),
+        )
+        output = model(**inputs, return_dict=True)
+        # Keys as the output holds them: asking for an older name works, but warns.
+        self._state = {name: output[name] for name in output.keys() & _CACHE_NAMES}
+        logits: Tensor = output.logits[:, -1]
+        return logits
+
+
+def _known(model: PreTrainedModel, **inputs: Any) -> dict[str, Any]:
+    """Those that the model's forward takes."""
+    names = inspect.signature(model.forward).parameters
+    return {name: value for name, value in inputs.items() if name in names}
+
+
+def _positions(mask: Tensor) -> Tensor:
+    """Positions that count the tokens that are there.
+
+    >>> _positions(torch.tensor([[0, 0, 1, 1]]))
+    tensor([[0, 0, 0, 1]])
+    """
+    return (mask.cumsum(-1) - 1).clamp_min(0)

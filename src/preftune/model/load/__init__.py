@@ -1,0 +1,1 @@
+"""Models, adapters, device memory, and the choice of the forward."""

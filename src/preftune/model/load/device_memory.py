@@ -1,0 +1,207 @@
+"""Memory of the device that is trained on: how much is in use, how much is free, and the peak of a piece of work."""
+
+import ctypes
+import gc
+import os
+import resource
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, final
+
+import psutil  # type: ignore[import-untyped]
+import torch
+from typing_extensions import override
+
+from preftune.errors import ConfigError
+
+__all__ = [
+    "CudaMemory",
+    "DeviceMemory",
+    "HostMemory",
+    "cgroup_free_bytes",
+    "memory_of",
+    "peak_memory_bytes",
+    "size_text",
+]
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_SECONDS_BETWEEN_SAMPLES = 0.002
+_CGROUPS, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+
+
+class DeviceMemory(Protocol):
+    """What can be told of a device's memory. Unit of all: bytes."""
+
+    def used(self) -> int:
+        """What this process has in use."""
+
+    def free(self) -> int:
+        """What it could have in use beyond that."""
+
+    def peak_used(self, work: Callable[[], object]) -> int:
+        """The most that it has in use while `work` runs."""
+
+
+def memory_of(device: torch.device) -> DeviceMemory:
+    """The memory of `device`.
+
+    Raises:
+        ConfigError: a device whose memory cannot be measured here.
+    """
+    match device.type:
+        case "cuda":
+            return CudaMemory(device)
+        case "cpu":
+            return HostMemory()
+    raise ConfigError(
+        [f"max_tokens_per_microbatch = auto: memory of {device.type} devices is not measured. Give a number instead."]
+    )
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class CudaMemory:
+    """Memory of a GPU, as PyTorch's allocator counts it. What other processes hold is not free."""
+
+    device: torch.device
+
+    def used(self) -> int:
+        """See `DeviceMemory.used`."""
+        return torch.cuda.memory_allocated(self.device)
+
+    def free(self) -> int:
+        """See `DeviceMemory.free`. What the allocator holds without using it counts."""
+        outside, _ = torch.cuda.mem_get_info(self.device)
+        return outside + torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+
+    def peak_used(self, work: Callable[[], object]) -> int:
+        """See `DeviceMemory.peak_used`."""
+        torch.cuda.reset_peak_memory_stats(self.device)
+        work()
+        torch.cuda.synchronize(self.device)
+        return torch.cuda.max_memory_allocated(self.device)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class HostMemory:
+    """Memory of the machine, or of the control group (container, job) that the process must stay in.
+
+    The peak is found by looking every 2 ms at the resident memory. Processes that train on one machine share what is
+    free.
+    """
+
+    def used(self) -> int:
+        """See `DeviceMemory.used`. What was freed is given back to the system first, or the peak would hide in it."""
+        gc.collect()
+        _trim_heap()
+        return _resident()
+
+    def free(self) -> int:
+        """See `DeviceMemory.free`."""
+        free: int = min([psutil.virtual_memory().available, *cgroup_free_bytes()])
+        return free // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+    def peak_used(self, work: Callable[[], object]) -> int:
+        """See `DeviceMemory.peak_used`."""
+        self.used()
+        watch = _Watch()
+        watch.start()
+        try:
+            work()
+        finally:
+            watch.done.set()
+            watch.join()
+        return watch.peak
+
+
+class _Watch(threading.Thread):
+    """Looks again and again at how much is in use."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peak = _resident()
+        self.done = threading.Event()
+
+    @override
+    def run(self) -> None:
+        while not self.done.wait(_SECONDS_BETWEEN_SAMPLES):
+            self.peak = max(self.peak, _resident())
+
+
+def _resident() -> int:
+    resident: int = psutil.Process().memory_info().rss
+    return resident
+
+
+def _trim_heap() -> None:
+    """The allocator of glibc keeps much of what is freed; others are left to themselves."""
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def cgroup_free_bytes(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> list[int]:
+    """What is left in each control group with a limit that this process is in; empty where there is none.
+
+    File pages that the kernel can drop do not count as used.
+
+    Args:
+        root: Where control groups are mounted.
+        membership: File of the lines `number:controllers:path` that say which groups these are.
+    """
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for _, controllers, path in (line.split(":", 2) for line in lines):
+        if controllers == "":  # version 2
+            files = ("memory.max", "memory.current", "inactive_file")
+            found += [_free_below(folder, *files) for folder in _with_parents(root, path)]
+        elif "memory" in controllers.split(","):
+            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            found += [_free_below(folder, *files) for folder in _with_parents(root / "memory", path)]
+    return [free for free in found if free is not None]
+
+
+def _with_parents(root: Path, path: str) -> Iterator[Path]:
+    """The folder of a control group and those above it: each may have a limit. In a container only `root` is there."""
+    folder = root / path.lstrip("/")
+    while folder != root and root in folder.parents:
+        yield folder
+        folder = folder.parent
+    yield root
+
+
+def _free_below(folder: Path, limit: str, usage: str, droppable: str) -> int | None:
+    try:
+        limit_bytes = int((folder / limit).read_text())  # `max` where there is none
+        used = int((folder / usage).read_text())
+        fields = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        return None
+    return max(0, limit_bytes - used + int(fields.get(droppable, 0)))
+
+
+def size_text(num_bytes: float) -> str:
+    """Bytes for people.
+
+    >>> size_text(3.25 * 2**20), size_text(21.4 * 2**30), size_text(100)
+    ('3.2 MiB', '21 GiB', '100 B')
+    """
+    unit = 0
+    while num_bytes >= 1024 and unit < len(_UNITS) - 1:
+        num_bytes, unit = num_bytes / 1024, unit + 1
+    return f"{num_bytes:.1f} {_UNITS[unit]}" if unit and num_bytes < 10 else f"{num_bytes:,.0f} {_UNITS[unit]}"
+
+
+def peak_memory_bytes() -> int:
+    """Most memory in use so far: allocated on the GPU if there is one, else resident in the process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,238 @@
+"""Tokenizer, policy and reference, from hub ids and folders."""
+
+import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import (
+    LoraConfig,
+    PeftConfig,
+    PeftModel,
+    get_peft_model,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils.peft_utils import find_adapter_config_file
+
+from preftune.errors import ModelError, TokenizerError
+from preftune.model.reference.reference import AdapterOff, FrozenCopy, KeptAdapter, NoReference, Reference
+from preftune.settings import AdapterSettings, ModelSettings, TrainConfig
+
+__all__ = [
+    "Policy",
+    "keep_adapter",
+    "load_causal_lm",
+    "load_config",
+    "load_policy",
+    "load_tokenizer",
+    "turn_dropout_off",
+]
+
+_TRAINED, _KEPT = "default", "reference"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Policy:
+    """What is trained, and what it is compared with.
+
+    Args:
+        model: The policy; with adapters of peft, or plain.
+        reference: Where reference log-probs come from.
+        starts_at_reference: Whether both are equal before the first step.
+        begins_as_base: Whether the model is as it was where its adapter is off.
+    """
+
+    model: PreTrainedModel | PeftModel
+    reference: Reference
+    starts_at_reference: bool
+    begins_as_base: bool = False
+
+
+def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
+    """The model's tokenizer, with the chat template of the settings where one is named.
+
+    Raises:
+        TokenizerError: none is there, or the chat template cannot be read.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(settings.model, **_hub_options(settings))
+    except (OSError, ValueError, KeyError) as error:
+        raise TokenizerError(
+            f"model = {settings.model}: no tokenizer could be loaded from it. {_first_line(error)} Put the tokenizer "
+            "files of the model (tokenizer.json, tokenizer_config.json) into the folder, or check the hub id."
+        ) from error
+    if settings.chat_template is not None:
+        try:
+            tokenizer.chat_template = Path(settings.chat_template).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise TokenizerError(
+                f"chat_template = {settings.chat_template}: cannot be read. {error} Give the path of a Jinja file."
+            ) from None
+    return tokenizer
+
+
+def load_config(settings: ModelSettings) -> PretrainedConfig:
+    """The model's config; for an adapter, that of its base.
+
+    Raises:
+        ModelError: none is there.
+    """
+    base = _adapter_base(settings)
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(base or settings.model, **_hub_options(settings))
+    except (OSError, ValueError, KeyError) as error:
+        raise _not_loadable(settings.model, error) from error
+    return config
+
+
+def load_causal_lm(settings: ModelSettings, name: str | None = None) -> PreTrainedModel | PeftModel:
+    """The causal LM called `name` (default: that of the settings), with its adapter where the folder is one.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    name = name or settings.model
+    base = _adapter_base(settings, name)
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            base or name, dtype=_dtype(settings), attn_implementation=settings.attention, **_hub_options(settings)
+        )
+        return PeftModel.from_pretrained(model, name, adapter_name=_TRAINED, is_trainable=True) if base else model
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise _not_loadable(name, error) from error
+
+
+def load_policy(config: TrainConfig) -> Policy:
+    """Policy and reference as the settings want them: full weights or an adapter, copy, adapter off or another model.
+
+    Raises:
+        ModelError: a model cannot be loaded, or cannot have the adapter.
+    """
+    model = load_causal_lm(config.model)
+    needs_reference = config.method.needs_reference
+    if not config.adapter.lora:
+        policy = _full(model, needs_reference=needs_reference)
+    elif isinstance(model, PeftModel):
+        policy = _continued_adapter(model, config.model, needs_reference=needs_reference)
+    else:
+        policy = _new_adapter(model, config.adapter, needs_reference=needs_reference)
+        if config.model.moves_reference:
+            policy = replace(policy, reference=keep_adapter(policy.model))
+    if needs_reference and config.model.reference_model is not None:
+        other = load_causal_lm(config.model, config.model.reference_model)
+        policy = Policy(policy.model, FrozenCopy(_frozen(other)), starts_at_reference=False)
+    if not config.model.dropout:
+        turn_dropout_off(policy.model, but_adapters=config.adapter.lora_dropout > 0)
+    return policy
+
+
+def keep_adapter(model: PreTrainedModel | PeftModel) -> KeptAdapter:
+    """Put a copy of the active adapter beside it, to be the reference. One that was put there before goes."""
+    assert isinstance(model, PeftModel), f"expected a model with adapters, got {type(model).__name__}"
+    trained = model.active_adapter
+    if _KEPT in model.peft_config and trained != _KEPT:
+        model.delete_adapter(_KEPT)
+    model.add_adapter(_KEPT, copy.deepcopy(model.peft_config[trained]))
+    set_peft_model_state_dict(model, get_peft_model_state_dict(model, adapter_name=trained), adapter_name=_KEPT)
+    model.set_adapter(trained)
+    return KeptAdapter(trained=trained, kept=_KEPT)
+
+
+def turn_dropout_off(model: nn.Module, *, but_adapters: bool = False) -> None:
+    """Set every dropout probability to 0: of modules, and of attention layers that hold it as a number.
+
+    Args:
+        model: Changed in place.
+        but_adapters: Whether dropout inside adapters stays.
+    """
+    for name, module in model.named_modules():
+        if but_adapters and "lora_dropout" in name:
+            continue
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        for attribute, value in vars(module).items():
+            if "dropout" in attribute and isinstance(value, float):
+                setattr(module, attribute, 0.0)
+
+
+def _full(model: PreTrainedModel | PeftModel, *, needs_reference: bool) -> Policy:
+    plain = model.merge_and_unload() if isinstance(model, PeftModel) else model
+    plain.requires_grad_(True)
+    if not needs_reference:
+        return Policy(plain, NoReference(), starts_at_reference=False)
+    return Policy(plain, FrozenCopy(_frozen(copy.deepcopy(plain))), starts_at_reference=True)
+
+
+def _new_adapter(model: PreTrainedModel, settings: AdapterSettings, *, needs_reference: bool) -> Policy:
+    targets = settings.lora_targets
+    lora = LoraConfig(
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=targets[0] if targets == ["all-linear"] else targets,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        adapted = get_peft_model(model, lora, adapter_name=_TRAINED)
+    except ValueError as error:
+        raise ModelError(f"lora_targets = {targets}: the adapter cannot be made. {error}") from error
+    reference: Reference = AdapterOff() if needs_reference else NoReference()
+    return Policy(adapted, reference, starts_at_reference=needs_reference, begins_as_base=True)
+
+
+def _continued_adapter(model: PeftModel, settings: ModelSettings, *, needs_reference: bool) -> Policy:
+    """Train the adapter on; the reference is the adapter as it was, kept beside it."""
+    if not needs_reference:
+        return Policy(model, NoReference(), starts_at_reference=False)
+    model.load_adapter(settings.model, adapter_name=_KEPT, is_trainable=False)
+    model.set_adapter(_TRAINED)
+    return Policy(model, KeptAdapter(trained=_TRAINED, kept=_KEPT), starts_at_reference=True)
+
+
+def _frozen(model: PreTrainedModel | PeftModel) -> PreTrainedModel | PeftModel:
+    model.eval()
+    model.requires_grad_(False)
+    return model
+
+
+def _adapter_base(settings: ModelSettings, name: str | None = None) -> str | None:
+    """The base model of an adapter, or None if `name` is a whole model."""
+    name = name or settings.model
+    try:
+        found = find_adapter_config_file(name, revision=settings.revision)
+    except (OSError, ValueError):
+        return None
+    return str(PeftConfig.from_pretrained(name).base_model_name_or_path) if found else None
+
+
+def _dtype(settings: ModelSettings) -> torch.dtype | str:
+    return "auto" if settings.weights_dtype == "auto" else getattr(torch, settings.weights_dtype)
+
+
+def _hub_options(settings: ModelSettings) -> dict[str, Any]:
+    return {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
+
+
+def _not_loadable(name: str, error: Exception) -> ModelError:
+    return ModelError(
+        f"model = {name}: no causal language model could be loaded from it. {_first_line(error)} "
+        "Give a folder with config.json and weights, or a hub id of a model that transformers can load."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    """What a library says, at the length of a sentence."""
+    lines = str(error).strip().splitlines()
+    text = lines[0].strip() if lines else type(error).__name__
+    return text if text.endswith(".") else text + "."

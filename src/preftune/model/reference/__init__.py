@@ -1,0 +1,1 @@
+"""Reference log-probs: computed by a frozen model, or read from the cache."""

@@ -1,0 +1,148 @@
+"""Where reference log-probs come from: the model itself, run at each call."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Protocol, final
+
+import torch
+from accelerate.utils import extract_model_from_parallel
+from peft import PeftModel
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from preftune.model.forward.forward import Forward
+from preftune.model.forward.head.distributions import Distributions
+from preftune.model.forward.packed_batch import PackedBatch
+
+__all__ = ["AdapterOff", "FrozenCopy", "KeptAdapter", "NoReference", "Reference"]
+
+
+class Reference(Protocol):
+    """Gives what is known of a batch under the model held fixed, without gradient; None where there is no reference.
+
+    Every method takes
+
+        forward: How log-probs are computed; the policy's are computed the same way.
+        policy: The model in training, as the trainer wraps it.
+        batch: Where the completions are.
+    """
+
+    def logps(self, forward: Forward, policy: nn.Module, batch: PackedBatch) -> Tensor | None:
+        """Log-prob of every completion. Shape: (completion,). Unit: nats."""
+
+    def token_logps(self, forward: Forward, policy: nn.Module, batch: PackedBatch) -> Tensor | None:
+        """Log-prob of every target. Shape: (target,). Unit: nats."""
+
+    def distributions(self, forward: Forward, policy: nn.Module, batch: PackedBatch) -> Distributions | None:
+        """The next-token distributions at all predictors.
+
+        They may share weights with the policy: use them before these change.
+        """
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class NoReference:
+    """For losses that look at the policy alone."""
+
+    def logps(self, forward: Forward, policy: nn.Module, batch: PackedBatch) -> None:
+        """See `Reference.logps`."""
+
+    def token_logps(self, forward: Forward, policy: nn.Module, batch: PackedBatch) -> None:
+        """See `Reference.token_logps`."""
+
+    def distributions(self, forward: Forward, policy: nn.Module, batch: PackedBatch) -> None:
+        """See `Reference.distributions`."""
+
+
+class _ModelReference(ABC):
+    """A reference that is run."""
+
+    __slots__ = ()
+
+    def logps(self, forward: Forward, policy: nn.Module, batch: PackedBatch) -> Tensor:
+        """See `Reference.logps`."""
+        return batch.sum_by_completion(self.token_logps(forward, policy, batch))
+
+    def token_logps(self, forward: Forward, policy: nn.Module, batch: PackedBatch) -> Tensor:
+        """See `Reference.token_logps`."""
+        with torch.no_grad(), self._held_fixed(policy) as model:
+            return forward.token_logps(model, batch)
+
+    def distributions(self, forward: Forward, policy: nn.Module, batch: PackedBatch) -> Distributions:
+        """See `Reference.distributions`."""
+        with torch.no_grad(), self._held_fixed(policy) as model:
+            return forward.distributions(model, batch)
+
+    @abstractmethod
+    def _held_fixed(self, policy: nn.Module) -> AbstractContextManager[nn.Module]:
+        """While this is on, the model that it gives is the reference."""
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class FrozenCopy(_ModelReference):
+    """A model of its own: a copy of the policy as it was, or another model with the same tokenizer.
+
+    Args:
+        model: In evaluation mode, with gradients off, on the policy's device.
+    """
+
+    model: PreTrainedModel | PeftModel
+
+    def _held_fixed(self, policy: nn.Module) -> AbstractContextManager[nn.Module]:  # noqa: ARG002
+        return nullcontext(self.model)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class AdapterOff(_ModelReference):
+    """The policy with its adapter switched off: the base model, at no further memory."""
+
+    @contextmanager
+    def _held_fixed(self, policy: nn.Module) -> Iterator[nn.Module]:
+        with _evaluating(policy), _peft_model(policy).disable_adapter():
+            yield policy
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class KeptAdapter(_ModelReference):
+    """The policy with another adapter switched on: the one it started from, kept as it was.
+
+    Args:
+        trained: Name of the adapter in training.
+        kept: Name of the adapter held fixed.
+    """
+
+    trained: str
+    kept: str
+
+    @contextmanager
+    def _held_fixed(self, policy: nn.Module) -> Iterator[nn.Module]:
+        model = _peft_model(policy)
+        with _evaluating(policy):
+            model.set_adapter(self.kept, inference_mode=True)
+            try:
+                yield policy
+            finally:
+                model.set_adapter(self.trained)
+
+
+def _peft_model(policy: nn.Module) -> PeftModel:
+    model = extract_model_from_parallel(policy)
+    assert isinstance(model, PeftModel), f"expected a model with adapters, got {type(model).__name__}"
+    return model
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Dropout off for the time being."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

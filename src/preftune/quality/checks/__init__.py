@@ -1,5 +1,0 @@
-"""All checks, one per file, in one table."""
-
-from preftune.quality.checks.table import CHECKS, CheckEntry, Need, chosen_checks
-
-__all__ = ["CHECKS", "CheckEntry", "Need", "chosen_checks"]

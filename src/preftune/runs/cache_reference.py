@@ -1,0 +1,79 @@
+"""A policy whose reference is a table of log-probs instead of a model."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from peft import PeftModel
+from rich.console import Console
+from transformers import TrainingArguments
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
+
+from preftune.data.tokens.token_group import TokenGroup
+from preftune.model.forward.arithmetic import Arithmetic, autocast_type
+from preftune.model.forward.forward import Forward
+from preftune.model.load.load_model import Policy
+from preftune.model.reference.location import store_path
+from preftune.model.reference.optional_store import OptionalStore
+from preftune.model.reference.reference import FrozenCopy, KeptAdapter, NoReference
+from preftune.model.reference.reference_pass import ReferencePass
+
+__all__ = ["cache_reference"]
+
+
+def cache_reference(
+    policy: Policy,
+    forward: Forward,
+    groups: Sequence[TokenGroup],
+    arguments: TrainingArguments,
+    *,
+    max_tokens: int,
+    console: Console,
+    per_token: bool = False,
+) -> Policy:
+    """The policy with the reference log-probs of all groups at hand, computed where they were not kept.
+
+    Whoever drops the policy that was given frees the reference model with it. An adapter that was kept as the
+    reference is deleted from the model.
+
+    Args:
+        policy: On the device of training, not wrapped.
+        forward: How log-probs are computed.
+        groups: All that the run will see, held-out ones too.
+        arguments: Say device and precision.
+        max_tokens: Memory budget of a forward.
+        console: Where progress goes.
+        per_token: Whether the loss needs the log-prob of each token, not just their sum.
+    Returns:
+        The policy as it is for a method without a reference, and where the reference is a part of a sharded model.
+    Raises:
+        ModelError: the ranks hold different weights.
+    """
+    if isinstance(policy.reference, NoReference):
+        return policy
+    if _is_sharded(policy, arguments):
+        console.print("reference cache: not used, as the reference is sharded over processes", highlight=False)
+        return policy
+    store = OptionalStore(store_path(), lambda line: console.print(line, highlight=False, style="yellow"))
+    found = ReferencePass(
+        policy.reference,
+        policy.model,
+        forward,
+        Arithmetic(arguments.device, autocast_type(arguments)),
+        max_tokens,
+        show_progress=console.is_terminal and not console.quiet,
+    ).run(groups, store, per_token=per_token)
+    store.close()
+    console.print(
+        f"reference: {found.num_computed:,} log-probs computed, {found.num_kept:,} kept from earlier", highlight=False
+    )
+    if isinstance(policy.reference, KeptAdapter):
+        assert isinstance(policy.model, PeftModel), type(policy.model).__name__
+        policy.model.delete_adapter(policy.reference.kept)
+    return replace(policy, reference=found.reference)
+
+
+def _is_sharded(policy: Policy, arguments: TrainingArguments) -> bool:
+    """Whether the reference's weights are not all at hand: it is the policy, or ZeRO-3 deals out every model."""
+    if isinstance(policy.reference, FrozenCopy):
+        return bool(is_deepspeed_zero3_enabled())
+    return bool(arguments.fsdp or arguments.deepspeed)

@@ -1,0 +1,152 @@
+"""What happens beside the steps of a run: progress on the console, the metrics file, and stopping on a signal."""
+
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from typing_extensions import override
+
+from preftune.runs.run_folder import RunFolder
+
+__all__ = ["MetricsFile", "ProgressDisplay", "StopOnSignal", "metric_text"]
+
+_SHOWN: Mapping[str, str] = {
+    "loss": "loss {:.4f}",
+    "rewards/accuracies": "accuracy {:.3f}",
+    "rewards/margins": "margin {:+z.4f}",
+    "logps/chosen": "chosen {:.1f}",
+    "logps/rejected": "rejected {:.1f}",
+    "logps/completions": "logps {:.1f}",
+    "grad_norm": "grad {:.3f}",
+    "learning_rate": "lr {:.1e}",
+    "tokens_per_second": "{:,.0f} tok/s",
+}
+"""What a line of the console shows, in this order."""
+
+
+def metric_text(metrics: Mapping[str, Any], prefix: str = "") -> str:
+    """The metrics worth a look, in one line.
+
+    >>> metric_text({"loss": 0.6931, "rewards/accuracies": 0.5, "epoch": 1.0})
+    'loss 0.6931 · accuracy 0.500'
+    """
+    return " · ".join(text.format(metrics[prefix + name]) for name, text in _SHOWN.items() if prefix + name in metrics)
+
+
+class ProgressDisplay(TrainerCallback):
+    """A progress bar, and a line per logged step. Shown on the main process only."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._task = self._progress.add_task("training", total=None)
+
+    @override
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.is_world_process_zero:
+            self._progress.start()
+            self._progress.update(self._task, total=state.max_steps, completed=state.global_step)
+
+    @override
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._progress.update(self._task, completed=state.global_step)
+
+    @override
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        if not state.is_world_process_zero or logs is None:
+            return
+        if "loss" in logs:
+            self._console.print(f"step {state.global_step:>5}  {metric_text(logs)}", highlight=False, soft_wrap=True)
+        elif "eval_loss" in logs:
+            self._console.print(
+                f"held out    {metric_text(logs, 'eval_')}", highlight=False, soft_wrap=True, style="bold"
+            )
+
+    @override
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the progress bar off the console."""
+        self._progress.stop()
+
+
+class MetricsFile(TrainerCallback):
+    """Every log becomes a line of the run folder's `metrics.jsonl`; the last step is always logged."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+
+    @override
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.global_step >= state.max_steps:
+            control.should_log = True
+
+    @override
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        if state.is_world_process_zero and logs is not None:
+            self._folder.append_metrics({"step": state.global_step, **logs})
+
+
+class StopOnSignal(TrainerCallback):
+    """On Ctrl-C or SIGTERM the run finishes its step, saves a checkpoint and stops; a second one stops at once."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self.caught: int | None = None
+        self._before: dict[int, Any] = {}
+
+    @override
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._catch) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    @override
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.caught is not None:
+            control.should_save = True
+            control.should_training_stop = True
+
+    @override
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.restore()
+
+    def restore(self) -> None:
+        """Put back the handlers that were there before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _catch(self, number: int, _frame: FrameType | None) -> None:
+        self.caught = number
+        self._say("Stopping after this step, with a checkpoint. Once more to stop at once.")
+        self.restore()

@@ -1,0 +1,115 @@
+"""What a judge says of a run's samples as it trains."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from accelerate import PartialState
+
+from preftune.errors import ConfigError, JudgeError
+from preftune.judges.comparison import Comparison, Judged
+from preftune.judges.find import find_judge
+from preftune.judges.judge import Judge
+from preftune.judges.judging import judge_comparisons
+from preftune.judges.scores import ScoringJudge
+from preftune.model.load.evaluated_models import arithmetic_of
+from preftune.runs.drawn_samples import DrawnSamples, SampleMeasure
+from preftune.settings import REWARD_AT_KL_BUDGET, TrainConfig
+from preftune.settings.evaluation_sections import JudgeSettings
+
+__all__ = ["JudgedSamples", "sample_measures"]
+
+
+def sample_measures(config: TrainConfig) -> list[SampleMeasure]:
+    """The measures of samples that a run's settings ask for: a judge's, or none.
+
+    Args:
+        config: Of the run.
+    Raises:
+        JudgeError: the judge cannot be found or loaded.
+        ConfigError: scores are wanted of a judge that compares, or answers of data that have none.
+    """
+    name, choice = config.samples.judge, config.choice
+    if name is None:
+        return []
+    if not PartialState().is_main_process:  # it is asked on the main process alone, and may be a large model
+        return [JudgedSamples(None, against=config.samples.judge_against, kl_budget=choice.kl_budget)]
+    judge = find_judge(
+        JudgeSettings(judge=name), arithmetic_of(config.model), trust_remote_code=config.model.trust_remote_code
+    )
+    if choice.metric in ("reward", REWARD_AT_KL_BUDGET) and not isinstance(judge, ScoringJudge):
+        raise ConfigError(
+            [
+                f"metric = {choice.metric}: judge = {name} compares two completions and gives no score. Set metric to "
+                "win_rate, or name a judge that scores: reward:MODEL, or a function of (prompt, completion)."
+            ]
+        )
+    return [JudgedSamples(judge, against=config.samples.judge_against, kl_budget=choice.kl_budget)]
+
+
+class JudgedSamples:
+    """A judge's verdict on the samples of an evaluation.
+
+    win_rate = mean over prompts of our points: 1 for a win, half for a tie, 0 for a loss
+    reward   = mean score of our completions, where the judge scores
+    reward_at_kl_budget = reward where the KL of the samples is within the budget, else minus infinity
+
+    The samples before the first step are drawn by the same seed as later ones, so that a policy that has not moved
+    ties with itself: at step 0 the rate is 0.5. As all evaluations have the same opponent and the same prompts, they
+    can be compared with each other; for a rate with an interval, on more prompts, there is `preftune eval`.
+
+    Args:
+        judge: Who is asked; None where it is not this process that asks.
+        against: What our completions are compared with.
+        kl_budget: In nats; None for none.
+    """
+
+    def __init__(self, judge: Judge | None, *, against: Literal["start", "chosen"], kl_budget: float | None) -> None:
+        self._judge = judge
+        self._against = against
+        self._kl_budget = kl_budget
+
+    def __call__(self, drawn: DrawnSamples, start: Sequence[str]) -> Mapping[str, float]:
+        """See `SampleMeasure`.
+
+        Raises:
+            JudgeError: the judge does not work, or gave no verdict on any prompt.
+            ConfigError: none of the prompts has a chosen answer.
+        """
+        assert self._judge is not None, "the main process asks"
+        comparisons = list(self._comparisons(drawn, start))
+        if not comparisons:
+            raise ConfigError(["judge_against = chosen: the held-out prompts have no chosen answers. Set it to start."])
+        judged = [item for item in judge_comparisons(self._judge, comparisons, None) if item.is_complete]
+        if not judged:
+            raise JudgeError(f"judge = {self._judge.name}: gave no verdict on any of {len(comparisons)} samples.")
+        metrics = {"win_rate": float(np.mean([np.mean(item.points) for item in judged]))}
+        scores = [score for item in judged if (score := _our_score(item)) is not None]
+        if scores:
+            metrics["reward"] = float(np.mean(scores))
+            metrics.update(self._within_budget(metrics["reward"], drawn))
+        return metrics
+
+    def _comparisons(self, drawn: DrawnSamples, start: Sequence[str]) -> Iterator[Comparison]:
+        theirs: Sequence[str | None] = start
+        if self._against == "chosen":
+            theirs = [prompt.chosen for prompt in drawn.prompts]
+        for number, (prompt, ours, other) in enumerate(zip(drawn.prompts, drawn.completions, theirs, strict=True)):
+            if other is not None:
+                yield Comparison(number, prompt.prompt, ours, other)
+
+    def _within_budget(self, reward: float, drawn: DrawnSamples) -> Mapping[str, float]:
+        if self._kl_budget is None:
+            return {}
+        assert drawn.kl is not None, "the KL is measured where a budget is set"
+        return {REWARD_AT_KL_BUDGET: reward if drawn.kl.mean <= self._kl_budget else -math.inf}
+
+
+def _our_score(judged: Judged) -> float | None:
+    """Of our completion, for a judge that scores each by itself."""
+    if judged.ours_first is not None and judged.ours_first.scores is not None:
+        return judged.ours_first.scores[0]
+    if judged.theirs_first is not None and judged.theirs_first.scores is not None:
+        return judged.theirs_first.scores[1]
+    return None

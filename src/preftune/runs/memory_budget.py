@@ -1,0 +1,256 @@
+"""`max_tokens_per_microbatch: auto`: the token budget that memory holds, measured before training."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from peft import PeftModel
+from torch import nn
+from transformers import PreTrainedModel, TrainingArguments
+
+from preftune.data.tokens.token_group import TokenGroup
+from preftune.errors import ConfigError, TrainingError
+from preftune.model.forward.arithmetic import Arithmetic, autocast_type
+from preftune.model.forward.packed_batch import pack
+from preftune.model.load.device_memory import DeviceMemory, memory_of, size_text
+from preftune.planning import GroupSize, Layout, MicroBatchShape, WorkModel, sizes_of
+from preftune.runs.arguments import checkpointing_argument
+from preftune.runs.pace import seconds_now
+from preftune.training.objective import Objective
+from preftune.training.out_of_memory import is_out_of_memory, ways_out_of_memory
+from preftune.training.step_values import measure
+
+__all__ = ["MeasuredBudget", "MemoryUse", "measure_budget"]
+
+_MARGIN = 0.15
+"""Share of the free memory that stays free: what is measured varies, and the allocator loses some to fragments."""
+_MOST_ON_CPU = 16_384
+"""More would take memory and save no time: with 6 layers of width 256, a core did 1,985 tokens a second in rows of
+1,000, 2,001 in rows of 8,000 and 1,777 in rows of 32,000."""
+_ROW_TOKENS = {"cuda": 8192, "cpu": 2048}
+"""How many tokens are measured at least, where there are so many: what is fixed should be little beside them."""
+_ROUND_TO = 256
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredBudget:
+    """A token budget and what it comes from.
+
+    Args:
+        max_tokens: The budget.
+        bytes_per_token: What a token of a micro-batch takes at the peak.
+        free_bytes: What activations could take, before the margin.
+        is_capped: Whether there is memory for more, and more would not be faster.
+        work_per_second: Speed of the measurement, in the unit of the work model.
+    """
+
+    max_tokens: int
+    bytes_per_token: float
+    free_bytes: int
+    is_capped: bool
+    work_per_second: float
+
+    def __str__(self) -> str:
+        """
+        >>> str(MeasuredBudget(12_288, 3.1 * 2**20, 21 * 2**30, is_capped=False, work_per_second=1e12))
+        '12,288 (auto: 3.1 MiB a token, 21 GiB free)'
+        """
+        text = (
+            f"{self.max_tokens:,} (auto: {size_text(self.bytes_per_token)} a token, {size_text(self.free_bytes)} free"
+        )
+        return text + ("; more is not faster on a CPU)" if self.is_capped else ")")
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUse:
+    """Memory of a forward and backward above that of the model and its gradients: fixed + per_token * tokens."""
+
+    fixed: float
+    per_token: float
+
+    @staticmethod
+    def through(few: tuple[int, int], many: tuple[int, int]) -> "MemoryUse":
+        """The line through two measurements of (tokens, bytes). It is never below one of them.
+
+        Where they make no sense as a line (the same tokens, or fewer bytes for more tokens, as by chance for a tiny
+        model), nothing is fixed.
+
+        >>> MemoryUse.through((100, 700), (300, 1500))
+        MemoryUse(fixed=300.0, per_token=4.0)
+        >>> MemoryUse.through((100, 200), (300, 1500))
+        MemoryUse(fixed=0.0, per_token=6.5)
+        """
+        (tokens, used), (more_tokens, more_used) = few, many
+        if more_tokens <= tokens or more_used <= used:
+            return MemoryUse(0.0, max(used / tokens, more_used / more_tokens, 1.0))
+        slope = (more_used - used) / (more_tokens - tokens)
+        return MemoryUse(max(0.0, used - slope * tokens), slope)
+
+    def tokens_in(self, num_bytes: float) -> int:
+        """How many tokens fit into so much memory."""
+        return max(0, int((num_bytes - self.fixed) / self.per_token))
+
+
+def measure_budget(
+    model: PreTrainedModel | PeftModel,
+    objective: Objective,
+    groups: Sequence[TokenGroup],
+    arguments: TrainingArguments,
+    *,
+    work: WorkModel,
+) -> MeasuredBudget:
+    """Run forward and backward on the biggest group and on a row of several, and see how many tokens memory holds.
+
+    budget = (0.85 * (free memory - optimizer state - gradients not there yet) - fixed bytes) / bytes per token
+
+    The optimizer is taken for AdamW: two numbers of the weight's type per trainable weight, which is 8 bytes for
+    float32. Gradients are in place during the measurement; several processes hold them once more, in the buckets in
+    which they are exchanged. On a CPU the budget is 16,384 at most, because more is not faster there. It is never below
+    the biggest group, and the same on all ranks. Weights, gradients and random numbers are afterwards as before.
+
+    Args:
+        model: The policy, on the device of training, not wrapped.
+        objective: Says how a step is computed. Its reference is run as well, if it is a model.
+        groups: All that the run will see, held-out ones too.
+        arguments: Say device, precision and whether activations are recomputed.
+        work: The model's, for the speed.
+    Raises:
+        ConfigError: the model will be sharded, or the device is one whose memory cannot be measured.
+        TrainingError: memory does not suffice for the biggest group.
+    """
+    if arguments.fsdp or arguments.deepspeed:
+        raise ConfigError(
+            [
+                "max_tokens_per_microbatch = auto: cannot be measured for a model that is sharded over processes, "
+                "which it is only once training has begun. Give a number instead."
+            ]
+        )
+    ordered = _Ordered.of(groups, objective.forward.layout)
+    try:
+        own = _measure(model, objective, ordered, arguments, work)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"out of memory on {ordered.biggest:,} tokens, while memory was measured. "
+            + ways_out_of_memory(ordered.biggest)
+        ) from error
+    budgets: list[MeasuredBudget] = gather_object([own])
+    return min(budgets, key=lambda budget: budget.max_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ordered:
+    """Groups, the biggest first, and how the model is given them."""
+
+    groups: tuple[TokenGroup, ...]
+    layout: Layout
+
+    @staticmethod
+    def of(groups: Sequence[TokenGroup], layout: Layout) -> "_Ordered":
+        ordered = sorted(groups, key=lambda group: -MicroBatchShape.of([GroupSize.of(group)]).num_tokens(layout))
+        return _Ordered(tuple(ordered), layout)
+
+    def num_tokens(self, groups: Sequence[TokenGroup]) -> int:
+        return MicroBatchShape.of(sizes_of(groups)).num_tokens(self.layout)
+
+    @property
+    def biggest(self) -> int:
+        return self.num_tokens(self.groups[:1])
+
+    def row(self, wanted: int, most: float) -> list[TokenGroup]:
+        """The biggest groups, as many as make `wanted` tokens, and no more than `most` tokens but for the first."""
+        row = [self.groups[0]]
+        for group in self.groups[1:]:
+            if self.num_tokens(row) >= wanted or self.num_tokens([*row, group]) > most:
+                break
+            row.append(group)
+        return row
+
+
+def _measure(
+    model: PreTrainedModel | PeftModel,
+    objective: Objective,
+    ordered: _Ordered,
+    arguments: TrainingArguments,
+    work: WorkModel,
+) -> MeasuredBudget:
+    device = arguments.device
+    trial = _Trial(model, objective, Arithmetic(device, autocast_type(arguments)), memory_of(device))
+    with _as_in_training(model, arguments):
+        trial.run(ordered.groups[-1:])  # brings gradients and workspaces into being
+        in_use, free = trial.memory.used(), trial.memory.free() - _bytes_to_come(model)
+        alone = trial.peak(ordered.groups[:1]) - in_use
+        usable = (1 - _MARGIN) * free
+        most = usable / max(1.0, alone / ordered.biggest)
+        row = ordered.row(max(2 * ordered.biggest, _ROW_TOKENS[device.type]), most)
+        together = trial.peak(row) - in_use
+    use = MemoryUse.through((ordered.biggest, alone), (ordered.num_tokens(row), together))
+    fits = use.tokens_in(usable)
+    budget = min(fits, _MOST_ON_CPU) if device.type == "cpu" else fits
+    return MeasuredBudget(
+        max_tokens=max(ordered.biggest, budget // _ROUND_TO * _ROUND_TO or budget),
+        bytes_per_token=use.per_token,
+        free_bytes=max(0, free),
+        is_capped=max(budget, ordered.biggest) < fits,
+        work_per_second=work.of_groups(sizes_of(row), ordered.layout) / trial.seconds,
+    )
+
+
+@dataclass(slots=True, eq=False)
+class _Trial:
+    """Runs groups as a micro-batch of training is run. The loss does not matter: it is small beside what it is of.
+
+    `seconds` is the time of the last run.
+    """
+
+    model: PreTrainedModel | PeftModel
+    objective: Objective
+    arithmetic: Arithmetic
+    memory: DeviceMemory
+    seconds: float = 0.0
+
+    def peak(self, groups: Sequence[TokenGroup]) -> int:
+        """The most that was in use during a run. Unit: bytes."""
+        return self.memory.peak_used(lambda: self.run(groups))
+
+    def run(self, groups: Sequence[TokenGroup]) -> None:
+        started = seconds_now(self.arithmetic.device)
+        batch = pack(groups).to(self.arithmetic.device)
+        objective = self.objective
+        with self.arithmetic.context():
+            values = measure(objective.method, objective.reference, objective.forward, self.model, batch)
+        torch.stack([value.sum() for value in values.differentiable.values()]).sum().backward()
+        self.seconds = seconds_now(self.arithmetic.device) - started
+
+
+def _bytes_to_come(model: nn.Module) -> int:
+    """What training will allocate beside activations: the state of AdamW, and buckets of gradients for other ranks."""
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    copies = 2 if PartialState().num_processes == 1 else 3
+    return copies * sum(weight.numel() * weight.element_size() for weight in weights)
+
+
+@contextmanager
+def _as_in_training(model: PreTrainedModel | PeftModel, arguments: TrainingArguments) -> Iterator[None]:
+    """Modes and recomputation as the trainer will set them; afterwards no gradients, and all as it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    checkpointing = checkpointing_argument()
+    recomputes = getattr(arguments, checkpointing)
+    devices = [arguments.device] if arguments.device.type == "cuda" else []
+    model.train()
+    if recomputes:
+        name = f"{checkpointing}_kwargs"
+        getattr(model, f"{checkpointing}_enable")(**{name: getattr(arguments, name)})
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        model.zero_grad(set_to_none=True)
+        if recomputes:
+            getattr(model, f"{checkpointing}_disable")()
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,248 @@
+"""From the data settings of a run to the token groups it learns from and is held to."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from transformers import PreTrainedTokenizerBase
+
+from preftune.data import LoadedGroups, load_groups, split_by_prompt
+from preftune.data.cap import Capped, cap_per_prompt
+from preftune.data.feedback import FeedbackReport, groups_for
+from preftune.data.mixture import Mixture
+from preftune.data.tokens.auxiliary import LENGTH
+from preftune.data.tokens.first_difference import weighted_from_first_difference
+from preftune.data.tokens.mismatched import with_mismatched
+from preftune.data.tokens.token_group import TokenGroup
+from preftune.data.tokens.tokenize import TokenizedGroups, tokenize_groups
+from preftune.errors import ConfigError, DataError
+from preftune.groups import Origin, PromptGroup
+from preftune.losses import Method
+from preftune.losses.thumbs import kto_weight_problem
+from preftune.planning import Layout, MicroBatchShape, sizes_of
+from preftune.runs.data_check import DataCheck, check_data
+from preftune.runs.mixing import drawn_in, mix_lines, mixture_of
+from preftune.runs.part_report import PartReport
+from preftune.runs.sample_prompts import SamplePrompt, sample_prompts
+from preftune.settings import DataSettings, TrainConfig
+
+__all__ = ["PartReport", "PreparedData", "data_warnings", "microbatch_budget", "prepare_data", "read_data"]
+
+_DEFAULT_BUDGET = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedData:
+    """What a run learns from and is held to, and what was left out or cut on the way.
+
+    Args:
+        train: What is learned.
+        held_out: What is held out.
+        reports: What became of each part of the data.
+        mixture: Which of the training groups each epoch holds; None: all.
+        drawn: Indices of the training groups that any epoch holds.
+        check: What is wrong with the training data; None where it was not looked for.
+        prompts: Those that samples are drawn for: held-out ones, else training ones.
+    """
+
+    train: list[TokenGroup]
+    held_out: list[TokenGroup]
+    reports: Mapping[str, PartReport]
+    mixture: Mixture | None
+    drawn: Sequence[int]
+    check: DataCheck | None = None
+    prompts: tuple[SamplePrompt, ...] = ()
+
+    @property
+    def all_groups(self) -> list[TokenGroup]:
+        """Training groups that any epoch holds, and held-out groups."""
+        return [*(self.train[index] for index in self.drawn), *self.held_out]
+
+    @property
+    def mismatched_groups(self) -> list[TokenGroup]:
+        """Prompts with completions of others, for methods that need them."""
+        groups = [group.mismatched_group for group in self.all_groups]
+        return [group for group in groups if group is not None]
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether some tokens count more than others."""
+        return any(group.weights for group in self.all_groups)
+
+    def lines(self) -> Iterator[str]:
+        """The reports for the console."""
+        for name, report in self.reports.items():
+            yield from report.lines(name)
+        if self.check is not None:
+            yield from self.check.lines()
+
+
+def read_data(settings: DataSettings, *, show_progress: bool = False) -> tuple[LoadedGroups, LoadedGroups | None]:
+    """Training data, and held-out data where the settings name some.
+
+    Raises:
+        DataError: data that cannot be read or used.
+    """
+
+    def read(sources: Sequence[str], split: str | None) -> LoadedGroups:
+        return load_groups(
+            sources,
+            split=split,
+            format=settings.format,
+            columns=settings.columns,
+            extra_scores=[name for name in settings.auxiliary if name != LENGTH],
+            where=settings.where,
+            on_bad_row=settings.on_bad_row,
+            show_progress=show_progress,
+        )
+
+    train = read(settings.data, settings.split)
+    return train, read(settings.eval_data, settings.eval_split) if settings.eval_data else None
+
+
+def prepare_data(
+    config: TrainConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int | None,
+    *,
+    context: int | None = None,
+    checks: bool = False,
+    show_progress: bool = False,
+) -> PreparedData:
+    """Read, check, split and tokenize the data of a run.
+
+    Args:
+        config: The settings of the run.
+        tokenizer: The model's.
+        max_length: Longest prompt + completion, in tokens; None: no bound.
+        context: Positions of the model, which prompts of samples must leave room in; None: no bound.
+        checks: Whether to look for what is wrong with the training data.
+        show_progress: Whether to show progress bars.
+    Raises:
+        DataError, TokenizerError: data that cannot be read, lack the method's feedback, or that the tokenizer cannot
+            handle.
+    """
+    train, held_out = read_data(config.data, show_progress=show_progress)
+    parts = _parts(config, train, held_out)
+    check = _checked(config, train, parts) if checks else None
+    prepared = {
+        name: _prepare(groups, config, tokenizer, max_length, is_capped=name == "train", show_progress=show_progress)
+        for name, groups in parts.items()
+        if groups
+    }
+    groups = {name: part.tokenized.groups for name, part in prepared.items()}
+    if not groups["train"]:
+        raise DataError(
+            f"no training prompt is left: all {len(parts['train']):,} are longer than max_length = {max_length:,} "
+            "tokens. Raise --max-length, or cut them with --too-long cut."
+        )
+    sources = {"train": train, "held out": held_out}
+    reports = {
+        name: PartReport.of(sources[name], part.feedback, part.tokenized, part.over_cap)
+        for name, part in prepared.items()
+    }
+    mixture = mixture_of(config.data, train, groups["train"], seed=config.steps.seed)
+    reports["train"] = replace(
+        reports["train"],
+        warnings=tuple(data_warnings(config.method, reports["train"])),
+        mix=mix_lines(config.data, mixture),
+    )
+    drawn = drawn_in(mixture, config.steps, len(groups["train"]))
+    prompts = sample_prompts(
+        parts["held out"] or parts["train"],
+        tokenizer,
+        count=config.samples.num_prompts,
+        longest=None if context is None else context - config.samples.eval_sample_tokens,
+    )
+    return PreparedData(groups["train"], groups.get("held out", []), reports, mixture, drawn, check, prompts)
+
+
+def microbatch_budget(groups: Sequence[TokenGroup], layout: Layout, wanted: int | None) -> int:
+    """The token budget of a micro-batch: as wanted, else the default or as much as the biggest group needs.
+
+    Raises:
+        ConfigError: a group is bigger than the budget that is wanted.
+    """
+    needs = [MicroBatchShape().with_group(size).num_tokens(layout) for size in sizes_of(groups)]
+    biggest = max(range(len(needs)), key=needs.__getitem__)
+    if wanted is None:
+        return max(_DEFAULT_BUDGET, needs[biggest])
+    if needs[biggest] > wanted:
+        too_big = sum(need > wanted for need in needs)
+        raise ConfigError(
+            [
+                f"max_tokens_per_microbatch = {wanted:,}: {too_big:,} of {len(groups):,} prompts need more, the "
+                f"biggest ({groups[biggest].origin}) {needs[biggest]:,} tokens, and a prompt cannot be cut "
+                f"apart from its completions. Set it to {needs[biggest]:,} or more, or lower max_length."
+            ]
+        )
+    return wanted
+
+
+def _parts(config: TrainConfig, train: LoadedGroups, held_out: LoadedGroups | None) -> dict[str, list[PromptGroup]]:
+    """What is learned and what is held out."""
+    if config.data.eval_fraction:
+        learned, kept = split_by_prompt(train.groups, config.data.eval_fraction, seed=config.steps.seed)
+        return {"train": learned, "held out": kept}
+    return {"train": train.groups, "held out": held_out.groups if held_out else []}
+
+
+def _checked(config: TrainConfig, train: LoadedGroups, parts: Mapping[str, list[PromptGroup]]) -> DataCheck:
+    return check_data(train, parts["train"], parts["held out"], config.data.data, seed=config.steps.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One part of the data as the method sees it, in tokens, and what of it could not be used or was too much."""
+
+    tokenized: TokenizedGroups
+    feedback: FeedbackReport
+    over_cap: tuple[Origin, ...]
+
+
+def _prepare(
+    groups: Sequence[PromptGroup],
+    config: TrainConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int | None,
+    *,
+    is_capped: bool,
+    show_progress: bool,
+) -> _Part:
+    settings, takes = config.data, config.method.takes
+    fitted = groups_for(
+        config.method.feedback,
+        groups,
+        needs_margins="margins" in takes,
+        pairing=settings.pairing,
+        min_score_gap=settings.min_score_gap,
+    )
+    capped = Capped(fitted.groups, ())
+    if is_capped and settings.max_per_prompt is not None:
+        capped = cap_per_prompt(
+            fitted.groups, settings.max_per_prompt, feedback=config.method.feedback, seed=config.steps.seed
+        )
+    tokenized = tokenize_groups(
+        capped.groups,
+        tokenizer,
+        max_length=max_length,
+        too_long=settings.too_long,
+        auxiliary=settings.auxiliary,
+        num_processes=settings.num_processes,
+        show_progress=show_progress,
+    )
+    found = tokenized.groups
+    if settings.token_weights == "from_first_difference":
+        found = [weighted_from_first_difference(group) for group in found]
+    if "mismatched" in takes:
+        found = with_mismatched(found, max_length=max_length)
+    return _Part(replace(tokenized, groups=found), fitted.report, capped.left_out)
+
+
+def data_warnings(method: Method, report: PartReport) -> Iterator[str]:
+    """What the method would have otherwise in a part of the data."""
+    for part in method.parts:
+        if part.name == "kto":
+            weights = (float(part.options[name]) for name in ("desirable_weight", "undesirable_weight"))
+            problem = kto_weight_problem(report.num_desirable, report.num_undesirable, *weights)
+            if problem:
+                yield problem

@@ -1,0 +1,133 @@
+"""How a run ended: its numbers, and a table of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from preftune.runs.checkpoint_choice import KeptCheckpoint
+from preftune.training.health.finding import Finding
+
+__all__ = ["MetricPath", "RunResult", "duration_text"]
+
+_LOWER_IS_BETTER = {"loss"}
+_REPORTED = (
+    "loss",
+    "rewards/accuracies",
+    "rewards/margins",
+    "rewards/chosen",
+    "rewards/rejected",
+    "logps/chosen",
+    "logps/rejected",
+    "logps/completions",
+)
+_HAS_A_BEST = {"loss", "rewards/accuracies", "rewards/margins"}
+
+
+@dataclass(frozen=True, slots=True)
+class MetricPath:
+    """Where a metric began, where it ended, and its best with the step it was reached in."""
+
+    first: float
+    last: float
+    best: float
+    best_step: int
+
+    @staticmethod
+    def of(name: str, history: Sequence[Mapping[str, Any]], prefix: str) -> "MetricPath | None":
+        """The path of a metric through the logs, or None if it was not logged.
+
+        >>> MetricPath.of("loss", [{"loss": 2.0, "step": 1}, {"loss": 1.0, "step": 2}, {"loss": 1.5, "step": 3}], "")
+        MetricPath(first=2.0, last=1.5, best=1.0, best_step=2)
+        """
+        values = [(log[prefix + name], log["step"]) for log in history if prefix + name in log]
+        if not values:
+            return None
+        pick = min if name in _LOWER_IS_BETTER else max
+        best, step = pick(values, key=lambda item: item[0])
+        return MetricPath(values[0][0], values[-1][0], best, step)
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run gave.
+
+    Args:
+        folder: Where everything is.
+        num_steps: Optimizer steps taken, those before a resumption included.
+        train, held_out: Path of each metric; `held_out` is empty without held-out data.
+        seconds: Time that training took, this time.
+        peak_memory_bytes: Most memory in use: on the GPU if there is one, else of the process.
+        num_tokens: Tokens learned from, this time.
+        data: What was read, left out and cut.
+        stopped_early: Whether a signal ended the run before its last step.
+        stopped_sick: Whether the run ended because it was sick, as `stop_on_sick` asks for.
+        health: What rules on the health of the run found.
+        kept: The checkpoint that became the model, where one was chosen.
+    """
+
+    folder: str
+    num_steps: int
+    train: Mapping[str, MetricPath]
+    held_out: Mapping[str, MetricPath]
+    seconds: float
+    peak_memory_bytes: int
+    num_tokens: int
+    data: Mapping[str, Any]
+    stopped_early: bool
+    stopped_sick: bool = False
+    health: tuple[Finding, ...] = ()
+    kept: KeptCheckpoint | None = None
+
+    @staticmethod
+    def paths(history: Sequence[Mapping[str, Any]], prefix: str = "") -> dict[str, MetricPath]:
+        """The path of every metric that is reported."""
+        found = {name: MetricPath.of(name, history, prefix) for name in _REPORTED}
+        return {name: path for name, path in found.items() if path is not None}
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result as JSON holds it."""
+        return asdict(self)
+
+    def table(self) -> Table:
+        """The result as a table for the console."""
+        stopped = " (stopped)" if self.stopped_early else " (stopped: sick)" if self.stopped_sick else ""
+        title = f"{self.num_steps} steps in {duration_text(self.seconds)}{stopped}"
+        table = Table(title=title, title_justify="left", title_style="bold")
+        for heading in ("", "first", "last", "best", "at step"):
+            table.add_column(heading, justify="left" if not heading else "right")
+        for label, paths in (("", self.train), ("held out: ", self.held_out)):
+            for name, path in paths.items():
+                best = (f"{path.best:z.4f}", str(path.best_step)) if name in _HAS_A_BEST else ("", "")
+                table.add_row(label + name, f"{path.first:z.4f}", f"{path.last:z.4f}", *best)
+        if self.kept is not None:
+            start = "" if self.kept.at_start is None else f"{self.kept.at_start:z.4f}"
+            best = (f"{self.kept.value:z.4f}", str(self.kept.step))
+            table.add_row(f"kept, by held-out {self.kept.metric}", start, "", *best)
+        table.add_section()
+        for finding in self.health:
+            table.add_row(f"health: {finding.title}", "", finding.severity, "", str(finding.step))
+        if not self.health:
+            table.add_row("health", "", "no finding", "", "")
+        table.add_section()
+        speed = self.num_tokens / self.seconds if self.seconds else 0.0
+        table.add_row("tokens", "", f"{self.num_tokens:,}", "", "")
+        table.add_row("tokens per second, all in all", "", f"{speed:,.0f}", "", "")
+        table.add_row("peak memory", "", f"{self.peak_memory_bytes / 2**30:.2f} GiB", "", "")
+        table.caption = f"model, metrics and settings: {Path(self.folder)}"
+        table.caption_justify = "left"
+        return table
+
+
+def duration_text(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> duration_text(75.4), duration_text(4000)
+    ('1 min 15 s', '1 h 6 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

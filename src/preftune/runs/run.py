@@ -1,0 +1,319 @@
+"""A whole run: data, model, training, saving, result."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from accelerate import PartialState
+from peft import PeftModel
+from rich.console import Console
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedTokenizerBase, PrinterCallback, TrainingArguments, set_seed
+
+from preftune.data.tokens.tokenize import check_vocabulary
+from preftune.errors import ConfigError, ModelError, TokenizerError
+from preftune.model.forward.arithmetic import Arithmetic, autocast_type
+from preftune.model.forward.forward import Forward
+from preftune.model.forward.model_size import context_length, num_embeddings
+from preftune.model.forward.work import work_of
+from preftune.model.load.choose_forward import choose_forward_for
+from preftune.model.load.device_memory import peak_memory_bytes
+from preftune.model.load.load_model import Policy, load_config, load_policy, load_tokenizer
+from preftune.model.reference.reference import FrozenCopy, KeptAdapter
+from preftune.runs.arguments import training_arguments
+from preftune.runs.cache_reference import cache_reference
+from preftune.runs.callbacks import MetricsFile, ProgressDisplay, StopOnSignal
+from preftune.runs.checkpoint_choice import check_within_budget, choice_callbacks, kept_checkpoint
+from preftune.runs.drawn_samples import SampleMeasure
+from preftune.runs.health_callback import HealthCallback
+from preftune.runs.memory_budget import measure_budget
+from preftune.runs.pace import Pace
+from preftune.runs.prepare_data import PreparedData, microbatch_budget, prepare_data
+from preftune.runs.result import RunResult
+from preftune.runs.run_folder import RunFolder
+from preftune.runs.run_samples import RunSamples
+from preftune.runs.sample_reference import SampleReference
+from preftune.runs.sampler import Sampler
+from preftune.runs.saving import guarded_saves, save_model
+from preftune.settings import TrainConfig
+from preftune.training.measure import Measure
+from preftune.training.objective import Objective
+from preftune.training.out_of_memory import OutOfMemory
+from preftune.training.reference_sync import ReferenceSync
+from preftune.training.trainer import PreferenceTrainer
+
+__all__ = ["train"]
+
+
+def train(
+    config: TrainConfig,
+    *,
+    console: Console | None = None,
+    measures: Sequence[Measure] = (),
+    sample_measures: Sequence[SampleMeasure] = (),
+) -> RunResult:
+    """Tune a model as `config` says, and write model, metrics and settings into its output folder.
+
+    Args:
+        config: The settings of the run.
+        console: Where progress goes; default: nowhere.
+        measures: What else is measured of the policy at every evaluation.
+        sample_measures: What else is measured of the samples that are drawn at every evaluation, such as a win rate.
+    Returns:
+        The numbers of the run, also in `summary.json`.
+    Raises:
+        PreftuneError: anything that a user can put right: settings, data, model, output folder, disk.
+    """
+    if config.samples.judge is not None and not sample_measures:
+        raise ConfigError(
+            [
+                f"judge = {config.samples.judge}: preftune.training knows no judges. Start the run with "
+                "preftune.train, or give sample_measures = preftune.evaluation.sample_measures(config)."
+            ]
+        )
+    return _Run(config, console or Console(quiet=True), tuple(measures), tuple(sample_measures)).train()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Models:
+    """Policy and reference, how log-probs are computed with them, and the token budget of a micro-batch.
+
+    `work_per_second` is the speed of one rank, where the budget was measured.
+    """
+
+    policy: Policy
+    forward: Forward
+    max_tokens: int
+    work_per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """The parts of a run in the order in which they can fail: cheap checks first."""
+
+    config: TrainConfig
+    console: Console
+    measures: tuple[Measure, ...] = ()
+    sample_measures: tuple[SampleMeasure, ...] = ()
+
+    def train(self) -> RunResult:
+        started = time.perf_counter()
+        arguments = training_arguments(self.config)
+        folder = RunFolder(Path(self.config.output.output))
+        if PartialState().is_main_process:
+            folder.check(self.config)
+        tokenizer = load_tokenizer(self.config.model)
+        data = self._prepare_data(tokenizer, load_config(self.config.model))
+        models = self._load_models(arguments, data)
+        trainer, stop = self._trainer(arguments, models, data, tokenizer, folder)
+        health = HealthCallback.of(self.config, data, models.policy, self.console, rows=lambda: trainer.last_rows)
+        trainer.add_callback(health)
+        self._start(folder, data)
+        with guarded_saves(folder), health.recording():
+            trainer.train(resume_from_checkpoint=self._checkpoint(folder))
+            kept = kept_checkpoint(self.config, trainer.state)
+            if stop.caught is None and not health.sick:
+                check_within_budget(self.config, trainer.state)
+                self._save(trainer, models.policy, folder)
+        result = RunResult(
+            folder=str(folder.path),
+            num_steps=trainer.state.global_step,
+            train=RunResult.paths(trainer.state.log_history),
+            held_out=RunResult.paths(trainer.state.log_history, "eval_"),
+            seconds=time.perf_counter() - started,
+            peak_memory_bytes=peak_memory_bytes(),
+            num_tokens=trainer.num_tokens,
+            data={name: asdict(report) for name, report in data.reports.items()},
+            stopped_early=stop.caught is not None,
+            stopped_sick=health.sick,
+            health=health.findings,
+            kept=kept,
+        )
+        if trainer.is_world_process_zero():
+            folder.write_summary(result.as_dict())
+        return result
+
+    def _start(self, folder: RunFolder, data: PreparedData) -> None:
+        """Take the folder, now that nothing but training can fail any more."""
+        if PartialState().is_main_process:
+            folder.begin(self.config)
+            if data.check is not None:
+                folder.write_data_check(data.check.as_dict())
+        PartialState().wait_for_everyone()
+
+    def _prepare_data(self, tokenizer: PreTrainedTokenizerBase, model_config: PretrainedConfig) -> PreparedData:
+        context, wanted = context_length(model_config), self.config.data.max_length
+        if context is not None and wanted is not None and wanted > context:
+            raise ConfigError(
+                [f"max_length = {wanted:,}: the model has positions for {context:,} tokens. Set it to that or less."]
+            )
+        data = prepare_data(
+            self.config,
+            tokenizer,
+            wanted or context,
+            context=context,
+            checks=self.config.data.check_data and PartialState().is_main_process,
+            show_progress=self.console.is_terminal and not self.console.quiet,
+        )
+        for line in data.lines():
+            self._say(line)
+        return data
+
+    def _load_models(self, arguments: TrainingArguments, data: PreparedData) -> _Models:
+        set_seed(self.config.steps.seed)  # a new adapter starts at random
+        policy = load_policy(self.config)
+        self._check_fits(policy, data)
+        if isinstance(policy.reference, FrozenCopy):
+            nn.Module.to(policy.reference.model, arguments.device)
+        choice = choose_forward_for(policy.model, policy.reference, arguments)
+        self.console.print(choice.reason, highlight=False)
+        wanted = self.config.steps.max_tokens_per_microbatch
+        budget = microbatch_budget(data.all_groups, choice.forward.layout, None if wanted == "auto" else wanted)
+        if self._caches_reference():
+            policy = cache_reference(
+                policy,
+                choice.forward,
+                [*data.all_groups, *data.mismatched_groups],
+                arguments,
+                max_tokens=budget,
+                console=self.console,
+                per_token=self.config.method.needs_token_logps or data.is_weighted,
+            )
+        models = _Models(policy, choice.forward, budget)
+        return self._measured(models, arguments, data) if wanted == "auto" else models
+
+    def _measured(self, models: _Models, arguments: TrainingArguments, data: PreparedData) -> _Models:
+        """The same models with the budget that memory holds, now that the reference has left it, if it does."""
+        model = models.policy.model
+        objective = Objective(self.config.method, models.policy.reference, models.forward)
+        found = measure_budget(model, objective, data.all_groups, arguments, work=work_of(model))
+        self.console.print(f"max_tokens_per_microbatch: {found}", highlight=False)
+        return replace(models, max_tokens=found.max_tokens, work_per_second=found.work_per_second)
+
+    def _caches_reference(self) -> bool:
+        """Whether a table can stand in for the reference; if not, and one was wanted, the console says why."""
+        if not (self.config.model.reference_cache and self.config.method.needs_reference):
+            return False
+        if self.config.model.moves_reference:
+            self.console.print("reference: stays in memory, as it moves with the policy", highlight=False)
+            return False
+        if "chosen_kl" in self.config.method.takes:
+            self.console.print(
+                f"reference: stays in memory, as {self.config.method.name} needs its whole distributions",
+                highlight=False,
+            )
+            return False
+        return True
+
+    def _check_fits(self, policy: Policy, data: PreparedData) -> None:
+        check_vocabulary(data.all_groups, num_embeddings(policy.model))
+        if isinstance(policy.reference, FrozenCopy):
+            try:
+                check_vocabulary(data.all_groups, num_embeddings(policy.reference.model))
+            except TokenizerError as error:
+                raise ModelError(
+                    f"reference_model = {self.config.model.reference_model}: does not share the policy's tokenizer. "
+                    f"{error}"
+                ) from None
+
+    def _trainer(
+        self,
+        arguments: TrainingArguments,
+        models: _Models,
+        data: PreparedData,
+        tokenizer: PreTrainedTokenizerBase,
+        folder: RunFolder,
+    ) -> tuple[PreferenceTrainer, StopOnSignal]:
+        stop = StopOnSignal(lambda text: self.console.print(text, style="bold yellow"))
+        samples = self._samples(arguments, models, data, tokenizer, folder)
+        trainer = PreferenceTrainer(
+            models.policy.model,
+            arguments,
+            objective=Objective(self.config.method, models.policy.reference, models.forward),
+            train_groups=data.train,
+            mixture=data.mixture,
+            eval_groups=data.held_out or None,
+            batch_size=self.config.steps.batch_size,
+            max_tokens_per_microbatch=models.max_tokens,
+            shuffle=self.config.steps.shuffle,
+            starts_at_reference=models.policy.starts_at_reference,
+            processing_class=tokenizer,
+            out_of_memory=self._out_of_memory(),
+            reference_sync=ReferenceSync.of(self.config.model, models.policy.reference),
+            measures=[*self.measures, *samples],
+            callbacks=[
+                *(ProgressDisplay(self.console), MetricsFile(folder), stop),
+                *samples,
+                *choice_callbacks(self.config),
+            ],
+        )
+        trainer.remove_callback(PrinterCallback)
+        self._show_plan(trainer, models.work_per_second)
+        return trainer, stop
+
+    def _samples(
+        self,
+        arguments: TrainingArguments,
+        models: _Models,
+        data: PreparedData,
+        tokenizer: PreTrainedTokenizerBase,
+        folder: RunFolder,
+    ) -> list[RunSamples]:
+        """What draws samples; nothing where none are wanted, or no prompt has room for one."""
+        settings = self.config.samples
+        if settings.num_prompts and not data.prompts:
+            line = f"samples: none are drawn: no prompt leaves room for {settings.eval_sample_tokens:,} tokens"
+            if self.sample_measures:
+                raise ConfigError([f"{line}. Lower eval_sample_tokens."])
+            self._say(line)
+        if not data.prompts:
+            return []
+        sampler = Sampler(
+            tokenizer,
+            data.prompts,
+            models.forward,
+            SampleReference.of(self.config, models.policy, arguments.device),
+            Arithmetic(arguments.device, autocast_type(arguments)),
+            max_new_tokens=settings.eval_sample_tokens,
+            max_tokens=models.max_tokens,
+            seed=self.config.steps.seed,
+            needs_kl=self.config.choice.needs_kl,
+            say=self._say,
+        )
+        return [RunSamples(sampler, folder.samples, measures=self.sample_measures, say=self._say)]
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _out_of_memory(self) -> OutOfMemory:
+        """Only a budget that nobody asked for may be halved, and only where no other process relies on the plan."""
+        return OutOfMemory(
+            may_halve=self.config.steps.max_tokens_per_microbatch == "auto" and PartialState().num_processes == 1,
+            say=lambda line: self.console.print(line, style="yellow"),
+        )
+
+    def _show_plan(self, trainer: PreferenceTrainer, work_per_second: float | None) -> None:
+        """A line now, and one on how long the run will take when its first steps are done."""
+
+        def say(line: str) -> None:
+            self.console.print(line, highlight=False)
+
+        plan = trainer.plan
+        say(f"plan: {plan if work_per_second is None else plan.at_speed(work_per_second)}")
+        trainer.add_callback(Pace(trainer.train_steps, plan.work_per_step, say))
+
+    def _checkpoint(self, folder: RunFolder) -> str | None:
+        if not self.config.output.resume:
+            return None
+        folder.remove_torn_checkpoints()
+        last = folder.last_checkpoint()
+        where = f"from {last.name}" if last else "from the start: it has no whole checkpoint"
+        self.console.print(f"resuming {where}", highlight=False)
+        return str(last) if last else None
+
+    def _save(self, trainer: PreferenceTrainer, policy: Policy, folder: RunFolder) -> None:
+        if isinstance(policy.reference, KeptAdapter):
+            assert isinstance(policy.model, PeftModel)
+            policy.model.delete_adapter(policy.reference.kept)
+        save_model(trainer, folder)

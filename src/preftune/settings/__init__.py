@@ -1,0 +1,35 @@
+"""The settings of a run."""
+
+from preftune.settings.choice import METRICS, REWARD_AT_KL_BUDGET, ChoiceSettings
+from preftune.settings.draw_settings import DrawSettings
+from preftune.settings.health_settings import HealthSettings
+from preftune.settings.sections import (
+    AdapterSettings,
+    DataSettings,
+    ModelSettings,
+    OptimizerSettings,
+    OutputSettings,
+    StepSettings,
+)
+from preftune.settings.setting import Setting, settings_of
+from preftune.settings.train_config import SECTIONS, TrainConfig, build_section, read_settings
+
+__all__ = [
+    "METRICS",
+    "REWARD_AT_KL_BUDGET",
+    "SECTIONS",
+    "AdapterSettings",
+    "ChoiceSettings",
+    "DataSettings",
+    "DrawSettings",
+    "HealthSettings",
+    "ModelSettings",
+    "OptimizerSettings",
+    "OutputSettings",
+    "Setting",
+    "StepSettings",
+    "TrainConfig",
+    "build_section",
+    "read_settings",
+    "settings_of",
+]

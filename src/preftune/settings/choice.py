@@ -1,0 +1,168 @@
+"""Which of a run's checkpoints becomes its model."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal
+
+from preftune.losses import Method
+from preftune.settings.draw_settings import DrawSettings
+from preftune.settings.sections import DataSettings, OutputSettings
+from preftune.settings.setting import setting
+
+__all__ = ["METRICS", "REWARD_AT_KL_BUDGET", "ChoiceSettings", "Direction"]
+
+REWARD_AT_KL_BUDGET = "reward_at_kl_budget"
+"""The judge's mean score where the KL is within the budget; minus infinity elsewhere."""
+
+Direction = Literal["higher", "lower"]
+"""Which way a metric is better."""
+
+METRICS: Mapping[str, Direction] = {
+    "loss": "lower",
+    "rewards/accuracies": "higher",
+    "rewards/margins": "higher",
+    "rewards/chosen": "higher",
+    "logps/chosen": "higher",
+    "logps/completions": "higher",
+    "win_rate": "higher",
+    "reward": "higher",
+    REWARD_AT_KL_BUDGET: "higher",
+}
+"""What held-out data can be judged by, and which way is better."""
+
+_OF_JUDGE = ("win_rate", "reward", REWARD_AT_KL_BUDGET)
+"""Those that take a judge."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChoiceSettings:
+    """Checkpoint choice"""
+
+    keep: Literal["last", "best"] = setting(
+        "last", "Which weights become the run's model: of the last step, or of the best evaluation."
+    )
+    metric: str | None = setting(
+        None,
+        "What best means, on held-out data: loss, rewards/accuracies, rewards/margins or another that is logged; with "
+        "a judge win_rate, reward or reward_at_kl_budget; of a measure of your own NAME:higher or NAME:lower. Default: "
+        "rewards/accuracies, or loss where there is none.",
+    )
+    kl_budget: float | None = setting(
+        None,
+        "For metric = reward_at_kl_budget: most KL of the samples to the reference, in nats, at which an evaluation "
+        "may be the best.",
+    )
+    early_stopping: int | None = setting(
+        None, "End the run after so many evaluations in a row without a new best. Needs keep = best."
+    )
+
+    def problems(self) -> Iterator[str]:
+        """What cannot work, one text each."""
+        if self.keep == "last":
+            chooses = {"metric": self.metric, "kl_budget": self.kl_budget, "early_stopping": self.early_stopping}
+            for name, value in chooses.items():
+                if value is not None:
+                    yield f"{name} = {value}: chooses nothing while keep is last. Set keep to best, or leave it out."
+        if self.early_stopping is not None and self.early_stopping < 1:
+            yield f"early_stopping = {self.early_stopping}: must be at least 1."
+        if self.kl_budget is not None and not (math.isfinite(self.kl_budget) and self.kl_budget > 0):
+            yield f"kl_budget = {self.kl_budget}: must be above 0, in nats."
+
+    @property
+    def needs_kl(self) -> bool:
+        """Whether the KL of samples is needed to choose by."""
+        return self.metric == REWARD_AT_KL_BUDGET
+
+    def problems_with(
+        self, method: Method, data: DataSettings, output: OutputSettings, draws: DrawSettings
+    ) -> Iterator[str]:
+        """What does not go with the method, the data, the judge or when the run evaluates and saves, one text each."""
+        if self.keep == "last":
+            return
+        if not data.holds_out:
+            yield (
+                "keep = best: nothing is held out, so that no checkpoint can be told from another. Hold out a part "
+                "with --eval-fraction 0.05, or give --eval-data."
+            )
+        yield from self._metric_problems(method, has_judge=draws.judge is not None)
+        yield from self._budget_problems()
+        every, save = output.eval_every, output.save_every
+        if save is not None and save != every:
+            evaluated = "at the end of each epoch" if every is None else f"every {every} steps"
+            yield (
+                f"save_every = {save}: keep = best chooses among checkpoints that were evaluated, and the run "
+                f"evaluates {evaluated}. Leave save_every out: there is a checkpoint at each evaluation then."
+            )
+
+    def chosen_by(self, method: Method) -> tuple[str, Direction]:
+        """The metric, and which way is better.
+
+        >>> ChoiceSettings(keep="best").chosen_by(Method.named("dpo"))
+        ('rewards/accuracies', 'higher')
+        >>> ChoiceSettings(keep="best", metric="win_rate:higher").chosen_by(Method.named("dpo"))
+        ('win_rate', 'higher')
+        """
+        if self.metric is None:
+            measured = _measured(method, has_judge=False)
+            name = "rewards/accuracies" if "rewards/accuracies" in measured else "loss"
+            return name, METRICS[name]
+        name, _, direction = self.metric.partition(":")
+        if direction:
+            return name, "higher" if direction == "higher" else "lower"
+        return name, METRICS[name]
+
+    def _budget_problems(self) -> Iterator[str]:
+        if self.needs_kl and self.kl_budget is None:
+            yield f"metric = {self.metric}: which budget? Set it with --kl-budget, in nats."
+        if not self.needs_kl and self.kl_budget is not None:
+            yield (
+                f"kl_budget = {self.kl_budget:g}: is for metric = {REWARD_AT_KL_BUDGET} only. Set metric to that, or "
+                "leave it out."
+            )
+
+    def _metric_problems(self, method: Method, *, has_judge: bool) -> Iterator[str]:
+        if self.metric is None:
+            return
+        measured = _measured(method, has_judge=has_judge)
+        name, separator, direction = self.metric.partition(":")
+        if separator:
+            if direction not in ("higher", "lower") or not name:
+                yield f"metric = {self.metric}: which way is better is said by NAME:higher or NAME:lower."
+        elif name not in METRICS:
+            near = get_close_matches(name, METRICS, n=1)
+            hint = f"Did you mean {near[0]}? " if near else ""
+            yield (
+                f"metric = {name}: is not known, nor which way it is better. {hint}Metrics of method {method.name}: "
+                f"{', '.join(measured)}. For a measure of your own write {name}:higher or {name}:lower."
+            )
+        elif name in _OF_JUDGE and not has_judge:
+            yield (
+                f"metric = {name}: takes a judge of samples. Name one with --judge reward:MODEL or "
+                f"python:MODULE:FUNCTION; for a measure of your own write {name}:higher or {name}:lower."
+            )
+        elif name not in measured:
+            yield (
+                f"metric = {name}: method {method.name} does not give it. It gives {', '.join(measured)}. Set "
+                "metric to one of these."
+            )
+
+
+def _measured(method: Method, *, has_judge: bool) -> list[str]:
+    """Those of `METRICS` that a method gives, and a judge where there is one.
+
+    >>> _measured(Method.named("sft"), has_judge=False), _measured(Method.named("kto"), has_judge=False)
+    (['loss', 'logps/completions'], ['loss', 'rewards/margins', 'rewards/chosen', 'logps/chosen'])
+    """
+    rewards = method.rewarding is not None
+    is_given = {
+        "loss": True,
+        "rewards/accuracies": rewards and method.feedback in ("pairs", "lists"),
+        "rewards/margins": rewards,
+        "rewards/chosen": rewards,
+        "logps/chosen": method.feedback != "demonstrations",
+        "logps/completions": method.feedback == "demonstrations",
+        **dict.fromkeys(_OF_JUDGE, has_judge),
+    }
+    return [name for name in METRICS if is_given[name]]

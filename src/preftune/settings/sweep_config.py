@@ -1,0 +1,161 @@
+"""Everything that a sweep depends on, in one place, checked at once."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from preftune.errors import ConfigError
+from preftune.metrics.bootstrap import Bootstrap
+from preftune.settings import TrainConfig, build_section
+from preftune.settings.point import Point, Setup, grid, safe_name, setup_name
+from preftune.settings.search import Dimension, corners, parse_dimension
+from preftune.settings.sweep_evaluation import ValueKind, evaluation_problems, resolved, value_kind
+from preftune.settings.sweep_sections import SweepSettings
+from preftune.settings.swept import Value, parse_values, value_text
+
+__all__ = ["SweepConfig"]
+
+_OF_POINTS = ("output", "overwrite", "resume")
+"""Settings of a run that the sweep gives each point itself."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepConfig:
+    """The settings of a sweep.
+
+    Args:
+        settings: Of the sweep itself.
+        base: Settings of a run, by name, that all points have unless they are swept.
+        over: Values of each swept setting of a grid.
+        space: Ranges and choices of a search. One of `over` and `space` is empty.
+        evaluation: Settings of each evaluation, by name.
+        value: What a model is judged by.
+    """
+
+    settings: SweepSettings
+    base: Mapping[str, Any]
+    over: Mapping[str, tuple[Value, ...]]
+    space: Mapping[str, Dimension]
+    evaluation: Mapping[str, Any]
+    value: ValueKind
+
+    @staticmethod
+    def of(
+        base: Mapping[str, Any], sweep: Mapping[str, Any], evaluation: Mapping[str, Any] | None = None
+    ) -> "SweepConfig":
+        """The config of settings by name.
+
+        Args:
+            base: As `TrainConfig.of` takes them; `output`, `overwrite` and `resume` are left aside.
+            sweep: Those of `SweepSettings`.
+            evaluation: Some of `EVALUATION`.
+        Raises:
+            ConfigError: whatever cannot work, all at once.
+
+        >>> config = SweepConfig.of(
+        ...     {"model": "gpt2", "data": "prefs.jsonl", "eval_fraction": 0.1}, {"output": "s", "over": "beta=0.1,0.3"}
+        ... )
+        >>> [point.name for point in config.points()]
+        ['beta=0.1,seed=0', 'beta=0.3,seed=0']
+        """
+        evaluation = dict(evaluation or {})
+        problems: list[str] = []
+        built = build_section(SweepSettings, sweep, problems)
+        settings = _stand_in(sweep) if built is None else built  # what is right is checked beside what is wrong
+        config = SweepConfig(
+            settings=settings,
+            base={name: value for name, value in base.items() if name not in _OF_POINTS},
+            over=_parsed("over", settings.over, parse_values, problems),
+            space=_parsed("search", settings.search, parse_dimension, problems),
+            evaluation=resolved(settings, evaluation),
+            value=value_kind(settings, evaluation),
+        )
+        of_points = list(config._point_problems())
+        holds_out = None if of_points else all(point.config.data.holds_out for point in config.probes())
+        problems += [*of_points, *evaluation_problems(settings, evaluation, holds_out=holds_out)]
+        if problems:
+            raise ConfigError(problems)
+        return config
+
+    @property
+    def folder(self) -> Path:
+        """Where everything goes."""
+        return Path(self.settings.output)
+
+    @property
+    def bootstrap(self) -> Bootstrap:
+        """How intervals are made."""
+        names = {"resamples": "num_resamples", "confidence": "confidence"}
+        given = {own: self.evaluation[name] for name, own in names.items() if name in self.evaluation}
+        return Bootstrap(**given)
+
+    def points(self) -> list[Point]:
+        """Those of a grid; all of one seed before the next seed."""
+        return self.points_of(grid(self.over)) if self.over else []
+
+    def points_of(self, setups: list[Setup], prefix: str = "") -> list[Point]:
+        """The runs of some setups, one for each seed.
+
+        Args:
+            setups: What is swept.
+            prefix: Begins the names.
+        Raises:
+            ConfigError: settings that cannot work.
+        """
+        seeds = self.settings.seed_numbers or (self.base.get("seed", 0),)
+        return [self._point(setup, seed, prefix) for seed in seeds for setup in setups]
+
+    def template(self) -> TrainConfig:
+        """The settings of one of the points, for what all have in common."""
+        return self.probes()[0].config
+
+    def probes(self) -> list[Point]:
+        """Points that are known before anything is run: all of a grid; of a search the corners of its space."""
+        return self.points() or self.points_of(list(self._corners()))
+
+    def _corners(self) -> Iterator[Setup]:
+        return corners(self.space, str(self.base.get("method", "dpo")))
+
+    def _point(self, setup: Setup, seed: Value, prefix: str) -> Point:
+        parts = [prefix, *(f"{name}={value_text(value)}" for name, value in setup.items()), f"seed={seed}"]
+        name = safe_name(",".join(part for part in parts if part))
+        settings = {**self.base, **setup, "seed": seed, "output": str(self.folder / name)}
+        return Point(name, setup, TrainConfig.of(**settings))
+
+    def _point_problems(self) -> Iterator[str]:
+        """What is wrong with points: each problem once, with the first point that has it unless all have it."""
+        setups = grid(self.over) if self.over else list(self._corners())
+        found: dict[str, list[str]] = {}
+        for setup in setups:
+            try:
+                self.points_of([setup])
+            except ConfigError as error:
+                for problem in error.problems:
+                    found.setdefault(problem, []).append(setup_name(setup))
+        for problem, names in found.items():
+            where = f" (point {names[0]})" if len(names) < len(setups) else ""
+            yield problem + where
+
+
+def _stand_in(sweep: Mapping[str, Any]) -> SweepSettings:
+    """Settings without those that are wrong."""
+    over, search = ([str(text) for text in sweep.get(name) or ()] for name in ("over", "search"))
+    return SweepSettings(output="-", over=over, search=search)
+
+
+def _parsed(flag: str, texts: list[str], parse: Any, problems: list[str]) -> dict[str, Any]:
+    """What is swept, by name."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, rest = (part.strip() for part in text.partition("="))
+        if not (name and equals and rest):
+            problems.append(f"{flag} = {text}: must be written as NAME=VALUES, such as beta=0.03,0.1,0.3.")
+        elif name in found:
+            problems.append(f"{flag} = {text}: {name} is named twice. Put all its values into one.")
+        else:
+            try:
+                found[name] = parse(name, rest)
+            except ValueError as error:
+                problems.append(str(error))
+    return found

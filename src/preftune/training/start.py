@@ -1,0 +1,123 @@
+"""Fatal: the first loss is not what the method gives for a policy that is its reference."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from preftune.losses import Method, Part, ReferencedLogps
+from preftune.metrics.sums import MetricSums
+from preftune.training.health.finding import Finding, SickRunError
+from preftune.training.health.rule import ROUNDING
+from preftune.training.step_values import StepValues
+
+__all__ = ["EXPECTED", "add_expected_loss", "check_start", "without_start"]
+
+EXPECTED = "start/"
+_SLACK = "start_slack/"
+_RANDOM_WAYS, _SAFETY = 8, 2.0
+
+
+def add_expected_loss(
+    metrics: MetricSums,
+    part: Part,
+    values: StepValues,
+    mismatched: ReferencedLogps | None,
+    *,
+    count: float,
+    weight: float,
+) -> None:
+    """Add what a loss would be were the reference the policy, and by how much rounding may change it.
+
+    Computed by the loss itself from the rows of the step, so that it holds for any method, data and options: ln 2 for
+    `dpo`, less or more with margins, lengths or weights in the data. The slack is the most that the loss changes by
+    when all log-probs go up or down by `ROUNDING`: each the way that matters most, or some ways at random for losses
+    that jump where rewards are equal, such as `lipo_lambda` with its ranks.
+
+    Args:
+        metrics: What to add to.
+        part: The loss; nothing is added for one without a reference, which can begin anywhere.
+        values: Of the micro-batch or step.
+        mismatched: As in `StepContext`.
+        count, weight: As for the loss itself.
+    """
+    if not part.loss.needs_reference:
+        return
+    with torch.enable_grad():
+        logps = values.policy.detach().requires_grad_()
+        expected = _rows(part, values, logps, mismatched)
+        (slopes,) = torch.autograd.grad(expected.sum(), logps)
+    metrics.add(EXPECTED + part.name, expected, count=count, weight=weight)
+    push = ROUNDING * (1 + logps.detach().abs())
+    ways = [slopes.sign(), -slopes.sign(), *_random_signs(slopes)]
+    changes = [(_rows(part, values, logps.detach() + way * push, mismatched) - expected).sum() for way in ways]
+    metrics.add(_SLACK + part.name, torch.stack(changes).abs().max(), count=count, weight=weight)
+
+
+def check_start(method: Method, means: Mapping[str, float]) -> None:
+    """Check the metrics of the first step, taken before the first update, when the policy still is its reference.
+
+    Args:
+        method: What the run learns by.
+        means: Metrics of the whole step, with those of `add_expected_loss`.
+    Raises:
+        SickRunError: a loss or an implicit reward is not what it must be.
+    """
+    for part in method.parts:
+        if EXPECTED + part.name in means:
+            _check_loss(part, means, name=f"loss/{part.name}" if len(method.parts) > 1 else "loss")
+    part_shown = method.rewarding
+    if part_shown is not None and part_shown.loss.reward == "logratio" and "rewards/chosen" in means:
+        reward, logps = means["rewards/chosen"], means["logps/chosen"]
+        if abs(reward) > ROUNDING * (1 + abs(logps)) * part_shown.reward_scale:
+            _stop(f"the implicit reward of the chosen answers is {reward:.4f}, where it must be 0", abs(reward))
+
+
+def without_start(metrics: MetricSums) -> MetricSums:
+    """The metrics without those of `add_expected_loss`."""
+    return MetricSums({name: sums for name, sums in metrics.sums.items() if not name.startswith((EXPECTED, _SLACK))})
+
+
+def _check_loss(part: Part, means: Mapping[str, float], *, name: str) -> None:
+    loss, expected = means[name], means[EXPECTED + part.name]
+    slack = _SAFETY * means[_SLACK + part.name] + 1e-5 * (1 + abs(expected))
+    if abs(loss - expected) > slack:
+        _stop(f"the loss of {part.name} is {loss:.4f}, where it must be {expected:.4f}", abs(loss - expected) / slack)
+
+
+def _stop(seen: str, size: float) -> None:
+    advice = "Train in fp32 to see whether it goes away, and please report the model."
+    message = (
+        f"before the first update {seen}: policy and reference give different log-probs for the same weights. Some "
+        "part of the model does not repeat itself, such as dropout that is still on or kernels that round "
+        f"differently. {advice}"
+    )
+    raise SickRunError(message, Finding("start", "fatal", "the start is wrong", seen, advice, 0, 0, size))
+
+
+def _random_signs(like: Tensor) -> Iterator[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(_RANDOM_WAYS):
+        yield torch.randint(0, 2, like.shape, generator=generator).to(like) * 2 - 1
+
+
+def _rows(part: Part, values: StepValues, logps: Tensor, mismatched: ReferencedLogps | None) -> Tensor:
+    """Loss per row where the policy's log-probs are `logps` and the reference's are those of the policy."""
+    reference = values.policy.detach()
+    same = replace(
+        values,
+        policy=logps,
+        reference=reference,
+        kl=None if values.kl is None else torch.zeros_like(values.kl),
+        shared_policy=None if values.shared_policy is None else values.shared_policy.detach(),
+        shared_reference=None if values.shared_policy is None else values.shared_policy.detach(),
+    )
+    if mismatched is not None:
+        mismatched = replace(mismatched, reference=mismatched.policy)
+    state = None
+    if part.loss.update is not None:
+        nothing = logps.new_zeros(2)
+        arguments = same.arguments(part, mismatched=mismatched, state=nothing)
+        state = part.updated(nothing, *(value for name, value in arguments.items() if name != "state"))
+    return part(*same.arguments(part, mismatched=mismatched, state=state).values())

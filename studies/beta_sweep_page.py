@@ -1,0 +1,138 @@
+"""The page on a sweep over beta in the demo's world, and on one run realigned beside it."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from preftune.metrics.bootstrap import Interval
+from preftune.sweep.result import ModelRow, PointRow, Realigned, SweepResult
+from preftune.sweep.table import gap_text, interval_text
+
+__all__ = ["page"]
+
+_FORM = "{:z.2f}".format
+
+
+class Realignment(Protocol):
+    """What the page must know of the size of the study."""
+
+    @property
+    def realigned(self) -> float:
+        """Beta of the run that was mixed with its reference."""
+
+
+_INTRODUCTION = """\
+# Five betas, and one run in their place
+
+Made by `python -m studies.beta_sweep --output runs/beta-sweep --page docs/beta-sweep.md`.
+
+The demo's world: film reviews by a small Llama, pairs of its own samples labelled by a known reward. DPO with the
+demo's settings at five betas, by `preftune sweep`; every run and three checkpoints of each are evaluated on held-out
+prompts. The value is the true reward of their samples in nats, the distance the KL to the model after SFT by the same
+samples. Intervals are 95 %, over prompts; there is one training seed."""
+
+
+def page(result: SweepResult, size: Realignment, *, picture: str) -> str:
+    """The result as Markdown.
+
+    Args:
+        result: Of the sweep.
+        size: Of the study.
+        picture: Where the frontier is, as the page names it.
+    """
+    blocks = [
+        _INTRODUCTION,
+        f"![True reward over KL, for all runs, checkpoints and strengths]({picture})",
+        "## The runs",
+        _runs(result.points),
+        f"Reference log-probs: {_counts(result.points)}; {result.num_computed:,} in all, one pass for "
+        f"{len(result.points)} runs, {sum(len(row.models) for row in result.points)} evaluations included.",
+        *_recommendation(result),
+    ]
+    if result.realigned is not None:
+        blocks += _realigned(result, result.realigned, size.realigned)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _runs(points: Sequence[PointRow]) -> str:
+    rows = [["run", "steps", "true reward", "KL", "held-out accuracy", "on the frontier", "health"]]
+    for row in points:
+        for model in row.models:
+            is_final = model is row.models[-1]
+            accuracy = "" if model.accuracy is None else _percent(model.accuracy)
+            rows.append(
+                [
+                    row.setup if is_final else f"{row.setup}, checkpoint",
+                    str(model.step),
+                    _text(model.value),
+                    _text(model.kl),
+                    accuracy,
+                    "yes" if model.on_frontier else "",
+                    ("; ".join(title for _, title in row.record.health) or "no finding") if is_final else "",
+                ]
+            )
+    return _table(rows)
+
+
+def _counts(points: Sequence[PointRow]) -> str:
+    return ", ".join(f"{row.setup} computed {row.record.num_computed:,}" for row in points)
+
+
+def _recommendation(result: SweepResult) -> Iterator[str]:
+    found = result.recommendation
+    if found is None:
+        return
+    yield f"**Recommended: {found.name}.** " + " ".join(found.reasons)
+    if found.warnings:
+        yield "\n".join(f"- {warning}" for warning in found.warnings)
+
+
+def _realigned(result: SweepResult, found: Realigned, beta: float) -> Iterator[str]:
+    yield "## One run in place of all"
+    yield (
+        f"The run with beta = {beta:g}, mixed with its reference while it writes (`--strength`), beside the run that "
+        "was trained with beta / strength, where there is one."
+    )
+    trained = {row.setup: row.models[-1] for row in result.points if row.models}
+    rows = [["strength", "true reward", "KL", "beta / strength", "trained so: true reward", "KL"]]
+    for model in found.models:
+        other = _nearest(trained, beta / model.strength) if model.strength else None
+        meant = f"{beta / model.strength:.3g}" if model.strength else "infinite"
+        cells = ["", ""] if other is None else [_text(other.value), _text(other.kl)]
+        rows.append([f"{model.strength:g}", _text(model.value), _text(model.kl), meant, *cells])
+    yield _table(rows)
+    yield (
+        "Training with beta / strength is what the mix approximates at the optimum of the loss, per token. A run that "
+        "ends before its optimum has gone less far, so compare the curves at equal KL rather than row by row."
+    )
+    if found.gap is None:
+        yield "The two curves share no range of KL, so that there is no distance between them."
+    else:
+        yield (
+            f"**Distance: {gap_text(found.gap, _FORM)}**: true reward of the realigned run minus that of the trained "
+            "ones at equal KL, both curves linear between their points, which are few: chords of a bent curve lie off "
+            "it."
+        )
+        parts = (("Nearer to the reference than the run itself", found.nearer), ("Farther", found.farther))
+        yield "\n".join(f"- {where}: {gap_text(part, _FORM)}" for where, part in parts if part is not None)
+
+
+def _nearest(trained: dict[str, ModelRow], beta: float) -> ModelRow | None:
+    """The run with this beta, up to the rounding of strengths."""
+    for setup, model in trained.items():
+        if abs(float(setup.partition("=")[2]) / beta - 1) < 0.01:
+            return model
+    return None
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    lines.insert(1, "|" + "---|" * len(rows[0]))
+    return "\n".join(lines)
+
+
+def _text(found: Interval) -> str:
+    return interval_text(found, _FORM)
+
+
+def _percent(found: Interval) -> str:
+    return interval_text(found, "{:.1%}".format)

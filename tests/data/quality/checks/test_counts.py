@@ -1,0 +1,113 @@
+"""How much, how long, how many prompts, how the thumbs stand, and what could not be read."""
+
+import pytest
+
+from preftune.data.quality import CheckSettings, UnusableRow, prompt_keys
+from preftune.groups import Completion, Origin, PromptGroup
+from tests.data.quality.groups import by_word, checked, finding, findings, numbered, pair, scored, thumb
+from tests.data.quality.planted import clean_rows
+
+
+def test_everything_is_counted() -> None:
+    rows: list[PromptGroup | UnusableRow] = [
+        pair("q", "a", "b"),
+        scored("r", {"a": 1.0, "b": 2.0, "c": 2.0}),
+        thumb("s", "a", True),
+        UnusableRow(Origin("prefs", 4), "bad"),
+    ]
+    measures = finding("counts", rows).measures
+    assert measures == {"rows": 4, "groups": 3, "completions": 6, "pairs": 3, "ties": 1, "thumbs": 1}
+
+
+def test_few_judgements_are_a_warning_none_an_error_and_demonstrations_a_note() -> None:
+    demonstration = PromptGroup("q", (Completion("a"),), (), Origin("prefs", 1))
+    unjudged = PromptGroup("q", (Completion("a"), Completion("b")), (), Origin("prefs", 1))
+    assert finding("counts", [pair("q", "a", "b")]).severity == "warning"
+    assert finding("counts", [unjudged]).severity == "error"
+    assert finding("counts", [demonstration]).severity == "note"
+    assert finding("counts", [pair("q", "a", "b")] * 100).severity == "note"
+
+
+def test_problems_of_rows_are_told_apart_but_for_numbers() -> None:
+    problems = ["line 1 is bad", "line 22 is bad", "the field is missing"]
+    rows = [UnusableRow(Origin("prefs", n), text) for n, text in enumerate(problems, start=1)]
+    found = findings("unusable", [*rows, UnusableRow(Origin("prefs", 9), "a tie", "left out")])
+    assert [(item.severity, item.count, item.title) for item in found] == [
+        ("error", 2, "Rows that cannot be used: 2. The first: line 1 is bad"),
+        ("error", 1, "Rows that cannot be used: 1. The first: the field is missing"),
+        ("note", 1, "Rows left out (a tie): 1"),
+    ]
+
+
+def test_of_very_many_problems_the_rest_are_one() -> None:
+    rows = [UnusableRow(Origin("prefs", n), "x" * n) for n in range(1, 60)]
+    found = findings("unusable", rows)
+    assert len(found) == 21
+    assert sum(item.count for item in found) == 59
+
+
+def test_lengths_count_words_and_signs_of_scripts_without_spaces() -> None:
+    measures = finding("lengths", [pair("one two", "a b c", "你好吗")]).measures
+    assert (measures["chosen_median"], measures["rejected_median"], measures["prompt_median"]) == (3, 3, 2)
+
+
+def test_tokens_over_the_limit_are_counted_by_completion() -> None:
+    groups = numbered([pair("one two", "a b c", "a"), pair("one", "a", "b")])
+    settings = CheckSettings(max_length=4)
+    [found] = checked(groups, "tokens", settings=settings, count_tokens=by_word).findings
+    assert (found.count, found.total, [origin.row for origin in found.rows]) == (1, 4, [1])
+    assert (found.severity, found.measures["longest"]) == ("error", 5)
+
+
+def test_the_picture_of_tokens_marks_the_limit() -> None:
+    report = checked([pair("q", "a b", "a")], "tokens", settings=CheckSettings(max_length=4), count_tokens=by_word)
+    assert [picture.limit for picture in report.histograms] == [4.0]
+
+
+def test_without_a_limit_lengths_in_tokens_are_a_note() -> None:
+    [found] = checked([pair("q", "a b", "a")], "tokens", count_tokens=by_word).findings
+    assert (found.severity, found.count, found.total) == ("note", 2, 2)
+
+
+def test_rows_that_cannot_be_tokenized_are_named_and_the_rest_is_counted() -> None:
+    groups = numbered([pair("untokenizable", "a", "b"), pair("q", "a", "b")])
+    failed, found = checked(groups, "tokens", count_tokens=by_word).findings
+    assert (failed.severity, [origin.row for origin in failed.rows]) == ("error", [1])
+    assert found.total == 2
+
+
+def test_prompts_are_distinct_but_for_case_and_white_space() -> None:
+    found = finding("prompts", numbered([pair("A  cat", "a", "b"), pair("a cat", "c", "d"), pair("dog", "a", "b")]))
+    assert (found.count, found.total, found.measures["most_rows_of_a_prompt"]) == (2, 3, 2)
+
+
+def test_a_prompt_with_a_large_part_of_the_rows_is_a_warning() -> None:
+    groups = [pair(f"q{n}" if n > 9 else "same", f"a{n}", "b") for n in range(120)]
+    assert finding("prompts", numbered(groups)).severity == "warning"
+
+
+def test_neighbours_and_the_biggest_cluster_of_prompts() -> None:
+    first, *others = [row["prompt"] for row in clean_rows(6)]
+    prompts = [first, f"so {first}", f"well {first}", *others]
+    found = findings("prompts", numbered(pair(prompt, "a", "b") for prompt in prompts))
+    assert (found[0].count, found[0].measures["biggest_cluster"]) == (3, 3)
+    assert found[0].examples[0].note == "a cluster of 3"
+
+
+def test_overlap_is_told_in_rows_and_in_prompts() -> None:
+    held_out = prompt_keys([pair("Q", "x", "y"), pair("r", "x", "y"), UnusableRow(Origin("held out", 3), "bad")])
+    groups = numbered([pair("q ", "a", "b"), pair("q", "c", "d"), pair("s", "a", "b")])
+    found = finding("overlap", groups, CheckSettings(held_out=held_out))
+    assert (found.count, found.total, found.severity) == (2, 3, "error")
+    assert found.title.endswith("prompts concerned: 1 of 2")
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "severity"), [(10, 0, "error"), (0, 9, "error"), (30, 10, "warning"), (12, 10, "note")]
+)
+def test_thumbs_are_balanced_by_the_rule_of_kto(up: int, down: int, severity: str) -> None:
+    groups = [thumb(f"q{n}", "a", n < up) for n in range(up + down)]
+    found = finding("labels", numbered(groups))
+    assert (found.count, found.total, found.severity) == (up, up + down, severity)
+    if severity == "warning":
+        assert "Set desirable_weight to 0.333 to 0.5" in found.advice

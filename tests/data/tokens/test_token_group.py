@@ -1,0 +1,30 @@
+import pickle
+from dataclasses import replace
+
+import numpy as np
+
+from preftune.data.tokens.token_group import TokenGroup
+from preftune.groups import Origin
+
+
+def keys(prompt: list[int], *completions: list[int]) -> tuple[bytes, ...]:
+    ids = [np.array(tokens, dtype=np.int32) for tokens in (prompt, *completions)]
+    return TokenGroup(ids[0], tuple(ids[1:]), (), Origin("test", 1)).keys
+
+
+def test_a_key_depends_on_prompt_completion_and_the_place_between_them() -> None:
+    different = [keys([1, 2], [3, 4]), keys([1, 2, 3], [4]), keys([1], [2, 3, 4]), keys([1, 2], [4, 3]), keys([2], [3])]
+    assert len(set(different)) == len(different)
+    assert all(len(key) == 16 for (key,) in different)
+
+
+def test_a_key_does_not_depend_on_siblings_or_origin() -> None:
+    first, second = keys([1, 2], [3], [4, 5])
+    assert (second, first) == keys([1, 2], [4, 5], [3])
+
+
+def test_a_changed_group_gets_new_keys_and_a_sent_one_keeps_them() -> None:
+    ids = [np.array(tokens, dtype=np.int32) for tokens in ([1, 2], [3], [4])]
+    group = TokenGroup(ids[0], (ids[1],), (), Origin("test", 1))
+    assert pickle.loads(pickle.dumps(group)).keys == group.keys
+    assert replace(group, completions=(ids[2],)).keys == keys([1, 2], [4])

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+
+from preftune.errors import ConfigError
+from preftune.groups import Message
+from preftune.judges.comparison import Question
+from preftune.judges.template import TEMPLATES, JudgeTemplate
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_ours_show_everything_once_and_ask_for_a_verdict(name: str) -> None:
+    text = JudgeTemplate.load(name).render(Question("THE PROMPT", "THE FIRST", "THE SECOND"))
+    for part in ("THE PROMPT", "THE FIRST", "THE SECOND"):
+        assert text.count(part) == 1
+    assert text.index("THE FIRST") < text.index("THE SECOND")
+    for line in ("Better: A", "Better: B", "Better: tie"):
+        assert line in text.splitlines()
+
+
+def test_conversations_are_shown_turn_by_turn() -> None:
+    prompt = (Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "Why?"))
+    text = JudgeTemplate.load("dialogue").render(Question(prompt, "So.", "No."))
+    assert "user: Hi\nassistant: Hello\nuser: Why?" in text
+
+
+def test_what_completions_say_is_no_template() -> None:
+    template = JudgeTemplate("mine", "{{ prompt }} {{ first }} {{ second }}")
+    assert template.render(Question("p", "{{ prompt }}", "{% if %} <b>&")) == "p {{ prompt }} {% if %} <b>&"
+
+
+def test_a_file_of_your_own_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jinja"
+    file.write_text("{{ prompt }}: {{ first }} or {{ second }}?")
+    template = JudgeTemplate.load(str(file))
+    assert template.render(Question("2+2", "4", "5")) == "2+2: 4 or 5?"
+    assert template.digest != JudgeTemplate.load("dialogue").digest
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{{ prompt }} {{ first }}", "has places for first, prompt. It must have"),
+        ("{{ prompt }} {{ first }} {{ second }} {{ third }}", "has places for first, prompt, second, third"),
+        ("plain", "has places for nothing"),
+        ("{{ prompt", "line 1: "),
+    ],
+)
+def test_what_is_no_template_for_a_judge_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        JudgeTemplate("mine", text)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.jinja: cannot be read.*dialogue, summary, concise_summary"):
+        JudgeTemplate.load(str(tmp_path / "nowhere.jinja"))

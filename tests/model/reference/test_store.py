@@ -1,0 +1,277 @@
+import math
+import os
+import random
+import signal
+import sqlite3
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from preftune.errors import BrokenCacheError, CacheError
+from preftune.model.reference.store import LogpStore, StoredModel, files_of, set_aside
+from preftune.model.reference.token_array import TokenArray
+
+MODEL, OTHER = b"m" * 16, b"o" * 16
+ROOT = Path(__file__).parents[2]
+
+
+def key(number: int) -> bytes:
+    return struct.pack("<QQ", number, number)
+
+
+def number_of(key: bytes) -> int:
+    return int(struct.unpack("<QQ", key)[0])
+
+
+def write(store: LogpStore, *numbers: int, model: bytes = MODEL) -> None:
+    store.write(model, {key(number): -number - 0.1 for number in numbers}, name="llama", description="float32 weights")
+
+
+def tokens_of(number: int, dtype: type[np.floating[Any]] = np.float32) -> TokenArray:
+    """As many values as the number says, and one."""
+    return (-0.1 * np.arange(1, number + 2)).astype(dtype)
+
+
+def write_tokens(store: LogpStore, *numbers: int, model: bytes = MODEL) -> None:
+    arrays = {key(number): tokens_of(number) for number in numbers}
+    store.write_tokens(model, arrays, name="llama", description="float32 weights")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "logps.sqlite"
+
+
+def test_what_is_written_is_read_back_exactly_by_another_store(path: Path) -> None:
+    store = LogpStore(path)
+    write(store, *range(2000))
+    store.close()
+    found = LogpStore(path).read(MODEL, map(key, range(1990, 2010)))
+    assert found == {key(number): -number - 0.1 for number in range(1990, 2000)}
+
+
+def test_models_do_not_share_entries(path: Path) -> None:
+    store = LogpStore(path)
+    write(store, 1, 2)
+    write(store, 2, 3, model=OTHER)
+    assert store.read(MODEL, [key(1), key(3)]).keys() == {key(1)}
+    assert [model.num_logps for model in store.models()] == [2, 2]
+
+
+def test_it_tells_what_it_holds(path: Path) -> None:
+    store = LogpStore(path)
+    assert store.models() == []
+    write(store, 1, 2)
+    write_tokens(store, 2, 3, 4)
+    (model,) = store.models()
+    assert model == StoredModel("llama", "float32 weights", model.added, num_logps=2, num_token_logps=3)
+
+
+def test_what_is_no_number_is_not_kept(path: Path) -> None:
+    store = LogpStore(path)
+    store.write(MODEL, {key(1): math.nan, key(2): -math.inf, key(3): -1.0}, name="", description="")
+    assert store.read(MODEL, map(key, range(4))) == {key(3): -1.0}
+    arrays = {key(1): np.array([-1.0, math.nan]), key(2): np.array([-math.inf])}
+    store.write_tokens(MODEL, arrays, name="", description="")
+    assert store.read_tokens(MODEL, map(key, range(4))) == {}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_values_per_token_are_read_back_bit_by_bit_in_their_type(path: Path, dtype: type[np.floating[Any]]) -> None:
+    arrays = {key(number): tokens_of(number, dtype) for number in range(1000)}
+    store = LogpStore(path)
+    store.write_tokens(MODEL, arrays, name="llama", description="")
+    store.close()
+    found = LogpStore(path).read_tokens(MODEL, map(key, range(990, 1010)))
+    assert found.keys() == {key(number) for number in range(990, 1000)}
+    for each, values in found.items():
+        assert values.dtype == dtype
+        assert np.array_equal(values, arrays[each])
+
+
+def test_values_per_token_answer_for_their_sum_and_not_the_other_way_round(path: Path) -> None:
+    store = LogpStore(path)
+    write(store, 1)
+    write_tokens(store, 1, 2)
+    found = store.read(MODEL, map(key, range(4)))
+    assert found == {key(1): -1.1, key(2): math.fsum(tokens_of(2).tolist())}
+    assert store.read_tokens(MODEL, map(key, range(4))).keys() == {key(1), key(2)}
+    write(store, 3)
+    assert store.read_tokens(MODEL, [key(3)]) == {}
+
+
+def test_a_file_without_values_per_token_is_gone_on_with(path: Path) -> None:
+    store = LogpStore(path)
+    write(store, 1)
+    store._connection.execute("DROP TABLE token_logps")
+    store.close()
+    store = LogpStore(path)
+    assert store.read(MODEL, [key(1)]) == {key(1): -1.1}
+    write_tokens(store, 2)
+    assert LogpStore(path).read_tokens(MODEL, [key(2)]).keys() == {key(2)}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "logps = zeroblob(12)",
+        "logps = CAST(logps || x'00000000' AS BLOB)",
+        "logps = 'text'",
+        "bytes_per_value = 8",
+        "checksum = checksum + 1",
+        "completion = CAST(completion || x'00' AS BLOB)",
+    ],
+)
+def test_values_per_token_that_are_not_those_written_are_broken(path: Path, change: str) -> None:
+    store = LogpStore(path)
+    write_tokens(store, 2)
+    store._connection.execute(f"UPDATE token_logps SET {change}")
+    wanted = [key(2), key(2) + b"\0"]
+    for read in (store.read, store.read_tokens):
+        with pytest.raises(BrokenCacheError, match="not the one that was written"):
+            read(MODEL, wanted)
+
+
+def test_it_writes_ahead_so_that_readers_do_not_wait(path: Path) -> None:
+    store = LogpStore(path)
+    write(store, 1)
+    reader = sqlite3.connect(path)
+    assert reader.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    store._connection.execute("BEGIN IMMEDIATE")
+    assert LogpStore(path).read(MODEL, [key(1)])
+    store._connection.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("content", [b"Dear diary, this is no database.", b"SQLite format 3\0" + b"x" * 200])
+def test_a_file_that_is_no_database_is_broken(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(BrokenCacheError, match=r"logps\.sqlite: is damaged"):
+        LogpStore(path)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("marks", ["", "PRAGMA application_id = 42", "PRAGMA user_version = 7"])
+def test_a_database_of_another_program_is_left_as_it_is(path: Path, marks: str) -> None:
+    path.parent.mkdir()
+    with sqlite3.connect(path) as foreign:
+        foreign.execute("CREATE TABLE letters (text)")
+        foreign.execute(marks)
+    foreign.close()
+    content = path.read_bytes()
+    with pytest.raises(BrokenCacheError, match="is a database of another program"):
+        LogpStore(path)
+    assert path.read_bytes() == content
+
+
+def test_another_version_is_not_believed(path: Path) -> None:
+    store = LogpStore(path)
+    store._connection.execute("PRAGMA user_version = 2")
+    store.close()
+    with pytest.raises(BrokenCacheError, match="of another version of preftune"):
+        LogpStore(path)
+
+
+def test_a_file_cut_short_is_broken(path: Path) -> None:
+    store = LogpStore(path)
+    write(store, *range(2000))
+    store.close()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(BrokenCacheError):
+        LogpStore(path)
+
+
+def test_no_flipped_bit_ever_gives_another_log_prob(path: Path) -> None:
+    numbers = range(60)
+    store = LogpStore(path)
+    write(store, *numbers)
+    write_tokens(store, *numbers)
+    store.close()
+    whole = path.read_bytes()
+    right = {key(number): -number - 0.1 for number in numbers}
+    sums = {key(number): math.fsum(tokens_of(number).tolist()) for number in numbers}
+    rng = random.Random(0)
+    num_found_out = 0
+    for place in rng.sample(range(len(whole)), 400):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            store = LogpStore(path)
+            found = store.read(MODEL, map(key, numbers))
+            by_token = store.read_tokens(MODEL, map(key, numbers))
+            store.close()
+        except CacheError:
+            num_found_out += 1
+            continue
+        assert all(value in (right[each], sums[each]) for each, value in found.items())
+        assert all(np.array_equal(values, tokens_of(number_of(each))) for each, values in by_token.items())
+    assert num_found_out > 20
+
+
+def test_a_broken_file_is_set_aside_with_what_belongs_to_it(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text("broken")
+    path.with_name(path.name + "-wal").write_text("log")
+    aside = set_aside(path)
+    assert aside.name.startswith("logps.sqlite.broken-20")
+    assert aside.read_text() == "broken"
+    assert aside.with_name(aside.name + "-wal").read_text() == "log"
+    assert files_of(path) == []
+
+
+def test_a_full_disk_is_an_error_that_keeps_what_was_there(path: Path) -> None:
+    store = LogpStore(path)
+    write(store, 1)
+    store._connection.execute("PRAGMA max_page_count = 8")
+    with pytest.raises(CacheError, match="full"):
+        write(store, *range(2, 5000))
+    assert store.read(MODEL, map(key, range(5000))).keys() == {key(1)}
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CacheError, match="file"):
+        LogpStore(tmp_path / "file" / "logps.sqlite")
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from tests.model.reference.test_store import LogpStore, write
+store = LogpStore(Path(sys.argv[1]))
+for number in range(int(sys.argv[2]), int(sys.argv[3])):
+    write(store, number)
+    print(number, flush=True)
+"""
+
+
+def start_writer(path: Path, first: int, last: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", _WRITER, str(path), str(first), str(last)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def test_processes_that_begin_and_write_at_once_lose_nothing(path: Path) -> None:
+    writers = [start_writer(path, 200 * number, 200 * (number + 1)) for number in range(3)]
+    for writer in writers:
+        writer.communicate(timeout=60)
+        assert writer.returncode == 0
+    assert len(LogpStore(path).read(MODEL, map(key, range(600)))) == 600
+
+
+def test_a_kill_loses_only_what_was_not_handed_over(path: Path) -> None:
+    writer = start_writer(path, 0, 10**9)
+    assert writer.stdout is not None
+    while int(writer.stdout.readline()) < 50:
+        time.sleep(0)
+    writer.send_signal(signal.SIGKILL)
+    said = [int(line) for line in writer.communicate(timeout=60)[0].splitlines() if line]
+    last = max([50, *said[:-1]])
+    assert len(LogpStore(path).read(MODEL, map(key, range(last + 1)))) == last + 1
