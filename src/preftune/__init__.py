@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from preftune.data import load_groups
     from preftune.groups import Completion, Message, Origin, Pair, PromptGroup
     from preftune.losses import Method
-    from preftune.runs.judged_run import train
+    from preftune.runs.run import train
     from preftune.settings import TrainConfig
     from preftune.training.trainer import PreferenceTrainer
 
@@ -68,7 +68,7 @@ _HOMES = {
     "SFTTrainer": "preftune.compat",
     "TrainConfig": "preftune.settings",
     "load_groups": "preftune.data",
-    "train": "preftune.runs.judged_run",
+    "train": "preftune.runs.run",
 }
 """Where each name is imported from, when it is first asked for: importing all would take seconds."""
 

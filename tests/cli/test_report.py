@@ -57,7 +57,7 @@ def test_a_run_that_fails_on_the_way_has_a_report(
         write_run(folder, without=["summary.json"])
         raise TrainingError("NaN at step 4")
 
-    monkeypatch.setattr("preftune.runs.judged_run.train", fail)
+    monkeypatch.setattr("preftune.runs.run.train", fail)
     result = call(*tune(model_folder, pairs_file, folder))
     assert result.exit_code == 1
     assert "No end is written" in (folder / "report.html").read_text()

@@ -88,7 +88,7 @@ def test_a_run_that_was_stopped_says_how_to_resume_and_exits_with_130(
         data={},
         stopped_early=True,
     )
-    monkeypatch.setattr("preftune.runs.judged_run.train", lambda *_, **__: stopped)
+    monkeypatch.setattr("preftune.runs.run.train", lambda *_, **__: stopped)
     result = call(*tune(model_folder, pairs_file, tmp_path / "run"))
     assert result.exit_code == 130
     assert f"preftune train --config {tmp_path / 'run' / 'config.yaml'} --resume" in result.stdout

@@ -18,7 +18,7 @@ from preftune.judges.judge import Judge
 from preftune.judges.scores import ScoringJudge
 from preftune.metrics.estimate import Estimate
 from preftune.runs.drawn_samples import DrawnSamples
-from preftune.runs.judged_samples import JudgedSamples, sample_measures
+from preftune.runs.judged_samples import JudgedSamples, judged_measures
 from preftune.runs.result import RunResult
 from preftune.runs.sample_prompts import SamplePrompt
 from tests.runs.inputs import config_of, history, write_model, write_pairs
@@ -173,4 +173,4 @@ def test_a_judge_that_is_broken_ends_the_run_at_its_first_answer(base: Path, jud
 
 def test_settings_without_a_judge_ask_for_no_measure(base: Path, tmp_path: Path) -> None:
     data = write_pairs(tmp_path / "pairs.jsonl")
-    assert sample_measures(config_of(base, data, tmp_path / "run")) == []
+    assert judged_measures(config_of(base, data, tmp_path / "run")) == []

@@ -12,8 +12,8 @@ from torch import nn
 
 from preftune.errors import ConfigError, JudgeError
 from preftune.evaluation.result import EvaluationResult
-from preftune.runs.judged_run import train
 from preftune.runs.result import RunResult
+from preftune.runs.run import train
 from preftune.settings import TrainConfig
 from preftune.settings.sweep_config import SweepConfig
 from preftune.sweep.picture import write_pictures

@@ -99,7 +99,7 @@ def _train(config: TrainConfig, console: Console, context: click.Context) -> Non
     from accelerate import PartialState
 
     from preftune.cli.run_report import leave_report
-    from preftune.runs.judged_run import train
+    from preftune.runs.run import train
 
     folder = Path(config.output.output)
     try:

@@ -18,10 +18,10 @@ from preftune.runs.drawn_samples import DrawnSamples, SampleMeasure
 from preftune.settings import REWARD_AT_KL_BUDGET, TrainConfig
 from preftune.settings.evaluation_sections import JudgeSettings
 
-__all__ = ["JudgedSamples", "sample_measures"]
+__all__ = ["JudgedSamples", "judged_measures"]
 
 
-def sample_measures(config: TrainConfig) -> list[SampleMeasure]:
+def judged_measures(config: TrainConfig) -> list[SampleMeasure]:
     """The measures of samples that a run's settings ask for: a judge's, or none.
 
     Args:

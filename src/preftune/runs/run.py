@@ -27,6 +27,7 @@ from preftune.runs.callbacks import MetricsFile, ProgressDisplay, StopOnSignal
 from preftune.runs.checkpoint_choice import check_within_budget, choice_callbacks, kept_checkpoint
 from preftune.runs.drawn_samples import SampleMeasure
 from preftune.runs.health_callback import HealthCallback
+from preftune.runs.judged_samples import judged_measures
 from preftune.runs.memory_budget import measure_budget
 from preftune.runs.pace import Pace
 from preftune.runs.prepare_data import PreparedData, microbatch_budget, prepare_data
@@ -53,26 +54,20 @@ def train(
     measures: Sequence[Measure] = (),
     sample_measures: Sequence[SampleMeasure] = (),
 ) -> RunResult:
-    """Tune a model as `config` says, and write model, metrics and settings into its output folder.
+    """Tune a model and write model, metrics and settings into the output folder.
 
     Args:
-        config: The settings of the run.
-        console: Where progress goes; default: nowhere.
-        measures: What else is measured of the policy at every evaluation.
-        sample_measures: What else is measured of the samples that are drawn at every evaluation, such as a win rate.
+        config: Settings of the run.
+        console: Shows progress. Default: nothing is shown.
+        measures: Further metrics of the policy, taken at every evaluation.
+        sample_measures: Further metrics of the samples drawn at every evaluation, beside those of `config`'s judge.
     Returns:
         The numbers of the run, also in `summary.json`.
     Raises:
-        PreftuneError: anything that a user can put right: settings, data, model, output folder, disk.
+        PreftuneError: anything that a user can put right: settings, data, model, judge, output folder, disk.
     """
-    if config.samples.judge is not None and not sample_measures:
-        raise ConfigError(
-            [
-                f"judge = {config.samples.judge}: preftune.training knows no judges. Start the run with "
-                "preftune.train, or give sample_measures = preftune.evaluation.sample_measures(config)."
-            ]
-        )
-    return _Run(config, console or Console(quiet=True), tuple(measures), tuple(sample_measures)).train()
+    judged = (*judged_measures(config), *sample_measures)
+    return _Run(config, console or Console(quiet=True), tuple(measures), judged).train()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

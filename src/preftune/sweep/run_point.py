@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 
 from preftune.model.reference.pass_count import count_passes
-from preftune.runs.judged_run import train
+from preftune.runs.run import train
 from preftune.runs.run_folder import RunFolder
 from preftune.settings import TrainConfig
 from preftune.settings.point import Point
