@@ -6,10 +6,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import torch
+
+from tests.runs.inputs import write_model, write_pairs
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -33,3 +36,16 @@ def _cache_of_the_test(tmp_path_factory: pytest.TempPathFactory, monkeypatch: py
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Llama of two layers with its tokenizer."""
+    torch.manual_seed(0)
+    return write_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def pairs_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve pairs in which the right sum is preferred."""
+    return write_pairs(tmp_path_factory.mktemp("data") / "pairs.jsonl")
