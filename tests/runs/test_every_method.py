@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from preftune.losses import LOSSES, Feedback
 from preftune.runs.run import train
@@ -16,6 +17,7 @@ from tests.runs.inputs import write_model
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
     return write_model(tmp_path_factory.mktemp("model"))
 
 

@@ -261,14 +261,6 @@ def test_a_measure_that_fails_ends_the_run_as_its_numbers_were_asked_for(
     assert len(history(tmp_path / "run", "eval_longer")) == 1
 
 
-def test_a_judge_that_nobody_brings_is_an_error_that_says_what_to_do(
-    model_folder: Path, pairs_file: Path, tmp_path: Path
-) -> None:
-    config = config_of(model_folder, pairs_file, tmp_path / "run", **EVALUATES, judge="python:m:f")
-    with pytest.raises(ConfigError, match=r"Start the run with preftune\.train"):
-        train(config)
-
-
 def test_the_rules_of_health_see_the_samples(
     model_folder: Path, pairs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,23 +1,10 @@
 """Runs made sick on purpose, each shared by the rules that fire on it."""
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from preftune.runs.result import RunResult
-from tests.training.health.world import friendly_pairs, longer_pairs, nearly_equal_pairs, run, swapped
-
-Start = Callable[..., RunResult]
-
-
-@pytest.fixture(scope="session")
-def start(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Start:
-    def started(*rows: Any, model: Path = model_folder, **settings: Any) -> RunResult:
-        return run(model, tmp_path_factory.mktemp("sick"), *rows, **settings)
-
-    return started
+from tests.training.conftest import Start
+from tests.training.health.world import friendly_pairs, longer_pairs, nearly_equal_pairs, swapped
 
 
 @pytest.fixture(scope="session")
