@@ -16,7 +16,7 @@ help:
 	@echo "make test-all  run the tests, the slow ones too"
 	@echo "make test-latest  run the tests with the newest releases that pyproject.toml allows, in $(LATEST)"
 	@echo "make lock      write constraints.txt anew from the newest releases that pyproject.toml allows"
-	@echo "make lint      style, types and import layers"
+	@echo "make lint      style, types, import layers, declared dependencies, docstrings"
 	@echo "make format    put the code into the house format"
 	@echo "make bench     measure against TRL"
 	@echo "make setup     make $(VENV) and install everything into it"
@@ -61,7 +61,8 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/deptry --no-ansi src tests benchmarks studies examples
 
 format: setup
 	$(BIN)/ruff check --fix .
