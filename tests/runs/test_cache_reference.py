@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from preftune.losses import Method
+from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.model.forward.sequences import SequencesForward
@@ -54,7 +55,7 @@ def _counting(logps: Any, counts: list[int]) -> Any:
 def cached(config: TrainConfig, *, per_token: bool = False) -> Policy:
     policy = load_policy(config)
     arguments = training_arguments(config)
-    forward = choose_forward_for(policy.model, policy.reference, arguments).forward
+    forward = choose_forward_for(policy.model, policy.reference, Arithmetic.of_arguments(arguments)).forward
     groups = token_groups(5, vocab_size=20)
     return cache_reference(policy, forward, groups, arguments, max_tokens=200, console=QUIET, per_token=per_token)
 

@@ -200,7 +200,7 @@ def _continue(
 
     tokenizer = load_tokenizer(settings)
     model = load_causal_lm(settings)
-    arithmetic = Arithmetic(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    arithmetic = Arithmetic.of(settings)
     torch.nn.Module.to(model, arithmetic.device)
     realignment = None
     if mix is not None:

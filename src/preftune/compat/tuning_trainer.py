@@ -21,6 +21,7 @@ from preftune.data.tokens.token_group import TokenGroup
 from preftune.data.tokens.tokenize import check_vocabulary
 from preftune.errors import ConfigError
 from preftune.losses import Unit
+from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
 from preftune.model.forward.model_size import context_length, num_embeddings
 from preftune.model.load.choose_forward import choose_forward_for
@@ -108,7 +109,12 @@ class TuningTrainer(PreferenceTrainer):
         self._models = _models(policy)
         for groups in (train, *held_out.values()):
             _check_fits(groups, self._models)
-        choice = choose_forward_for(policy.model, _on_device(policy.reference, config), config)
+        choice = choose_forward_for(
+            policy.model,
+            _on_device(policy.reference, config),
+            Arithmetic.of_arguments(config),
+            is_sharded=bool(config.fsdp or config.deepspeed),
+        )
         _logger.info(choice.reason)
         self._layout = choice.forward.layout
         if config.reference_plan.num_at_once is not None:

@@ -15,7 +15,7 @@ from preftune.data.tokens.token_group import TokenGroup
 from preftune.data.tokens.tokenize import check_vocabulary, tokenize_groups
 from preftune.errors import ConfigError
 from preftune.groups import PromptGroup
-from preftune.model.forward.arithmetic import Arithmetic, autocast_type
+from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
 from preftune.model.forward.model_size import context_length, num_embeddings
 from preftune.model.load.choose_forward import choose_forward_for
@@ -96,7 +96,7 @@ def pair_margins(
         policy = cache_reference(
             policy, forward, tokens, arguments, max_tokens=budget, console=console, per_token=is_weighted
         )
-    with Arithmetic(arguments.device, autocast_type(arguments)).context():
+    with Arithmetic.of_arguments(arguments).context():
         logps = referenced_logps(policy.model, policy.reference, tokens, forward, max_tokens=budget)
     part = config.method.rewarding
     assert part is not None, "config_of_run checks that"
@@ -142,7 +142,7 @@ def _loaded(
     policy = Policy(model.eval().requires_grad_(False), _reference(model, config), starts_at_reference=False)
     if isinstance(policy.reference, FrozenCopy):
         nn.Module.to(policy.reference.model, arguments.device)
-    choice = choose_forward_for(policy.model, policy.reference, arguments)
+    choice = choose_forward_for(policy.model, policy.reference, Arithmetic.of_arguments(arguments))
     console.print(choice.reason, highlight=False)
     return policy, choice.forward
 

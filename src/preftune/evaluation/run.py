@@ -19,8 +19,9 @@ from preftune.judges.find import find_judge
 from preftune.judges.store import EvaluationStore, evaluation_path
 from preftune.losses import PolicyLogps, ReferencedLogps
 from preftune.metrics.bootstrap import Bootstrap
+from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.model_size import context_length
-from preftune.model.load.evaluated_models import Models, arithmetic_of, load_models
+from preftune.model.load.evaluated_models import Models, load_models
 from preftune.model.reference.location import store_path
 from preftune.model.reference.logps import policy_logps, referenced_logps
 from preftune.model.reference.optional_store import OptionalStore
@@ -55,7 +56,7 @@ class _Evaluation:
 
     def run(self) -> EvaluationResult:
         self._check_result_file()
-        arithmetic = arithmetic_of(self.config.model)
+        arithmetic = Arithmetic.of(self.config.model)
         trusts = self.config.model.trust_remote_code
         judge = find_judge(self.config.judge, arithmetic, trust_remote_code=trusts) if self.config.judge.judge else None
         loaded = self._read()

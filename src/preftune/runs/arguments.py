@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from preftune.errors import ConfigError
+from preftune.model.forward.arithmetic import Arithmetic
 from preftune.runs.checkpoint_choice import choice_arguments
 from preftune.settings import ModelSettings, OptimizerSettings, TrainConfig
 
@@ -22,9 +22,12 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
     """
     output = config.output
     evaluates = config.data.holds_out
+    arithmetic = Arithmetic.of(config.model)
     return TrainingArguments(
         output_dir=output.output,
-        use_cpu=not torch.accelerator.is_available(),
+        use_cpu=arithmetic.device.type == "cpu",
+        bf16=arithmetic.autocast == torch.bfloat16,
+        fp16=arithmetic.autocast == torch.float16,
         per_device_train_batch_size=1,
         per_device_eval_batch_size=1,
         gradient_accumulation_steps=1,
@@ -45,7 +48,6 @@ def training_arguments(config: TrainConfig) -> TrainingArguments:
         remove_unused_columns=False,
         ddp_find_unused_parameters=False,
         **_optimizer(config.optimizer),
-        **_precision(config.model),
         **_checkpointing(config.model),
     )
 
@@ -86,13 +88,3 @@ def _optimizer(settings: OptimizerSettings) -> dict[str, Any]:
 
 def _checkpointing(settings: ModelSettings) -> dict[str, Any]:
     return {checkpointing_argument(): settings.gradient_checkpointing}
-
-
-def _precision(settings: ModelSettings) -> dict[str, Any]:
-    wanted = settings.precision
-    on_gpu = torch.cuda.is_available()
-    if wanted == "auto":
-        wanted = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "fp32"
-    if wanted == "fp16" and not on_gpu:
-        raise ConfigError(["precision = fp16: needs a GPU, and none was found. Use bf16 or fp32."])
-    return {"bf16": wanted == "bf16", "fp16": wanted == "fp16"}

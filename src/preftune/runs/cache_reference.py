@@ -9,7 +9,7 @@ from transformers import TrainingArguments
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from preftune.data.tokens.token_group import TokenGroup
-from preftune.model.forward.arithmetic import Arithmetic, autocast_type
+from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
 from preftune.model.load.load_model import Policy
 from preftune.model.reference.location import store_path
@@ -58,7 +58,7 @@ def cache_reference(
         policy.reference,
         policy.model,
         forward,
-        Arithmetic(arguments.device, autocast_type(arguments)),
+        Arithmetic.of_arguments(arguments),
         max_tokens,
         show_progress=console.is_terminal and not console.quiet,
     ).run(groups, store, per_token=per_token)

@@ -13,7 +13,7 @@ from preftune.judges.find import find_judge
 from preftune.judges.judge import Judge
 from preftune.judges.judging import judge_comparisons
 from preftune.judges.scores import ScoringJudge
-from preftune.model.load.evaluated_models import arithmetic_of
+from preftune.model.forward.arithmetic import Arithmetic
 from preftune.runs.drawn_samples import DrawnSamples, SampleMeasure
 from preftune.settings import REWARD_AT_KL_BUDGET, TrainConfig
 from preftune.settings.evaluation_sections import JudgeSettings
@@ -36,7 +36,7 @@ def judged_measures(config: TrainConfig) -> list[SampleMeasure]:
     if not PartialState().is_main_process:  # it is asked on the main process alone, and may be a large model
         return [JudgedSamples(None, against=config.samples.judge_against, kl_budget=choice.kl_budget)]
     judge = find_judge(
-        JudgeSettings(judge=name), arithmetic_of(config.model), trust_remote_code=config.model.trust_remote_code
+        JudgeSettings(judge=name), Arithmetic.of(config.model), trust_remote_code=config.model.trust_remote_code
     )
     if choice.metric in ("reward", REWARD_AT_KL_BUDGET) and not isinstance(judge, ScoringJudge):
         raise ConfigError(

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.errors import ConfigError, TrainingError
-from preftune.model.forward.arithmetic import Arithmetic, autocast_type
+from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.packed_batch import pack
 from preftune.model.load.device_memory import DeviceMemory, memory_of, size_text
 from preftune.planning import GroupSize, Layout, MicroBatchShape, WorkModel, sizes_of
@@ -179,7 +179,7 @@ def _measure(
     work: WorkModel,
 ) -> MeasuredBudget:
     device = arguments.device
-    trial = _Trial(model, objective, Arithmetic(device, autocast_type(arguments)), memory_of(device))
+    trial = _Trial(model, objective, Arithmetic.of_arguments(arguments), memory_of(device))
     with _as_in_training(model, arguments):
         trial.run(ordered.groups[-1:])  # brings gradients and workspaces into being
         in_use, free = trial.memory.used(), trial.memory.free() - _bytes_to_come(model)

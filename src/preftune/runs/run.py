@@ -13,7 +13,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase, PrinterCallb
 
 from preftune.data.tokens.tokenize import check_vocabulary
 from preftune.errors import ConfigError, ModelError, TokenizerError
-from preftune.model.forward.arithmetic import Arithmetic, autocast_type
+from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
 from preftune.model.forward.model_size import context_length, num_embeddings
 from preftune.model.forward.work import work_of
@@ -161,7 +161,12 @@ class _Run:
         self._check_fits(policy, data)
         if isinstance(policy.reference, FrozenCopy):
             nn.Module.to(policy.reference.model, arguments.device)
-        choice = choose_forward_for(policy.model, policy.reference, arguments)
+        choice = choose_forward_for(
+            policy.model,
+            policy.reference,
+            Arithmetic.of_arguments(arguments),
+            is_sharded=bool(arguments.fsdp or arguments.deepspeed),
+        )
         self.console.print(choice.reason, highlight=False)
         wanted = self.config.steps.max_tokens_per_microbatch
         budget = microbatch_budget(data.all_groups, choice.forward.layout, None if wanted == "auto" else wanted)
@@ -269,7 +274,7 @@ class _Run:
             data.prompts,
             models.forward,
             SampleReference.of(self.config, models.policy, arguments.device),
-            Arithmetic(arguments.device, autocast_type(arguments)),
+            Arithmetic.of_arguments(arguments),
             max_new_tokens=settings.eval_sample_tokens,
             max_tokens=models.max_tokens,
             seed=self.config.steps.seed,

@@ -14,7 +14,7 @@ from preftune.evaluation.result import EvaluationResult
 from preftune.evaluation.run import evaluate
 from preftune.judges.find import find_judge
 from preftune.judges.scores import ScoringJudge
-from preftune.model.load.evaluated_models import arithmetic_of
+from preftune.model.forward.arithmetic import Arithmetic
 from preftune.settings.evaluation_config import EvaluationConfig
 from preftune.settings.sweep_config import SweepConfig
 from preftune.settings.sweep_evaluation import VALUE_TEXTS
@@ -117,7 +117,7 @@ def check_judge(config: SweepConfig) -> None:
     if name is None or str(name).startswith("reward:"):
         return
     probe = EvaluationConfig.of(model="-", data="-", **config.evaluation)
-    judge = find_judge(probe.judge, arithmetic_of(probe.model))
+    judge = find_judge(probe.judge, Arithmetic.of(probe.model))
     if config.value == "score" and not isinstance(judge, ScoringJudge):
         raise ConfigError(
             [

@@ -1,4 +1,4 @@
-"""How numbers are computed, beside the weights: what rounding depends on."""
+"""How numbers are computed, beside the weights: device and precision."""
 
 from dataclasses import dataclass
 from typing import final
@@ -6,28 +6,55 @@ from typing import final
 import torch
 from transformers import TrainingArguments
 
-__all__ = ["Arithmetic", "autocast_type"]
+from preftune.errors import ConfigError
+from preftune.settings import ModelSettings
+
+__all__ = ["Arithmetic", "type_name"]
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """Device and autocast of training, under which reference log-probs are computed as well.
+    """Device and precision under which models are run.
+
+    Training, evaluation and generation take both from here, so that a model is evaluated as it was trained.
 
     Args:
-        device: Where the reference is run.
-        autocast: Type of matrix products, or None for that of the weights.
+        device: Device of the models.
+        autocast: Type of matrix products, or None for the type of the weights.
     """
 
     device: torch.device
     autocast: torch.dtype | None = None
 
+    @staticmethod
+    def of(settings: ModelSettings) -> "Arithmetic":
+        """Arithmetic of the settings on this machine: on its accelerator (CUDA, MPS, XPU, ...) if it has one.
+
+        Raises:
+            ConfigError: the machine does not support the precision.
+        """
+        has_cuda, wanted = torch.cuda.is_available(), settings.precision
+        if wanted == "auto":
+            wanted = "bf16" if has_cuda and torch.cuda.is_bf16_supported() else "fp32"
+        if wanted == "fp16" and not has_cuda:
+            raise ConfigError(["precision = fp16: needs a CUDA GPU, and none was found. Use bf16 or fp32."])
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        types = {"bf16": torch.bfloat16, "fp16": torch.float16}
+        return Arithmetic(accelerator or torch.device("cpu"), types.get(wanted))
+
+    @staticmethod
+    def of_arguments(arguments: TrainingArguments) -> "Arithmetic":
+        """Arithmetic of a trainer with these arguments, on the device of this process."""
+        autocast = torch.float16 if arguments.fp16 else torch.bfloat16 if arguments.bf16 else None
+        return Arithmetic(arguments.device, autocast)
+
     def context(self) -> torch.autocast:
-        """A context in which models compute like this."""
+        """Context in which models compute like this."""
         return torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None)
 
     def __str__(self) -> str:
-        """For people: `cuda, bfloat16 products`."""
+        """Text for the console, such as `cuda, bfloat16 products`."""
         return self.device.type if self.autocast is None else f"{self.device.type}, {type_name(self.autocast)} products"
 
 
@@ -38,10 +65,3 @@ def type_name(dtype: torch.dtype) -> str:
     'bfloat16'
     """
     return str(dtype).removeprefix("torch.")
-
-
-def autocast_type(arguments: TrainingArguments) -> torch.dtype | None:
-    """Type of matrix products in training, or None for that of the weights."""
-    if arguments.fp16:
-        return torch.float16
-    return torch.bfloat16 if arguments.bf16 else None

@@ -1,12 +1,12 @@
-"""The forward of a run: packed rows where they are right for the models at hand."""
+"""The forward of policy and reference: packed rows where they are right for both."""
 
 from dataclasses import replace
 
 from peft import PeftModel
 from torch import nn
-from transformers import PreTrainedModel, TrainingArguments
+from transformers import PreTrainedModel
 
-from preftune.model.forward.arithmetic import Arithmetic, autocast_type
+from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.head.logit_tiles import Tiles
 from preftune.model.forward.packed import PackedForward
 from preftune.model.forward.self_check import ForwardChoice, choose_forward
@@ -19,31 +19,35 @@ _TILES = Tiles(keep_bytes=256 * 2**20)
 
 
 def choose_forward_for(
-    policy: PreTrainedModel | PeftModel, reference: Reference, arguments: TrainingArguments
+    policy: PreTrainedModel | PeftModel, reference: Reference, arithmetic: Arithmetic, *, is_sharded: bool = False
 ) -> ForwardChoice:
-    """Try packed rows on the policy, and on the reference where that is a model of its own.
+    """Check packed rows on the policy, and on the reference if that is a model of its own.
 
-    Both are run in the precision of training, on the device of training unless they are to be sharded.
+    Both are computed by one forward, so it uses packed rows only if both models pass, and of the kernels only those
+    that both pass with.
 
     Args:
-        policy: The model in training, not wrapped yet.
-        reference: Where reference log-probs come from.
-        arguments: Say device and precision.
+        policy: Not wrapped yet. Moved to the device, as the reference is.
+        reference: Source of reference log-probs.
+        arithmetic: Device and precision.
+        is_sharded: The models will be sharded over processes, so they stay on the device they are on.
     Returns:
-        The choice for the policy, or the one for the reference where only that falls back.
+        The choice for the policy, or the one for the reference if only that falls back.
     """
-    choice = _choose(policy, arguments)
+    choice = _choose(policy, arithmetic, is_sharded=is_sharded)
     if isinstance(reference, FrozenCopy) and choice.forward.layout == "packed":
-        of_reference = _choose(reference.model, arguments)
+        of_reference = _choose(reference.model, arithmetic, is_sharded=is_sharded)
         if not isinstance(choice.forward, PackedForward) or not isinstance(of_reference.forward, PackedForward):
             return of_reference
         kernels = choice.forward.kernels.shared_with(of_reference.forward.kernels)
-        return replace(choice, forward=replace(choice.forward, kernels=kernels))
+        if kernels != choice.forward.kernels:
+            reason = f"{choice.reason}; without those that the reference does not pass with: {of_reference.reason}"
+            return ForwardChoice(replace(choice.forward, kernels=kernels), reason)
     return choice
 
 
-def _choose(model: PreTrainedModel | PeftModel, arguments: TrainingArguments) -> ForwardChoice:
-    if not arguments.fsdp and not arguments.deepspeed:
-        nn.Module.to(model, arguments.device)
-    with Arithmetic(next(model.parameters()).device, autocast_type(arguments)).context():
+def _choose(model: PreTrainedModel | PeftModel, arithmetic: Arithmetic, *, is_sharded: bool) -> ForwardChoice:
+    if not is_sharded:
+        nn.Module.to(model, arithmetic.device)
+    with Arithmetic(next(model.parameters()).device, arithmetic.autocast).context():
         return choose_forward(model, tiles=_TILES)

@@ -4,21 +4,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-import torch
 from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.data.tokens.tokenize import check_vocabulary
-from preftune.errors import ConfigError, ModelError, TokenizerError
+from preftune.errors import ModelError, TokenizerError
 from preftune.metrics.implicit_reward import ImplicitReward
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
 from preftune.model.forward.model_size import num_embeddings
 from preftune.model.forward.realigned import RealignedForward
-from preftune.model.forward.self_check import ForwardChoice, choose_forward
+from preftune.model.forward.self_check import ForwardChoice
 from preftune.model.generation.realigned import Realignment
+from preftune.model.load.choose_forward import choose_forward_for
 from preftune.model.load.load_model import load_causal_lm, load_tokenizer
 from preftune.model.load.realignment import realignment_with
 from preftune.model.reference.computed_by import ComputedBy
@@ -26,7 +26,7 @@ from preftune.model.reference.reference import AdapterOff, FrozenCopy, NoReferen
 from preftune.settings import ModelSettings, TrainConfig
 from preftune.settings.evaluation_config import EvaluationConfig
 
-__all__ = ["DEFAULT_BETA", "Models", "arithmetic_of", "find_reference", "load_models", "load_other"]
+__all__ = ["DEFAULT_BETA", "Models", "find_reference", "load_models", "load_other"]
 
 DEFAULT_BETA = 0.1
 """Of a model that is no run. It scales margins, and with them how sure the model is; it never turns a preference."""
@@ -113,11 +113,7 @@ def load_models(config: EvaluationConfig, arithmetic: Arithmetic) -> Models:
     reference, name = find_reference(policy, config.model, config.run, config.reference.reference, arithmetic)
     strength = config.reference.strength
     mix = None if strength is None else realignment_with(reference, strength, policy, tokenizer, config.model)
-    with arithmetic.context():
-        forward = choose_forward(policy)
-        if isinstance(reference, FrozenCopy) and forward.forward.layout == "packed":
-            of_reference = choose_forward(reference.model)
-            forward = of_reference if of_reference.forward.layout != "packed" else forward
+    forward = choose_forward_for(policy, reference, arithmetic)
     reward = _reward(config)
     if reward is not None and reward.needs_reference and isinstance(reference, NoReference):
         reward = None
@@ -201,19 +197,3 @@ def _held(model: PreTrainedModel | PeftModel, arithmetic: Arithmetic) -> PreTrai
     model.requires_grad_(False)
     model.eval()
     return model
-
-
-def arithmetic_of(settings: ModelSettings) -> Arithmetic:
-    """Device and autocast, as training has them.
-
-    Raises:
-        ConfigError: the machine cannot do the precision that is asked for.
-    """
-    on_gpu = torch.cuda.is_available()
-    wanted = settings.precision
-    if wanted == "auto":
-        wanted = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "fp32"
-    if wanted == "fp16" and not on_gpu:
-        raise ConfigError(["precision = fp16: needs a GPU, and none was found. Use bf16 or fp32."])
-    types = {"bf16": torch.bfloat16, "fp16": torch.float16}
-    return Arithmetic(torch.device("cuda" if on_gpu else "cpu"), types.get(wanted))
