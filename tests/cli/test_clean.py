@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from preftune.cli import output_files
+from preftune.files import outputs
 from tests.cli.command_line import call, error_of
 from tests.data.quality.planted import PLANTED, Row, clean_rows, planted_rows, write_rows
 
@@ -127,7 +127,7 @@ def test_a_full_disk_leaves_nothing_half_written(planted: Path, monkeypatch: pyt
     def full(_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(output_files.WholeFile, "finish", full)
+    monkeypatch.setattr(outputs.WholeFile, "finish", full)
     result = call("clean", planted, "--output", output, "--overwrite", *ALL, "--dedupe")
     assert result.exit_code == 1
     assert "No space left on device" in result.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from preftune import __version__
-from preftune.cli import tuning
+from preftune.cli import train
 from preftune.errors import TrainingError
 from tests.cli.command_line import call, tune
 
@@ -70,7 +70,7 @@ def _interrupt(*_: object, **__: object) -> None:
 def test_what_fails_on_the_way_exits_with_1_and_no_traceback(
     model_folder: Path, pairs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning, "_train", _fail)
+    monkeypatch.setattr(train, "_train", _fail)
     result = call(*tune(model_folder, pairs_file, tmp_path / "run"))
     assert result.exit_code == 1
     assert result.stderr == "Error: step 3: the loss is no number any more.\n"
@@ -80,7 +80,7 @@ def test_what_fails_on_the_way_exits_with_1_and_no_traceback(
 def test_a_traceback_is_shown_to_whoever_asks(
     how: str, model_folder: Path, pairs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning, "_train", _fail)
+    monkeypatch.setattr(train, "_train", _fail)
     if how == "environment":
         monkeypatch.setenv("PREFTUNE_TRACEBACK", "1")
     result = call(*tune(model_folder, pairs_file, tmp_path / "run", *(["--traceback"] if how == "flag" else [])))
@@ -92,7 +92,7 @@ def test_a_traceback_is_shown_to_whoever_asks(
 def test_an_interrupted_run_exits_with_130(
     model_folder: Path, pairs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning, "_train", _interrupt)
+    monkeypatch.setattr(train, "_train", _interrupt)
     result = call(*tune(model_folder, pairs_file, tmp_path / "run"))
     assert result.exit_code == 130
     assert "Traceback" not in result.stderr

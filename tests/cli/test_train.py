@@ -7,9 +7,11 @@ import pytest
 import yaml
 
 from preftune.runs.result import RunResult
+from preftune.runs.run_folder import RunFolder
 from preftune.settings import TrainConfig
 from tests.cli.command_line import call, error_of, tune
 from tests.runs.inputs import history
+from tests.training.health.world import friendly_pairs, write_rows
 
 
 @pytest.fixture(scope="session")
@@ -124,3 +126,22 @@ def test_summary_holds_the_numbers_of_the_table(run_folder: Path) -> None:
     summary = json.loads((run_folder / "summary.json").read_text())
     assert summary["num_steps"] == 2
     assert summary["train"]["loss"]["first"] == history(run_folder)[0]
+
+
+def test_a_sick_run_exits_with_3_and_says_how_to_go_on(model_folder: Path, tmp_path: Path) -> None:
+    rows = Path(write_rows(tmp_path / "rows.jsonl", friendly_pairs(120, 1)))
+    folder = tmp_path / "run"
+    result = call(*tune(model_folder, rows, folder, "--learning-rate", "10", "--batch-size", "4", "--stop-on-sick"))
+    assert result.exit_code == 3, result.output
+    assert "health: sick at step" in result.stdout
+    assert f"preftune train --config {folder / 'config.yaml'} --resume --no-stop-on-sick" in result.stdout
+    assert RunFolder(folder).last_checkpoint() is not None
+    assert not (folder / "model.safetensors").exists()
+
+
+def test_without_the_flag_it_goes_to_its_end(model_folder: Path, tmp_path: Path) -> None:
+    rows = Path(write_rows(tmp_path / "rows.jsonl", friendly_pairs(120, 1)))
+    result = call(*tune(model_folder, rows, tmp_path / "run", "--learning-rate", "10", "--batch-size", "4"))
+    assert result.exit_code == 0, result.output
+    assert "health: sick at step" in result.stdout
+    assert (tmp_path / "run" / "model.safetensors").is_file()

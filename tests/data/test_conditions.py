@@ -8,7 +8,7 @@ from preftune.data import Row
 from preftune.data.conditions import holds as row_holds
 from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin
-from preftune.settings.condition import Condition
+from preftune.settings.data import Condition
 
 
 def holds(condition: str, value: Any) -> bool:

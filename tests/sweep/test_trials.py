@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from preftune.errors import ConfigError
-from preftune.settings.point import Setup
-from preftune.settings.search import Choice, Dimension, Range
+from preftune.settings.space import Choice, Dimension, Range, Setup
 from preftune.sweep.trials import Trials
 
 SPACE: dict[str, Dimension] = {"beta": Range(0.01, 1.0, log=True), "method": Choice(("dpo", "ipo"))}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import rich_click as click
 
-from preftune.cli.output_options import output_flags
-from preftune.cli.processes import main_console
+from preftune.cli.console import main_console
+from preftune.cli.options import output_flags
 from preftune.errors import BrokenCacheError, CacheError
 
 __all__ = ["command"]

@@ -1,27 +1,44 @@
 """`preftune check`: what is wrong with preference data, before anything is trained on them."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
-from preftune.cli.noise import quiet_libraries
-from preftune.cli.output_files import check_output, saving
-from preftune.cli.output_options import output_flags
-from preftune.cli.processes import main_console
+from preftune.cli.console import main_console, quiet_libraries
+from preftune.cli.options import chosen_source, output_flags, source_flags
 from preftune.cli.row_source import RowSource
-from preftune.cli.source_options import chosen_source, source_flags
-from preftune.data.quality import CheckSettings, QualityReport, TokenCounter, check_groups, chosen_checks, prompt_keys
+from preftune.data.quality import (
+    CHECKS,
+    SEVERITIES,
+    CheckSettings,
+    Finding,
+    QualityReport,
+    Severity,
+    TokenCounter,
+    TokenCounts,
+    check_groups,
+    chosen_checks,
+    prompt_keys,
+)
 from preftune.errors import ConfigError
+from preftune.files.outputs import check_output, saving
+from preftune.groups import PromptGroup
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from preftune.evaluation.label_check import LabelCheck
 
-__all__ = ["command"]
+__all__ = ["command", "show_checks", "show_report", "special_tokens", "token_counter"]
 
 _TOKENS, _LABELS, _CHECKS, _RESULT = "Tokens", "Labels", "Checks", "Result"
 _FAILED = 1
@@ -79,7 +96,7 @@ def command(context: click.RichContext, /, **values: Any) -> None:
     --model it also estimates how many labels are flipped, and lists the likeliest. Exit codes: 0 nothing as bad as
     --fail-on, 1 something is, 2 the data or options cannot be used.
     """
-    from preftune.cli.check_output import show_checks, show_report
+    from preftune.cli.check import show_checks, show_report
 
     if values["list_checks"]:
         show_checks(main_console())
@@ -212,7 +229,7 @@ def _labels(order: _Order) -> "LabelCheck | None":
 
 
 def _tokenizer(name: str, chat_template: str | None) -> tuple[TokenCounter, tuple[str, ...]]:
-    from preftune.cli.token_lengths import special_tokens, token_counter
+    from preftune.cli.check import special_tokens, token_counter
     from preftune.model.load.load_model import load_tokenizer
     from preftune.settings import ModelSettings
 
@@ -233,3 +250,95 @@ def _write(report: QualityReport, labels: "LabelCheck | None", order: _Order) ->
 
         with saving(Path(order.html_file)) as [file]:
             file.write(check_page(report))
+
+
+_STYLES: Mapping[Severity, str] = {"error": "bold red", "warning": "bold yellow", "note": "dim"}
+_NUM_PLACES, _NUM_TEXTS = 3, 2
+
+
+def show_checks(console: Console) -> None:
+    """List the checks and what each looks for."""
+    table = Table("check", "looks for", "needs", box=None, header_style="bold")
+    for name, entry in CHECKS.items():
+        table.add_row(Text(name, style="bold"), Text(entry.about), Text(entry.needs or ""))
+    console.print(table)
+
+
+def show_report(console: Console, report: QualityReport) -> None:
+    """Show the findings as a table, then excerpts of what is bad, then how many there are."""
+    table = Table(expand=True, show_lines=True)
+    table.add_column("severity", width=len("severity"))
+    table.add_column("finding", ratio=3)
+    table.add_column("count", justify="right")
+    table.add_column("share", justify="right")
+    is_single = len(report.sources) == 1
+    table.add_column("first rows" if is_single else "first places", ratio=1, overflow="fold")
+    for finding in report.findings:
+        table.add_row(*_row(finding), Text(_places(finding, is_single=is_single)))
+    if report.findings:
+        console.print(table)
+    for finding in report.findings:
+        _show_texts(console, finding)
+    for name, lack in report.skipped.items():
+        _say(console, f"not checked: {name} ({lack})", style="dim")
+    _say(console, _summary(report), style="bold")
+
+
+def _row(finding: Finding) -> tuple[Text, Text, Text, Text]:
+    what = Text(finding.title, style="" if finding.severity == "note" else "bold")
+    if finding.advice:
+        what.append(f"\n{finding.advice}", style="not bold")
+    return (
+        Text(finding.severity, style=_STYLES[finding.severity]),
+        what,
+        Text(f"{finding.count:,}"),
+        Text(f"{100 * finding.share:.1f} %"),
+    )
+
+
+def _places(finding: Finding, *, is_single: bool) -> str:
+    """Rows alone where all are of one source, else with the name of the file."""
+    origins = [example.origin for example in finding.examples[:_NUM_PLACES]]
+    places = [str(origin.row) if is_single else str(origin).rpartition("/")[2] for origin in origins]
+    return (", " if is_single else "\n").join([*places, *(["..."] if finding.num_rows > len(places) > 0 else [])])
+
+
+def _show_texts(console: Console, finding: Finding) -> None:
+    shown = [example for example in finding.examples if example.text][:_NUM_TEXTS]
+    if finding.severity == "note" or not shown:
+        return
+    _say(console, f"{finding.check}: {finding.title}", style="bold")
+    for example in shown:
+        note = f" ({example.note})" if example.note else ""
+        console.print(Padding(Text("\n  ".join([f"{example.origin}{note}", *example.text.split("\n")])), (0, 0, 0, 2)))
+    console.print()
+
+
+def _summary(report: QualityReport) -> str:
+    counts = [f"{report.num_of(severity)} {severity}{'s' * (report.num_of(severity) != 1)}" for severity in SEVERITIES]
+    return f"{report.num_rows:,} rows in {report.seconds:.1f} s: {', '.join(counts)}"
+
+
+def _say(console: Console, text: str, style: str | None = None) -> None:
+    console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+def token_counter(tokenizer: "PreTrainedTokenizerBase") -> TokenCounter:
+    """Counts tokens of groups; chat template, special tokens and the end of the sequence included."""
+    from preftune.data.tokens.encoder import GroupEncoder
+
+    encoder = GroupEncoder(tokenizer)
+
+    def count(groups: Sequence[PromptGroup]) -> Sequence[TokenCounts]:
+        return [
+            TokenCounts(len(group.prompt), tuple(len(ids) for ids in group.completions))
+            for group in encoder.encode(groups)
+        ]
+
+    return count
+
+
+def special_tokens(tokenizer: "PreTrainedTokenizerBase") -> tuple[str, ...]:
+    """Texts that the tokenizer takes for special tokens."""
+    added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+    return tuple(sorted({*tokenizer.all_special_tokens, *added} - {""}))

@@ -10,17 +10,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from preftune.cli.noise import quiet_libraries
-from preftune.cli.output_files import check_output, saving
-from preftune.cli.output_options import output_flags
-from preftune.cli.processes import main_console
-from preftune.cli.setting_options import Word, given_values, setting_flags
+from preftune.cli.console import main_console, quiet_libraries
+from preftune.cli.options import Word, given_values, output_flags, setting_flags
 from preftune.data.columns import TARGETS, Columns
 from preftune.data.convert import Conversion, Converter
 from preftune.data.group_stream import GroupStream
 from preftune.data.load import iter_groups
 from preftune.data.views import PairRule
 from preftune.errors import ConfigError, DataError
+from preftune.files.outputs import check_output, saving
 from preftune.settings import DataSettings, build_section, settings_of
 
 __all__ = ["command"]

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import rich_click as click
 
-from preftune.cli.noise import quiet_libraries
-from preftune.cli.output_options import output_flags
-from preftune.cli.processes import main_console
+from preftune.cli.console import main_console, quiet_libraries
+from preftune.cli.options import output_flags
 
 __all__ = ["command"]
 
@@ -22,7 +21,7 @@ def command(output: str, seed: int, overwrite: bool, verbose: bool) -> None:
     it, trains it on them by DPO, shows both models side by side, and ends with a report of
     each run.
     """
-    from preftune.cli.run_report import leave_report
+    from preftune.cli.report import leave_report
     from preftune.demo.demo import run_demo
     from preftune.report import draw_curves
 

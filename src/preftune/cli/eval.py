@@ -5,10 +5,8 @@ from typing import Any
 
 import rich_click as click
 
-from preftune.cli.noise import quiet_libraries
-from preftune.cli.output_options import output_flags
-from preftune.cli.processes import main_console
-from preftune.cli.setting_options import given_values, setting_flags
+from preftune.cli.console import main_console, quiet_libraries
+from preftune.cli.options import given_values, output_flags, setting_flags
 from preftune.settings import settings_of
 from preftune.settings.evaluation_config import DATA, MODEL, SECTIONS, EvaluationConfig
 
@@ -40,7 +38,7 @@ def command(context: click.RichContext, /, verbose: bool, **_: Any) -> None:
         if config.result_file is not None:
             console.print(f"result: {config.result_file}", highlight=False, markup=False, soft_wrap=True)
         if _is_of_run(config):
-            from preftune.cli.run_report import leave_report
+            from preftune.cli.report import leave_report
 
             leave_report(Path(config.model.model), console)
 

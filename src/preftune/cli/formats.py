@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from preftune.cli.output_options import output_flags
-from preftune.cli.processes import main_console
+from preftune.cli.console import main_console
+from preftune.cli.options import output_flags
 from preftune.data.columns import TARGETS
 from preftune.data.formats import FORMATS, Format
 from preftune.data.presets import PRESETS

@@ -1,29 +1,30 @@
 """`preftune generate`: let a model continue prompts."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text as RichText
 
-from preftune.cli.model_options import chosen_model, model_flags
-from preftune.cli.noise import quiet_libraries
-from preftune.cli.output_options import output_flags
-from preftune.cli.processes import main_console
-from preftune.cli.prompts import as_turn, check_prompt_sources
-from preftune.errors import ConfigError
+from preftune.cli.console import main_console, quiet_libraries
+from preftune.cli.options import chosen_model, model_flags, output_flags
+from preftune.errors import ConfigError, OutputError, SaveError
 from preftune.evaluation.prompt_file import read_prompts
-from preftune.groups import Text
+from preftune.groups import Message, Text
 from preftune.settings import ModelSettings, TrainConfig
 from preftune.settings.evaluation_config import run_of
 from preftune.settings.sampling import strength_problems
 
 if TYPE_CHECKING:
-    from preftune.cli.completions_output import ModelCompletions
+    from preftune.model.generation.completions import Generation
     from preftune.settings.sampling import Sampling
 
-__all__ = ["command"]
+__all__ = ["ModelCompletions", "as_turn", "check_file", "check_prompt_sources", "command", "show", "write"]
 
 _PROMPTS, _SAMPLING, _RESULT = "Prompts", "Sampling", "Result"
 
@@ -106,7 +107,7 @@ def command(context: click.RichContext, /, **values: Any) -> None:
     """
     model, sampling, mix, prompts = _checked(context, values)
     with quiet_libraries(verbose=values["verbose"]):
-        from preftune.cli.completions_output import check_file, show, write
+        from preftune.cli.generate import check_file, show, write
 
         output = Path(values["output"]) if values["output"] is not None else None
         if output is not None:
@@ -191,7 +192,7 @@ def _continue(
 ) -> "ModelCompletions":
     import torch
 
-    from preftune.cli.completions_output import ModelCompletions
+    from preftune.cli.generate import ModelCompletions
     from preftune.model.forward.arithmetic import Arithmetic
     from preftune.model.generation.completions import generate
     from preftune.model.load.evaluated_models import find_reference
@@ -218,3 +219,121 @@ def _continue(
         show_progress=shows,
     )
     return ModelCompletions(settings.model, generations, None if mix is None else mix.strength)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCompletions:
+    """What one model gave: per prompt its completions.
+
+    Args:
+        model: Hub id or folder.
+        generations: By prompt, then by sample.
+        strength: They are of the mix of the model's reference (0) and the model (1); None: of the model.
+    """
+
+    model: str
+    generations: "Sequence[Sequence[Generation]]"
+    strength: float | None = None
+
+    def __str__(self) -> str:
+        """For people."""
+        return self.model if self.strength is None else f"{self.model}, strength {self.strength:g}"
+
+
+def show(console: Console, prompts: Sequence[Text], models: Sequence[ModelCompletions]) -> None:
+    """Print the completions: of one model below each prompt, of two side by side."""
+    if len(models) == 1:
+        _show_one(console, prompts, models[0])
+    else:
+        console.print(_side_by_side(prompts, models))
+
+
+def check_file(path: Path, *, overwrite: bool) -> None:
+    """Make sure that the file may be written.
+
+    Raises:
+        OutputError: it is there already and must not be overwritten, or cannot be written.
+    """
+    if path.exists() and not overwrite:
+        raise OutputError(
+            f"output = {path}: is there already. Replace it with --overwrite, or name another file with --output."
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"output = {path}: cannot be written ({error.strerror}). Name another file with --output."
+        ) from None
+
+
+def write(path: Path, prompts: Sequence[Text], models: Sequence[ModelCompletions]) -> int:
+    """Write a JSON line per completion, prompt by prompt. Returns how many.
+
+    Raises:
+        SaveError: the disk is full, for example.
+    """
+    lines = [json.dumps(line, ensure_ascii=False) for line in _lines(prompts, models)]
+    try:
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    except OSError as error:
+        raise SaveError(f"output = {path}: could not be written ({error.strerror}). Free some space.") from error
+    return len(lines)
+
+
+def _lines(prompts: Sequence[Text], models: Sequence[ModelCompletions]) -> Iterator[dict[str, Any]]:
+    for index, prompt in enumerate(prompts):
+        for model in models:
+            for generation in model.generations[index]:
+                yield {
+                    "model": model.model,
+                    **({} if model.strength is None else {"strength": model.strength}),
+                    "prompt": prompt if isinstance(prompt, str) else [message.as_dict() for message in prompt],
+                    "completion": generation.text,
+                    "num_tokens": len(generation.completion_ids),
+                    "finished": generation.finished,
+                }
+
+
+def _show_one(console: Console, prompts: Sequence[Text], model: ModelCompletions) -> None:
+    from preftune.model.generation.prompt_text import text_of
+
+    for prompt, generations in zip(prompts, model.generations, strict=True):
+        console.print(RichText(text_of(prompt), style="bold"), soft_wrap=True)
+        for generation in generations:
+            console.print(_completion(generation), soft_wrap=True)
+            console.print()
+
+
+def _side_by_side(prompts: Sequence[Text], models: Sequence[ModelCompletions]) -> Table:
+    from preftune.model.generation.prompt_text import text_of
+
+    table = Table(show_lines=True, expand=True, header_style="bold")
+    table.add_column("prompt", overflow="fold", ratio=1)
+    for model in models:
+        table.add_column(RichText(str(model)), overflow="fold", ratio=2)
+    for index, prompt in enumerate(prompts):
+        for sample in range(len(models[0].generations[index])):
+            first = RichText(text_of(prompt) if sample == 0 else "")
+            table.add_row(first, *(_completion(model.generations[index][sample]) for model in models))
+    return table
+
+
+def _completion(generation: "Generation") -> RichText:
+    return RichText.assemble(generation.text.strip("\n"), ("" if generation.finished else " ...", "dim"))
+
+
+def check_prompt_sources(prompts: Sequence[str], file: str | None) -> Iterator[str]:
+    """What is wrong with where the prompts come from: exactly one of both must be given."""
+    if prompts and file is not None:
+        yield "prompt and prompts: both say what to continue. Give one of them."
+    if not prompts and file is None:
+        yield "prompt: is not given. Give a text with --prompt or a file with --prompts."
+    if any(not prompt for prompt in prompts):
+        yield "prompt: is empty. Give some text to continue."
+
+
+def as_turn(prompt: Text) -> Text:
+    """Text as the turn of a user; conversations as they are."""
+    return (Message("user", prompt),) if isinstance(prompt, str) else prompt

@@ -1,12 +1,37 @@
 """`preftune`: the group of all subcommands."""
 
+from importlib import import_module
+from typing import Any
+
 import rich_click as click
+from typing_extensions import override
 
 from preftune import __version__
-from preftune.cli.failures import ReportingGroup
-from preftune.cli.lazy_command import LazyCommand
+from preftune.cli.console import ReportingGroup
 
-__all__ = ["main", "preftune"]
+__all__ = ["LazyCommand", "main", "preftune"]
+
+
+class LazyCommand(click.RichCommand):
+    """A subcommand that is imported when it is called, so that `preftune --help` waits for no heavy library.
+
+    Args:
+        name: Name of the subcommand.
+        target: Its module, or MODULE:NAME for a command that is not called `command` there.
+        help_: One line for the help of the group.
+    """
+
+    def __init__(self, name: str, target: str, help_: str) -> None:
+        super().__init__(name=name, help=help_)
+        self._target = target
+
+    @override
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        module, _, name = self._target.partition(":")
+        command: click.RichCommand = getattr(import_module(module), name or "command")
+        return command.make_context(info_name, args, parent, **extra)
 
 
 @click.group(cls=ReportingGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,7 +50,7 @@ for _command in (
     ),
     LazyCommand("check", "preftune.cli.check", "Find out what is wrong with preference data before training."),
     LazyCommand("clean", "preftune.cli.clean", "Write data without the rows that chosen rules leave out."),
-    LazyCommand("sft", "preftune.cli.sft", "Tune a model to imitate completions (supervised fine-tuning)."),
+    LazyCommand("sft", "preftune.cli.train:sft_command", "Tune a model to imitate completions (SFT)."),
     LazyCommand("train", "preftune.cli.train", "Tune a model by any method on preference data."),
     LazyCommand("methods", "preftune.cli.methods", "List the methods to train by, or tell all about one."),
     LazyCommand("convert", "preftune.cli.convert", "Write data of any layout as a file of another."),

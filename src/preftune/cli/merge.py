@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from preftune.cli.model_options import chosen_model, model_flags
-from preftune.cli.noise import quiet_libraries
-from preftune.cli.output_folder import check_folder
-from preftune.cli.output_options import output_flags
-from preftune.cli.processes import main_console
+from preftune.cli.console import main_console, quiet_libraries
+from preftune.cli.options import chosen_model, model_flags, output_flags
 from preftune.errors import ConfigError, ModelError, OutputError, SaveError
+from preftune.files.outputs import check_folder
 from preftune.settings import ModelSettings
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from preftune.cli.output_options import output_flags
-from preftune.cli.processes import main_console
+from preftune.cli.console import main_console
+from preftune.cli.options import output_flags
 from preftune.errors import ConfigError, OutputError
 from preftune.losses import LOSSES, Loss, Option, find_loss, loss_options
 from preftune.losses.description import (

@@ -6,17 +6,13 @@ from typing import Any
 import rich_click as click
 from rich.console import Console
 
-from preftune.cli.failures import INTERRUPTED
-from preftune.cli.noise import quiet_libraries
-from preftune.cli.output_options import output_flags
-from preftune.cli.processes import main_console
-from preftune.cli.run_report import leave_sweep_reports
-from preftune.cli.setting_options import given_values, setting_flags
-from preftune.cli.tuning import method_flags
+from preftune.cli.console import INTERRUPTED, main_console, quiet_libraries
+from preftune.cli.options import given_values, output_flags, setting_flags
+from preftune.cli.report import leave_sweep_reports
+from preftune.cli.train import method_flags
 from preftune.settings import SECTIONS, read_settings, settings_of
 from preftune.settings.sweep_config import SweepConfig
-from preftune.settings.sweep_evaluation import EVALUATION
-from preftune.settings.sweep_sections import SweepSettings
+from preftune.settings.sweep_sections import EVALUATION, SweepSettings
 
 __all__ = ["command"]
 

@@ -1,8 +1,146 @@
-"""`preftune train`: tune a model by any method."""
+"""`preftune train` and `preftune sft`: a run, its result and the next steps."""
 
-from preftune.cli.tuning import tuning_command
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["command"]
+import rich_click as click
+from rich.console import Console
+
+from preftune.cli.console import INTERRUPTED, SICK, is_main_process, main_console, quiet_libraries
+from preftune.cli.options import given_values, loss_option_flags, output_flags, setting_flags
+from preftune.errors import ConfigError, TrainingError
+from preftune.settings import SECTIONS, TrainConfig, read_settings, settings_of
+
+if TYPE_CHECKING:
+    from preftune.report.run_record import RunRecord
+
+__all__ = ["command", "method_flags", "sft_command", "tuning_command"]
+
+_METHOD, _FILE = "Method", "Config file"
+
+
+def tuning_command(name: str, help_: str, *, method: str | None = None) -> click.RichCommand:
+    """A command with an option per setting of a run and per option of a loss.
+
+    Args:
+        name: Of the command.
+        help_: Its help text.
+        method: The one method it trains by, or None where `--method` names it.
+    """
+    flags = [*method_flags(method), *_file_flags()]
+    for section in SECTIONS.values():
+        flags += setting_flags(settings_of(section), panel=section.__doc__ or "")
+
+    @click.pass_context
+    def run(context: click.RichContext, /, *, config: str | None, print_config: bool, verbose: bool, **_: Any) -> None:
+        names = [flag.name for flag in flags if flag.name and flag.name not in ("config", "print_config")]
+        resolved = _resolve(config, given_values(context, names), method)
+        if print_config:
+            click.echo(resolved.to_yaml(), nl=False)
+            return
+        with quiet_libraries(verbose=verbose):
+            _train(resolved, main_console(), context)
+
+    return click.RichCommand(name=name, callback=run, params=[*flags, *output_flags()], help=help_)
+
+
+def method_flags(method: str | None) -> list[click.RichOption]:
+    """`--method` and the options of losses; of a command that trains by one `method` the options alone, hidden."""
+    if method is not None:
+        return loss_option_flags(_METHOD, hidden=True)
+    choice = click.RichOption(
+        ["--method"],
+        metavar="NAME",
+        default="dpo",
+        show_default=True,
+        help="What to train by: a method, as `preftune methods` lists them, or a weighted sum of some, such as "
+        "'0.8*dpo + 0.2*ipo'. `preftune methods NAME` tells all about one. Below: each option in a word, and which "
+        "methods take it, by their default.",
+        panel=_METHOD,
+    )
+    return [choice, *loss_option_flags(_METHOD)]
+
+
+def _file_flags() -> list[click.RichOption]:
+    return [
+        click.RichOption(
+            ["--config"],
+            metavar="FILE",
+            help="YAML file of settings, such as the config.yaml of a run; flags override it.",
+            panel=_FILE,
+        ),
+        click.RichOption(
+            ["--print-config"], is_flag=True, help="Print all settings as such a file and stop.", panel=_FILE
+        ),
+    ]
+
+
+def _resolve(file: str | None, given: dict[str, Any], method: str | None) -> TrainConfig:
+    settings = read_settings(file) if file is not None else {}
+    if method is not None:
+        in_file = settings.get("method", method)
+        if in_file != method:
+            raise ConfigError(
+                [
+                    f"{file}: method = {in_file}: `preftune {method}` trains by {method} only. "
+                    f"Use `preftune train --config {file}`."
+                ]
+            )
+        settings["method"] = method
+    return TrainConfig.of(**{**settings, **given})
+
+
+def _train(config: TrainConfig, console: Console, context: click.Context) -> None:
+    from accelerate import PartialState
+
+    from preftune.cli.report import leave_report
+    from preftune.runs.run import train
+
+    folder = Path(config.output.output)
+    try:
+        result = train(config, console=console)
+    except TrainingError:
+        if is_main_process() and (folder / "metrics.jsonl").is_file():
+            leave_report(folder, console)
+        raise
+    if PartialState().num_processes > 1:
+        PartialState().destroy_process_group()
+    if is_main_process():
+        console.print(result.table())
+        report = leave_report(folder, console)
+        lines = _what_next(config, None if report is None else report.run)
+        if result.stopped_sick:
+            lines = _how_to_resume(config, "The run is sick and was ended. Go on with it all the same:", sick=True)
+        elif result.stopped_early:
+            lines = _how_to_resume(config, "The run was stopped before its end. Go on with it:")
+        for line in lines:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if result.stopped_early or result.stopped_sick:
+        context.exit(INTERRUPTED if result.stopped_early else SICK)
+
+
+def _how_to_resume(config: TrainConfig, what: str, *, sick: bool = False) -> Iterator[str]:
+    file = shlex.quote(str(Path(config.output.output) / "config.yaml"))
+    yield what
+    yield f"  preftune train --config {file} --resume" + (" --no-stop-on-sick" if sick else "")
+
+
+def _what_next(config: TrainConfig, run: "RunRecord | None") -> Iterator[str]:
+    from preftune.report.lacking import further_evaluation
+
+    model, base = shlex.quote(config.output.output), shlex.quote(config.model.model)
+    yield "Next:"
+    yield f"  preftune generate --model {model} --compare {base} --prompt '...'"
+    evaluation = None if run is None else further_evaluation(run)
+    if evaluation is not None:
+        yield f"  {evaluation}"
+    if config.method.feedback == "demonstrations":
+        yield f"  preftune train --model {model} --data PAIRS --output ..."
+    if config.adapter.lora:
+        yield f"  preftune merge --model {model} --output {shlex.quote(config.output.output + '-merged')}"
+
 
 command = tuning_command(
     "train",
@@ -13,4 +151,16 @@ command = tuning_command(
     All settings can stand in a YAML file, under the names of the flags with _ for -. Every run writes its own,
     config.yaml in the output folder, which repeats it.
     """,
+)
+
+
+sft_command = tuning_command(
+    "sft",
+    """Tune a model to imitate completions (supervised fine-tuning).
+
+    preftune sft --model MODEL --data demonstrations.jsonl --output run
+
+    Of preference data, the chosen completions are imitated. Only completions are learned, not prompts.
+    """,
+    method="sft",
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 from preftune.data.formats.fields import is_blank, to_number
 from preftune.data.rows import Row
-from preftune.settings.condition import COMPARISONS, Condition, finite_number
+from preftune.settings.data import COMPARISONS, Condition, finite_number
 
 __all__ = ["holds"]
 

@@ -8,7 +8,7 @@ from preftune.data.conditions import holds
 from preftune.data.formats import Format, find_format, recognise
 from preftune.data.rows import LeftOut, Row
 from preftune.errors import DataError
-from preftune.settings.condition import Condition
+from preftune.settings.data import Condition
 
 __all__ = ["Layout"]
 

@@ -12,7 +12,7 @@ from preftune.data.rows import BadRow, LeftOut, Row
 from preftune.data.sources import parts_of
 from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin, PromptGroup
-from preftune.settings.condition import Condition
+from preftune.settings.data import Condition
 
 __all__ = ["LoadedGroups", "OnBadRow", "groups_from_rows", "iter_groups", "load_groups"]
 

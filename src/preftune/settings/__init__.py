@@ -1,11 +1,10 @@
 """The settings of a run."""
 
-from preftune.settings.choice import METRICS, REWARD_AT_KL_BUDGET, ChoiceSettings
-from preftune.settings.draw_settings import DrawSettings
-from preftune.settings.health_settings import HealthSettings
+from preftune.settings.choice import METRICS, REWARD_AT_KL_BUDGET, ChoiceSettings, DrawSettings
+from preftune.settings.data import DataSettings
 from preftune.settings.sections import (
     AdapterSettings,
-    DataSettings,
+    HealthSettings,
     ModelSettings,
     OptimizerSettings,
     OutputSettings,

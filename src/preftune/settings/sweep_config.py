@@ -8,11 +8,20 @@ from typing import Any
 from preftune.errors import ConfigError
 from preftune.metrics.bootstrap import Bootstrap
 from preftune.settings import TrainConfig, build_section
-from preftune.settings.point import Point, Setup, grid, safe_name, setup_name
-from preftune.settings.search import Dimension, corners, parse_dimension
-from preftune.settings.sweep_evaluation import ValueKind, evaluation_problems, resolved, value_kind
-from preftune.settings.sweep_sections import SweepSettings
-from preftune.settings.swept import Value, parse_values, value_text
+from preftune.settings.space import (
+    Dimension,
+    Point,
+    Setup,
+    Value,
+    corners,
+    grid,
+    parse_dimension,
+    parse_values,
+    safe_name,
+    setup_name,
+    value_text,
+)
+from preftune.settings.sweep_sections import SweepSettings, ValueKind, evaluation_problems, resolved, value_kind
 
 __all__ = ["SweepConfig"]
 

@@ -10,19 +10,17 @@ import yaml
 
 from preftune.errors import ConfigError
 from preftune.losses import LOSSES, Method, Option, OptionValue, loss_options, losses_of
-from preftune.settings.choice import ChoiceSettings
-from preftune.settings.coerce import coerce
-from preftune.settings.draw_settings import DrawSettings
-from preftune.settings.health_settings import HealthSettings
+from preftune.settings.choice import ChoiceSettings, DrawSettings
+from preftune.settings.data import DataSettings
 from preftune.settings.sections import (
     AdapterSettings,
-    DataSettings,
+    HealthSettings,
     ModelSettings,
     OptimizerSettings,
     OutputSettings,
     StepSettings,
 )
-from preftune.settings.setting import Setting, settings_of
+from preftune.settings.setting import Setting, coerce, settings_of
 
 __all__ = ["SECTIONS", "TrainConfig", "build_section", "read_settings"]
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from preftune.metrics.bootstrap import Bootstrap
-from preftune.settings.point import setup_name
+from preftune.settings.space import setup_name
 from preftune.settings.sweep_config import SweepConfig
-from preftune.settings.sweep_evaluation import VALUE_TEXTS, value_format
+from preftune.settings.sweep_sections import VALUE_TEXTS, value_format
 from preftune.sweep.distance import gap_of
 from preftune.sweep.edges import edge_texts
 from preftune.sweep.evaluated import Evaluated, interval_of

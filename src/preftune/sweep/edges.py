@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from preftune.settings.point import Setup
-from preftune.settings.search import Dimension, Range
-from preftune.settings.swept import Value, value_text
+from preftune.settings.space import Dimension, Range, Setup, Value, value_text
 
 __all__ = ["edge_texts"]
 

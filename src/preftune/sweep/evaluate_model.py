@@ -17,7 +17,7 @@ from preftune.judges.scores import ScoringJudge
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.settings.evaluation_config import EvaluationConfig
 from preftune.settings.sweep_config import SweepConfig
-from preftune.settings.sweep_evaluation import VALUE_TEXTS
+from preftune.settings.sweep_sections import VALUE_TEXTS
 from preftune.sweep.evaluated import Evaluated
 
 __all__ = ["ModelEvaluator", "check_judge"]

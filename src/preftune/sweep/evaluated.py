@@ -8,7 +8,7 @@ from preftune.evaluation.by_prompt import ByPrompt
 from preftune.files.json_record import as_json, from_json
 from preftune.files.whole_file import write_whole
 from preftune.metrics.bootstrap import Bootstrap, Interval
-from preftune.settings.sweep_evaluation import ValueKind
+from preftune.settings.sweep_sections import ValueKind
 
 __all__ = ["Evaluated", "interval_of"]
 

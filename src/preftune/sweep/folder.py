@@ -8,9 +8,9 @@ from typing import Any
 
 from preftune.errors import ConfigError, OutputError
 from preftune.files.json_record import as_json
+from preftune.settings.space import value_text
 from preftune.settings.sweep_config import SweepConfig
-from preftune.settings.sweep_evaluation import MAY_CHANGE
-from preftune.settings.swept import value_text
+from preftune.settings.sweep_sections import MAY_CHANGE
 
 __all__ = ["SweepFolder", "differences", "settings_record"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from preftune.settings.sweep_evaluation import VALUE_TEXTS
+from preftune.settings.sweep_sections import VALUE_TEXTS
 from preftune.sweep.result import ModelRow, PointRow, Realigned, SweepResult
 
 __all__ = ["draw_frontier", "frontier_figure", "write_pictures"]

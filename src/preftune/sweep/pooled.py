@@ -8,7 +8,7 @@ import numpy as np
 
 from preftune.evaluation.by_prompt import ByPrompt
 from preftune.metrics.bootstrap import Bootstrap, FloatArray, Interval
-from preftune.settings.sweep_evaluation import ValueKind
+from preftune.settings.sweep_sections import ValueKind
 from preftune.sweep.evaluated import Evaluated, interval_of
 
 __all__ = ["Draws", "Pooled", "difference", "pool"]

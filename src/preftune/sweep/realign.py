@@ -8,9 +8,9 @@ from rich.console import Console
 
 from preftune.errors import ConfigError
 from preftune.settings.evaluation_config import run_of
-from preftune.settings.point import safe_name
+from preftune.settings.space import safe_name
 from preftune.settings.sweep_config import SweepConfig
-from preftune.settings.sweep_evaluation import VALUE_TEXTS, value_format
+from preftune.settings.sweep_sections import VALUE_TEXTS, value_format
 from preftune.sweep.evaluate_model import ModelEvaluator
 from preftune.sweep.evaluated import Evaluated, interval_of
 from preftune.sweep.log_console import logging_console

@@ -9,7 +9,7 @@ from preftune.errors import DataError
 from preftune.files.json_record import as_json, from_json
 from preftune.files.whole_file import write_whole
 from preftune.metrics.bootstrap import Interval
-from preftune.settings.sweep_evaluation import ValueKind
+from preftune.settings.sweep_sections import ValueKind
 from preftune.sweep.distance import SureGap
 from preftune.sweep.recommendation import Recommendation
 from preftune.sweep.record import PointRecord

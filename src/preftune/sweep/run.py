@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from preftune.errors import ConfigError, PreftuneError
-from preftune.settings.point import Point
+from preftune.settings.space import Point
 from preftune.settings.sweep_config import SweepConfig
 from preftune.sweep.analysis import Analysis
 from preftune.sweep.evaluate_model import check_judge

@@ -16,7 +16,7 @@ from preftune.model.reference.pass_count import count_passes
 from preftune.runs.run import train
 from preftune.runs.run_folder import RunFolder
 from preftune.settings import TrainConfig
-from preftune.settings.point import Point
+from preftune.settings.space import Point
 from preftune.settings.sweep_config import SweepConfig
 from preftune.sweep.evaluate_model import ModelEvaluator
 from preftune.sweep.evaluated import Evaluated

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from preftune.settings import TrainConfig
-from preftune.settings.point import Point
+from preftune.settings.space import Point
 
 __all__ = ["sharing_notes"]
 

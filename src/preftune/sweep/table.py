@@ -6,7 +6,7 @@ from rich.table import Table
 
 from preftune.metrics.bootstrap import Bootstrap, Interval
 from preftune.runs.result import duration_text
-from preftune.settings.sweep_evaluation import VALUE_TEXTS, ValueKind, value_format
+from preftune.settings.sweep_sections import VALUE_TEXTS, ValueKind, value_format
 from preftune.sweep.distance import SureGap
 from preftune.sweep.evaluated import interval_of
 from preftune.sweep.record import PointRecord

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from preftune.errors import ConfigError
-from preftune.settings.point import Setup
-from preftune.settings.search import Choice, Dimension, Range, fitting
+from preftune.settings.space import Choice, Dimension, Range, Setup, fitting
 
 if TYPE_CHECKING:
     from optuna.samplers import TPESampler

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from preftune.settings.coerce import coerce
+from preftune.settings.setting import coerce
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 import pytest
 
-from preftune.settings.point import safe_name
-from preftune.settings.search import Choice, Dimension, Range, corners, parse_dimension
-from preftune.settings.swept import parse_values
+from preftune.settings.space import Choice, Dimension, Range, corners, parse_dimension, parse_values, safe_name
 from preftune.sweep.edges import edge_texts
 
 

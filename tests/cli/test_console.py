@@ -4,7 +4,7 @@ import warnings
 import pytest
 from transformers.utils import logging as transformers_logging
 
-from preftune.cli.noise import quiet_libraries
+from preftune.cli.console import quiet_libraries
 
 
 def test_libraries_are_quiet_inside_and_as_they_were_outside() -> None:

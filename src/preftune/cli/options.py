@@ -1,4 +1,4 @@
-"""Command line options made of config settings and of the options of losses."""
+"""Command line options: made of settings and of options of losses, and those that all commands have."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,11 +9,23 @@ import rich_click as click
 from click.core import ParameterSource
 from typing_extensions import override
 
+from preftune.cli.console import ask_for_traceback
+from preftune.cli.row_source import RowSource
 from preftune.losses import LOSSES, Option, loss_options
 from preftune.losses.description import value_text
-from preftune.settings import Setting
+from preftune.settings import ModelSettings, Setting, build_section, settings_of
 
-__all__ = ["Word", "given_values", "loss_option_flags", "setting_flags"]
+__all__ = [
+    "Word",
+    "chosen_model",
+    "chosen_source",
+    "given_values",
+    "loss_option_flags",
+    "model_flags",
+    "output_flags",
+    "setting_flags",
+    "source_flags",
+]
 
 
 class Number(click.ParamType[Any]):
@@ -142,3 +154,116 @@ def _gist(text: str) -> str:
     'Probability that a label is flipped'
     """
     return re.split(r"[,.;:](?: |$)", text, maxsplit=1)[0]
+
+
+_MODEL_DEFAULTS: Mapping[str, Any] = {"weights_dtype": "auto"}
+"""Where these commands differ from training."""
+
+_MODEL_HELP: Mapping[str, str] = {
+    "model": "The model: hub id, local folder, or folder of a run or adapter.",
+    "weights_dtype": "Type that weights are held in; auto: as they were saved.",
+}
+
+
+def model_flags(*names: str, help_: Mapping[str, str] = _MODEL_HELP) -> list[click.RichOption]:
+    """Options for some of the model settings.
+
+    Args:
+        names: Of the settings.
+        help_: Texts in place of those of training.
+    """
+    settings = {setting.name: setting for setting in settings_of(ModelSettings)}
+    adapted = [
+        Setting(
+            name,
+            settings[name].type,
+            _MODEL_DEFAULTS.get(name, settings[name].default),
+            help_.get(name, settings[name].help),
+        )
+        for name in names
+    ]
+    return setting_flags(adapted, panel="Model")
+
+
+def chosen_model(context: click.Context, problems: list[str]) -> ModelSettings | None:
+    """The model settings that the user gave; None if they cannot work, and why not in `problems`.
+
+    Args:
+        context: Of the command.
+        problems: Grows.
+    """
+    names = [setting.name for setting in settings_of(ModelSettings) if setting.name in context.params]
+    built = build_section(ModelSettings, {**_MODEL_DEFAULTS, **given_values(context, names)}, problems)
+    assert built is None or isinstance(built, ModelSettings)
+    return built
+
+
+def output_flags() -> list[click.RichOption]:
+    """`--verbose`, which is passed on, and `--traceback`, which is not."""
+    return [
+        click.RichOption(
+            ["--verbose"],
+            is_flag=True,
+            help="Show progress bars, warnings and logs of the libraries underneath.",
+        ),
+        click.RichOption(
+            ["--traceback"],
+            is_flag=True,
+            envvar="PREFTUNE_TRACEBACK",
+            show_envvar=True,
+            is_eager=True,
+            expose_value=False,
+            callback=ask_for_traceback,
+            help="Show where in the code an error comes from.",
+        ),
+    ]
+
+
+_PANEL = "Data"
+
+
+def source_flags() -> list[click.RichOption]:
+    """`--split`, `--format` and `--columns`, which mean what they mean in training."""
+    return [
+        click.RichOption(
+            ["--format"], metavar="NAME", panel=_PANEL, help="Layout of the rows. Default: recognised by the columns."
+        ),
+        click.RichOption(
+            ["--columns"],
+            metavar="NAME=COLUMN,...",
+            panel=_PANEL,
+            help="Names of the columns in the data, such as chosen=better.",
+        ),
+        click.RichOption(
+            ["--split"],
+            panel=_PANEL,
+            help="Split of a hub data set or saved `datasets` folder, such as train.",
+        ),
+    ]
+
+
+def chosen_source(sources: tuple[str, ...], values: Mapping[str, Any], problems: list[str]) -> RowSource:
+    """The data that the user named.
+
+    Args:
+        sources: Files, folders or data sets of the hub.
+        values: Those of `source_flags`, by name; `where`, if the command has it.
+        problems: Grows by what cannot work.
+    """
+    if not sources:
+        problems.append("data: is not given. Name at least one file, folder or data set.")
+    columns = _columns(values["columns"], problems)
+    return RowSource(sources, values["split"], values["format"], columns, values.get("where", ()))
+
+
+def _columns(text: str | None, problems: list[str]) -> dict[str, str]:
+    """Columns by the name that the format knows.
+
+    >>> _columns("chosen=better, rejected=worse", [])
+    {'chosen': 'better', 'rejected': 'worse'}
+    """
+    pairs = [[side.strip() for side in part.split("=", 1)] for part in (text or "").split(",") if part.strip()]
+    if not all(len(pair) == 2 and all(pair) for pair in pairs):
+        problems.append(f"columns = {text}: must be written as name=column,name=column.")
+        return {}
+    return dict(pairs)

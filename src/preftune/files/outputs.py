@@ -1,15 +1,15 @@
-"""Files that a command writes as a whole or not at all."""
+"""Places a command may write to, checked before any work is done, and files that are written together."""
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from preftune.errors import OutputError, SaveError
 
-__all__ = ["WholeFile", "check_output", "saving"]
+__all__ = ["WholeFile", "check_folder", "check_output", "saving"]
 
 
 def check_output(option: str, path: Path, *, inputs: Iterable[str], overwrite: bool) -> None:
@@ -100,3 +100,42 @@ def saving(*paths: Path) -> Iterator[list[IO[str]]]:
         except OSError as error:
             names = ", ".join(map(str, paths))
             raise SaveError(f"{names}: could not be written ({error.strerror or error}). Free some space.") from error
+
+
+def check_folder(path: Path, *, overwrite: bool, kind: str, holds_kind: Callable[[Path], bool]) -> None:
+    """Make sure that `path` is a folder that may be written into; it is made if it is not there.
+
+    Args:
+        path: The folder.
+        overwrite: Whether it may be replaced if it holds what the command writes.
+        kind: What the command writes, for errors.
+        holds_kind: Whether a folder holds that.
+    Raises:
+        OutputError: it is a file, cannot be written, or holds something that stays.
+    """
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"output = {path}: is a file. Name another folder with --output.")
+    if path.is_dir() and any(path.iterdir()):
+        if not holds_kind(path):
+            raise OutputError(
+                f"output = {path}: the folder holds files that are not of a {kind}, and they are not touched. "
+                "Name another folder with --output."
+            )
+        if not overwrite:
+            raise OutputError(
+                f"output = {path}: the folder already holds a {kind}. Replace it with --overwrite, or name another "
+                "folder with --output."
+            )
+    _check_writable(path)
+
+
+def _check_writable(path: Path) -> None:
+    probe = path / ".writable"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"output = {path}: cannot be written ({error.strerror}). Name another folder with --output."
+        ) from None

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from preftune.cli.output_files import check_output, saving
 from preftune.errors import OutputError, SaveError
+from preftune.files.outputs import check_output, saving
 
 
 def test_files_are_put_in_their_places_together(tmp_path: Path) -> None:

@@ -1,0 +1,129 @@
+"""The terminal: who writes to it, which messages of other libraries get through, and how errors look."""
+
+import logging
+import os
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import rich_click as click
+from rich.console import Console
+from rich.text import Text
+from typing_extensions import override
+
+from preftune.errors import ConfigError, DataError, ModelError, OutputError, PreftuneError, TokenizerError
+
+__all__ = [
+    "INTERRUPTED",
+    "SICK",
+    "ReportingGroup",
+    "ask_for_traceback",
+    "exit_code",
+    "is_main_process",
+    "main_console",
+    "process_name",
+    "quiet_libraries",
+]
+
+SICK = 3
+"""Exit code of a run that `--stop-on-sick` ended."""
+
+INTERRUPTED = 130
+"""Exit code of what a signal ended, as shells have it."""
+
+_WRONG_INPUT = (ConfigError, DataError, ModelError, OutputError, TokenizerError)
+_TRACEBACK = "preftune.traceback"
+
+
+def exit_code(error: PreftuneError) -> int:
+    """2 for what was asked for wrongly, 1 for what failed on the way.
+
+    >>> exit_code(ConfigError(["beta = -1: must be above 0."])), exit_code(PreftuneError("no space left"))
+    (2, 1)
+    """
+    return 2 if isinstance(error, _WRONG_INPUT) else 1
+
+
+def ask_for_traceback(context: click.Context, _option: click.Parameter, value: bool) -> None:
+    """Callback of the option `--traceback`."""
+    context.meta[_TRACEBACK] = value
+
+
+class ReportingGroup(click.RichGroup):
+    """A group whose subcommands may raise PreftuneError."""
+
+    @override
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PreftuneError as error:
+            _report(error, with_traceback=ctx.meta.get(_TRACEBACK, False))
+            ctx.exit(exit_code(error))
+        except KeyboardInterrupt:
+            _console().print("Stopped.", style="bold yellow")
+            ctx.exit(INTERRUPTED)
+
+
+def _report(error: PreftuneError, *, with_traceback: bool) -> None:
+    # What is asked for wrongly all processes of a run find out; what fails on the way may be seen by one alone.
+    if not is_main_process() and exit_code(error) == 2:
+        return
+    if with_traceback:
+        traceback.print_exception(error)
+    _console().print(Text.assemble((f"{process_name()}Error: ", "bold red"), (str(error), "red")), soft_wrap=True)
+
+
+def _console() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+def is_main_process() -> bool:
+    """Whether this process speaks for the run: the first one, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def process_name() -> str:
+    """Prefix of messages of a process that is not the first."""
+    return "" if is_main_process() else f"process {os.environ['RANK']}: "
+
+
+def main_console() -> Console:
+    """Standard output in the main process, silence in others."""
+    return Console(quiet=not is_main_process())
+
+
+_LOGGERS = ("accelerate", "datasets", "huggingface_hub", "peft", "torch", "transformers")
+
+
+@contextmanager
+def quiet_libraries(*, verbose: bool) -> Iterator[None]:
+    """Only errors get through, and progress bars of downloads from the hub.
+
+    Args:
+        verbose: Let everything through.
+    """
+    if verbose:
+        yield
+        return
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
+    from transformers.utils import logging as transformers_logging
+
+    hub_shows_progress = not are_progress_bars_disabled()
+    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
+    shows_progress = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    if hub_shows_progress:
+        enable_progress_bars()
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+        if shows_progress:
+            transformers_logging.enable_progress_bar()
