@@ -5,12 +5,14 @@ wrong, with the value and where; why it cannot work; what to do.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 __all__ = [
     "BrokenCacheError",
     "CacheError",
     "ConfigError",
     "DataError",
+    "DataFault",
     "JudgeError",
     "ModelError",
     "OutputError",
@@ -44,8 +46,21 @@ class ConfigError(PreftuneError, ValueError):
         return "\n  - ".join([f"{len(self.problems)} settings cannot work:", *self.problems])
 
 
+DataFault = Literal["equal", "empty", "other"]
+"""Kind of a fault in a row: chosen equals rejected, a completion is empty, or anything else."""
+
+
 class DataError(PreftuneError, ValueError):
-    """A file, row or field of the data that cannot be used."""
+    """A file, row or field of the data that cannot be used.
+
+    Args:
+        message: The problem.
+        fault: Its kind. Checks and `preftune clean` sort rows by it, never by the message.
+    """
+
+    def __init__(self, message: str, *, fault: DataFault = "other") -> None:
+        super().__init__(message)
+        self.fault: DataFault = fault
 
 
 class TokenizerError(PreftuneError, ValueError):

@@ -134,7 +134,9 @@ class Completion:
 
     def __post_init__(self) -> None:
         if not self.content:
-            raise DataError("the completion is empty. It has nothing to learn from. Fill it or leave the row out.")
+            raise DataError(
+                "the completion is empty. It has nothing to learn from. Fill it or leave the row out.", fault="empty"
+            )
         for name, score in {"score": self.score, **self.extra_scores}.items():
             if score is not None and not math.isfinite(score):
                 raise DataError(f"the {name} is {score}, not a finite number. Correct it or leave the row out.")
@@ -214,7 +216,8 @@ class PromptGroup:
         if self.completions[pair.chosen].content == self.completions[pair.rejected].content:
             raise DataError(
                 f"{self.origin}: chosen and rejected are equal, so the pair says nothing about which is better. "
-                "Correct the row or leave it out."
+                "Correct the row or leave it out.",
+                fault="equal",
             )
 
     @property

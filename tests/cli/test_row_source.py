@@ -1,4 +1,4 @@
-"""Rows as checks see them; in what words formats refuse a row decides which check counts it."""
+"""Rows as checks read them; the fault of an error decides which check counts the row."""
 
 import json
 from pathlib import Path
@@ -7,21 +7,21 @@ from typing import Any
 import pytest
 
 from preftune.cli.row_source import RowSource
-from preftune.data.quality import UnusableRow
+from preftune.data.rows import BadRow, DataRow
 from preftune.groups import PromptGroup
 
 TURN = {"role": "user", "content": "q"}
 GOOD = {"prompt": "q", "chosen": "yes", "rejected": "no"}
 
 
-def read(tmp_path: Path, *rows: dict[str, Any], **options: Any) -> list[PromptGroup | UnusableRow]:
+def read(tmp_path: Path, *rows: dict[str, Any], **options: Any) -> list[DataRow]:
     path = tmp_path / "prefs.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return list(RowSource([str(path)], **options).read())
 
 
 @pytest.mark.parametrize(
-    ("good", "bad", "kind"),
+    ("good", "bad", "fault"),
     [
         (GOOD, {**GOOD, "rejected": "yes"}, "equal"),
         (GOOD, {**GOOD, "rejected": " "}, "empty"),
@@ -52,12 +52,12 @@ def read(tmp_path: Path, *rows: dict[str, Any], **options: Any) -> list[PromptGr
     ],
 )
 def test_rows_that_cannot_be_used_are_told_apart(
-    good: dict[str, Any], bad: dict[str, Any], kind: str, tmp_path: Path
+    good: dict[str, Any], bad: dict[str, Any], fault: str, tmp_path: Path
 ) -> None:
     group, row = read(tmp_path, good, bad)
     assert isinstance(group, PromptGroup)
-    assert isinstance(row, UnusableRow)
-    assert (row.kind, row.origin.row) == (kind, 2)
+    assert isinstance(row, BadRow)
+    assert (row.fault, row.origin.row) == (fault, 2)
 
 
 def test_rows_can_be_read_again_and_again(tmp_path: Path) -> None:

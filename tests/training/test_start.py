@@ -21,7 +21,7 @@ from preftune.training.objective import Objective
 from preftune.training.start import EXPECTED
 from preftune.training.trainer import PreferenceTrainer
 from tests.builders import tiny_llama
-from tests.training.health.conftest import Start
+from tests.training.conftest import Start
 from tests.training.health.world import friendly_pairs
 from tests.training.test_objective import groups_with_all_feedback
 from tests.training.test_trainer import arguments, frozen

@@ -12,10 +12,10 @@ import rich_click as click
 from preftune.cli.console import main_console, quiet_libraries
 from preftune.cli.options import chosen_source, output_flags, source_flags
 from preftune.cli.row_source import RowSource
-from preftune.data.quality import UnusableRow, check_groups, facts_of
+from preftune.data.quality import check_groups, facts_of
 from preftune.data.quality.cleaning import CleaningRules, Decision, RowTable, RowTableBuilder, decide
 from preftune.data.quality.places import Places
-from preftune.data.rows import BadRow, Row
+from preftune.data.rows import BadRow, LeftOut, Row
 from preftune.data.sources import read_rows
 from preftune.errors import ConfigError, DataError
 from preftune.files.outputs import check_output, saving
@@ -168,9 +168,9 @@ def survey(source: RowSource, *, drop_unusable: bool, drop_identical: bool) -> S
         place = places.of(row.origin)
         if isinstance(row, PromptGroup):
             builder.add(facts_of(row, place))
-        elif row.kind == "left out":
+        elif isinstance(row, LeftOut):
             passed_over.add(place)
-        elif row.kind == "equal" and drop_identical:
+        elif row.fault == "equal" and drop_identical:
             unusable[place] = ("drop-identical", row.problem)
         elif drop_unusable:
             unusable[place] = ("drop-unusable", row.problem)
@@ -179,8 +179,8 @@ def survey(source: RowSource, *, drop_unusable: bool, drop_identical: bool) -> S
     return Survey(builder.table(), places, unusable, frozenset(passed_over))
 
 
-def _unasked(row: UnusableRow) -> DataError:
-    flag = "--drop-identical" if row.kind == "equal" else "--drop-unusable"
+def _unasked(row: BadRow) -> DataError:
+    flag = "--drop-identical" if row.fault == "equal" else "--drop-unusable"
     return DataError(f"{row.origin}: {row.problem} Correct the row, or leave such rows out with {flag}.")
 
 

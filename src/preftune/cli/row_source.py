@@ -1,6 +1,6 @@
 """The rows that `preftune check` and `preftune clean` read."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,10 +9,7 @@ from rich.console import Console
 from preftune.data.compression import data_suffix, open_bytes
 from preftune.data.load import iter_groups
 from preftune.data.progress import track
-from preftune.data.quality import UnusableRow
-from preftune.data.quality.unusable_row import unusable_row
-from preftune.data.rows import BadRow, LeftOut
-from preftune.groups import PromptGroup
+from preftune.data.rows import DataRow
 
 __all__ = ["RowSource"]
 
@@ -35,7 +32,7 @@ class RowSource:
     columns: Mapping[str, str] = field(default_factory=dict)
     where: Sequence[str] = ()
 
-    def read(self, description: str = "") -> Iterator[PromptGroup | UnusableRow]:
+    def read(self, description: str = "") -> Iterator[DataRow]:
         """Groups, and between them the rows that gave none.
 
         Args:
@@ -45,11 +42,7 @@ class RowSource:
             self.sources, split=self.split, format=self.format, columns=self.columns or None, where=self.where
         )
         shows = bool(description) and Console(stderr=True).is_terminal
-        items: Iterable[PromptGroup | BadRow | LeftOut] = track(
-            stream, description, total=self._num_lines() if shows else None, show=shows
-        )
-        for item in items:
-            yield item if isinstance(item, PromptGroup) else unusable_row(item)
+        yield from track(stream, description, total=self._num_lines() if shows else None, show=shows)
 
     def _num_lines(self) -> int | None:
         """Lines of the sources, where all are text files with a row per line; about as many as rows."""

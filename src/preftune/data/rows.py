@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from preftune.errors import DataError
-from preftune.groups import Origin
+from preftune.errors import DataError, DataFault
+from preftune.groups import Origin, PromptGroup
 
-__all__ = ["BadRow", "LeftOut", "Row", "RowStream"]
+__all__ = ["BadRow", "DataRow", "LeftOut", "Row", "RowStream"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,9 @@ class Row:
     origin: Origin
     fields: Mapping[str, Any] = field(hash=False)
 
-    def error(self, name: str, problem: str) -> DataError:
+    def error(self, name: str, problem: str, *, fault: DataFault = "other") -> DataError:
         """The error that names this row, a field and what is wrong with it."""
-        return DataError(f"{self.origin}: field '{name}' {problem}")
+        return DataError(f"{self.origin}: field '{name}' {problem}", fault=fault)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class BadRow:
     Args:
         origin: Where it is.
         problem: What is wrong with it, in whole sentences.
+        fault: Kind of the problem.
 
     >>> print(BadRow(Origin("prefs.jsonl", 3), "the line is not UTF-8."))
     prefs.jsonl:3: the line is not UTF-8.
@@ -40,11 +41,12 @@ class BadRow:
 
     origin: Origin
     problem: str
+    fault: DataFault = "other"
 
     @staticmethod
     def of(row: Row, error: DataError) -> "BadRow":
-        """A row that gave an error, which names the row's origin or not."""
-        return BadRow(row.origin, str(error).removeprefix(f"{row.origin}: "))
+        """A row that raised an error. The row's origin is removed from the message."""
+        return BadRow(row.origin, str(error).removeprefix(f"{row.origin}: "), error.fault)
 
     def __str__(self) -> str:
         return f"{self.origin}: {self.problem}"
@@ -52,7 +54,7 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A row that nothing is wrong with, but that is not wanted or says nothing that could be learned from.
+    """A valid row that a condition excludes, or that carries no training signal, such as a tie.
 
     Args:
         origin: Where it is.
@@ -67,6 +69,10 @@ class LeftOut:
 
     def __str__(self) -> str:
         return f"{self.origin}: {self.reason}"
+
+
+DataRow = PromptGroup | BadRow | LeftOut
+"""A row after its format has read it: a group, or the reason why it gave none."""
 
 
 class RowStream:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from preftune.data import LoadedGroups
-from preftune.data.quality import CheckSettings, QualityReport, UnusableRow, check_groups, prompt_keys
+from preftune.data.quality import CheckSettings, QualityReport, check_groups, prompt_keys
 from preftune.data.quality.finding import Severity
-from preftune.data.quality.unusable_row import unusable_row
+from preftune.data.rows import DataRow
 from preftune.groups import PromptGroup
 
 __all__ = ["LEFT_OUT", "MOST_ROWS", "DataCheck", "check_data"]
@@ -79,8 +79,7 @@ def check_data(
         max_rows: Look at so many at most, spread evenly over the data.
         seed: Of samples that checks draw.
     """
-    unusable = [*map(unusable_row, loaded.skipped), *map(unusable_row, loaded.left_out)]
-    rows: list[PromptGroup | UnusableRow] = [*learned, *unusable]
+    rows: list[DataRow] = [*learned, *loaded.skipped, *loaded.left_out]
     count = min(max_rows, len(rows))
     looked_at = [rows[place * len(rows) // count] for place in range(count)]
     settings = CheckSettings(seed=seed, held_out=prompt_keys(held_out) if held_out else None)

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from preftune.data.quality import CheckSettings, Finding, QualityReport, TokenCounts, UnusableRow, check_groups
+from preftune.data.quality import CheckSettings, Finding, QualityReport, TokenCounts, check_groups
+from preftune.data.rows import DataRow
 from preftune.errors import DataError
 from preftune.groups import Completion, Origin, Pair, PromptGroup, Text
 
@@ -45,20 +46,18 @@ def by_word(groups: Sequence[PromptGroup]) -> list[TokenCounts]:
 
 
 def checked(
-    rows: Sequence[PromptGroup | UnusableRow], *only: str, settings: CheckSettings | None = None, **options: Any
+    rows: Sequence[DataRow], *only: str, settings: CheckSettings | None = None, **options: Any
 ) -> QualityReport:
     """A report on groups in memory."""
     return check_groups(lambda: rows, only=only, settings=settings, **options)
 
 
-def findings(
-    check: str, rows: Sequence[PromptGroup | UnusableRow], settings: CheckSettings | None = None
-) -> list[Finding]:
+def findings(check: str, rows: Sequence[DataRow], settings: CheckSettings | None = None) -> list[Finding]:
     """What one check finds."""
     return [found for found in checked(rows, check, settings=settings).findings if found.check == check]
 
 
-def finding(check: str, rows: Sequence[PromptGroup | UnusableRow], settings: CheckSettings | None = None) -> Finding:
+def finding(check: str, rows: Sequence[DataRow], settings: CheckSettings | None = None) -> Finding:
     """The one thing that a check finds."""
     [found] = findings(check, rows, settings)
     return found

@@ -1,10 +1,11 @@
 from collections.abc import Iterator
 
-from preftune.data.quality import UnusableRow, check_groups
+from preftune.data.quality import check_groups
 from preftune.data.quality.facts import facts_of
 from preftune.data.quality.report import QualityReport
 from preftune.data.quality.run import MOST_ROWS
 from preftune.data.quality.texts import num_words, shortened
+from preftune.data.rows import BadRow, DataRow
 from preftune.groups import Message, Origin, PromptGroup
 from tests.data.quality.groups import checked, finding, numbered, pair
 
@@ -12,7 +13,7 @@ from tests.data.quality.groups import checked, finding, numbered, pair
 def test_the_data_are_read_once_for_findings_and_once_for_excerpts() -> None:
     reads = []
 
-    def read() -> Iterator[PromptGroup | UnusableRow]:
+    def read() -> Iterator[DataRow]:
         reads.append(0)
         for group in numbered([pair("q", "a", "b")] * 3 + [pair("r", "a", "b")] * 9):
             reads[-1] += 1
@@ -37,7 +38,7 @@ def test_without_texts_the_data_are_read_once_and_no_excerpt_is_kept() -> None:
 
 
 def test_an_unusable_row_is_shown_by_its_problem() -> None:
-    found = finding("unusable", [UnusableRow(Origin("prefs", 3), "the line is not JSON.")])
+    found = finding("unusable", [BadRow(Origin("prefs", 3), "the line is not JSON.")])
     assert (str(found.examples[0].origin), found.examples[0].text) == ("prefs:3", "the line is not JSON.")
 
 

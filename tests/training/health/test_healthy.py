@@ -3,7 +3,7 @@
 import pytest
 
 from preftune.losses import LOSSES
-from tests.training.health.conftest import Start
+from tests.training.conftest import Start
 from tests.training.health.world import friendly_pairs
 
 CAREFUL = {"dpop": 1e-4, "apo_down": 1e-4, "discopop": 1e-4, "unlikelihood": 1e-4}

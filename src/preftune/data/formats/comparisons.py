@@ -91,7 +91,8 @@ def chosen_group(
     for name in names:
         if name != names[chosen] and completions[name] == better:
             raise DataError(
-                f"{row.origin}: '{names[chosen]}' and '{name}' are equal, so the row does not say which is better."
+                f"{row.origin}: '{names[chosen]}' and '{name}' are equal, so the row does not say which is better.",
+                fault="equal",
             )
     pairs = tuple(Pair(chosen, index, margin) for index in range(len(names)) if index != chosen)
     return _group(row, prompt, completions, pairs=pairs, scores=scores)

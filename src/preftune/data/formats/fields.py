@@ -196,7 +196,7 @@ def read_completion(
     else:
         is_empty = not any(message.content.strip() or message.extra for message in content)
     if is_empty:
-        raise row.error(name, "has an empty completion. It has nothing to learn from.")
+        raise row.error(name, "has an empty completion. It has nothing to learn from.", fault="empty")
     if not isinstance(content, str) and content[0].role != "assistant":
         raise row.error(name, f"has a completion that starts with a turn of '{content[0].role}', not of the assistant.")
     return Completion(content, score, extra_scores=extra_scores or {}, weights=weights)

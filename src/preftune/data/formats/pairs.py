@@ -50,7 +50,9 @@ def pair_group(
         DataError: an empty completion; equal completions; a margin, score or weight that cannot be used.
     """
     if chosen == rejected:
-        raise DataError(f"{row.origin}: 'chosen' and 'rejected' are equal, so the pair does not say which is better.")
+        raise DataError(
+            f"{row.origin}: 'chosen' and 'rejected' are equal, so the pair does not say which is better.", fault="equal"
+        )
 
     def completion(name: str, content: Text) -> Completion:
         return read_completion(

@@ -53,7 +53,7 @@ def read_node(row: Row, prefix: str, fields: Mapping[str, Any], parent: str | No
         return LeftOut(row.origin, "deleted message")
     text = to_string(row, f"{prefix}text", fields.get("text"))
     if role == "assistant" and not text.strip():
-        raise row.error(f"{prefix}text", "has an empty completion. It has nothing to learn from.")
+        raise row.error(f"{prefix}text", "has an empty completion. It has nothing to learn from.", fault="empty")
     rank: Any = fields.get("rank")
     known = None if is_blank(rank) else to_number(row, f"{prefix}rank", rank)
     return Node(row.origin, prefix, name, parent, Message(_ROLES[role], text), known)

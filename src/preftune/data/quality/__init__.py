@@ -2,7 +2,7 @@
 
 from preftune.data.quality.check import Check, CheckSettings
 from preftune.data.quality.checks import CHECKS, chosen_checks
-from preftune.data.quality.facts import GroupFacts, TokenCounts, UnusableRow, facts_of
+from preftune.data.quality.facts import GroupFacts, TokenCounts, facts_of
 from preftune.data.quality.finding import SEVERITIES, Example, Finding, Severity
 from preftune.data.quality.histogram import Histogram
 from preftune.data.quality.report import QualityReport
@@ -22,7 +22,6 @@ __all__ = [
     "Severity",
     "TokenCounter",
     "TokenCounts",
-    "UnusableRow",
     "check_groups",
     "chosen_checks",
     "facts_of",

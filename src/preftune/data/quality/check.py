@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from preftune.data.quality.facts import GroupFacts, UnusableRow
+from preftune.data.quality.facts import GroupFacts
 from preftune.data.quality.finding import Found
 from preftune.data.quality.histogram import Histogram
+from preftune.data.rows import BadRow, LeftOut
 
 if TYPE_CHECKING:
     from preftune.data.quality.keys import KeyArray
@@ -42,7 +43,7 @@ class Check(ABC):
     def add(self, facts: GroupFacts) -> None:
         """See a group."""
 
-    def add_unusable(self, row: UnusableRow, place: int) -> None:  # noqa: B027
+    def add_unusable(self, row: BadRow | LeftOut, place: int) -> None:  # noqa: B027
         """See a row that could not become a group."""
 
     @abstractmethod

@@ -2,31 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from preftune.data.normalised import normalised_prompt
 from preftune.data.quality.comparisons import Judged, judged
 from preftune.data.quality.keys import key_of, mixed_key
 from preftune.data.quality.texts import num_words, plain_text, shortened
-from preftune.groups import Origin, PromptGroup
+from preftune.groups import PromptGroup
 
-__all__ = ["GroupFacts", "TokenCounts", "UnusableRow", "excerpt", "facts_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class UnusableRow:
-    """A row that did not become a group.
-
-    Args:
-        origin: Where it is.
-        problem: What is wrong with it, or why it is left out.
-        kind: Whether chosen and rejected are equal, a completion is empty, something else is wrong, or the format
-            leaves it out though nothing is wrong.
-    """
-
-    origin: Origin
-    problem: str
-    kind: Literal["equal", "empty", "other", "left out"] = "other"
+__all__ = ["GroupFacts", "TokenCounts", "excerpt", "facts_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +59,7 @@ class GroupFacts:
 def facts_of(group: PromptGroup, place: int, tokens: TokenCounts | None = None) -> GroupFacts:
     """The facts of one group.
 
-    >>> from preftune.groups import Completion
+    >>> from preftune.groups import Completion, Origin
     >>> facts_of(PromptGroup("2 + 2 =", (Completion("It is 4"),), (), Origin("sums.jsonl", 1)), place=1).lengths
     (3,)
     """
@@ -113,7 +96,7 @@ def _row_key(group: PromptGroup, prompt_key: int, keys: tuple[int, ...], found: 
 def excerpt(group: PromptGroup, length: int = 80) -> str:
     r"""The end of the prompt and the beginnings of what is judged, a line each.
 
-    >>> from preftune.groups import Completion, Pair
+    >>> from preftune.groups import Completion, Origin, Pair
     >>> excerpt(PromptGroup("2+2=", (Completion("4"), Completion("5")), (Pair(0, 1),), Origin("sums.jsonl", 1)))
     '2+2=\nchosen: 4\nrejected: 5'
     """

@@ -10,19 +10,20 @@ import numpy as np
 from preftune.data.normalised import normalised_prompt
 from preftune.data.quality.check import Check, CheckSettings
 from preftune.data.quality.checks import CHECKS, Need, chosen_checks
-from preftune.data.quality.facts import TokenCounts, UnusableRow, excerpt, facts_of
+from preftune.data.quality.facts import TokenCounts, excerpt, facts_of
 from preftune.data.quality.finding import NUM_EXAMPLES, SEVERITIES, Example, Finding, Found, Shown
 from preftune.data.quality.keys import KeyArray, key_of
 from preftune.data.quality.places import Places
 from preftune.data.quality.report import QualityReport
 from preftune.data.quality.suspicious import find_suspicious
 from preftune.data.quality.texts import shortened
+from preftune.data.rows import BadRow, DataRow
 from preftune.errors import DataError
 from preftune.groups import Origin, PromptGroup
 
 __all__ = ["MOST_ROWS", "Rows", "TokenCounter", "check_groups", "prompt_keys"]
 
-Rows = Callable[[], Iterable[PromptGroup | UnusableRow]]
+Rows = Callable[[], Iterable[DataRow]]
 """Starts to read the data set, as often as it is called; each time the same rows."""
 
 TokenCounter = Callable[[Sequence[PromptGroup]], Sequence[TokenCounts]]
@@ -82,7 +83,7 @@ def check_groups(
     )
 
 
-def prompt_keys(rows: Iterable[PromptGroup | UnusableRow]) -> KeyArray:
+def prompt_keys(rows: Iterable[DataRow]) -> KeyArray:
     """Keys of the distinct prompts, for `CheckSettings.held_out`."""
     keys = np.fromiter(
         (key_of(normalised_prompt(row.prompt)) for row in rows if isinstance(row, PromptGroup)), dtype=np.uint64
@@ -96,7 +97,7 @@ def _lack(name: str, settings: CheckSettings) -> str | None:
     return None if need is None or has[need] else _NEEDS[need]
 
 
-def _chunks(rows: Iterable[PromptGroup | UnusableRow]) -> Iterator[list[PromptGroup | UnusableRow]]:
+def _chunks(rows: Iterable[DataRow]) -> Iterator[list[DataRow]]:
     remaining = iter(rows)
     while chunk := list(islice(remaining, _CHUNK)):
         yield chunk
@@ -113,13 +114,13 @@ class _Pass:
         self.places = Places()
         self.num_rows = 0
 
-    def see(self, rows: Sequence[PromptGroup | UnusableRow]) -> None:
+    def see(self, rows: Sequence[DataRow]) -> None:
         """Show some rows to all checks."""
         self.num_rows += len(rows)
         tokens = iter(self._tokens([row for row in rows if isinstance(row, PromptGroup)]))
         for row in rows:
             place = self.places.of(row.origin)
-            if isinstance(row, UnusableRow):
+            if not isinstance(row, PromptGroup):
                 for check in self.checks.values():
                     check.add_unusable(row, place)
                 continue
@@ -154,11 +155,17 @@ def _texts(read: Rows, found: Sequence[Found], places: Places) -> dict[Origin, s
         return texts
     for row in read():
         if row.origin in wanted:
-            texts[row.origin] = shortened(row.problem) if isinstance(row, UnusableRow) else excerpt(row)
+            texts[row.origin] = _excerpt(row)
             wanted.discard(row.origin)
             if not wanted:
                 break
     return texts
+
+
+def _excerpt(row: DataRow) -> str:
+    if isinstance(row, PromptGroup):
+        return excerpt(row)
+    return shortened(row.problem if isinstance(row, BadRow) else row.reason)
 
 
 def _shown(found: Found) -> Sequence[Shown]:

@@ -2,18 +2,19 @@
 
 import pytest
 
-from preftune.data.quality import CheckSettings, UnusableRow, prompt_keys
+from preftune.data.quality import CheckSettings, prompt_keys
+from preftune.data.rows import BadRow, DataRow, LeftOut
 from preftune.groups import Completion, Origin, PromptGroup
 from tests.data.quality.groups import by_word, checked, finding, findings, numbered, pair, scored, thumb
 from tests.data.quality.planted import clean_rows
 
 
 def test_everything_is_counted() -> None:
-    rows: list[PromptGroup | UnusableRow] = [
+    rows: list[DataRow] = [
         pair("q", "a", "b"),
         scored("r", {"a": 1.0, "b": 2.0, "c": 2.0}),
         thumb("s", "a", True),
-        UnusableRow(Origin("prefs", 4), "bad"),
+        BadRow(Origin("prefs", 4), "bad"),
     ]
     measures = finding("counts", rows).measures
     assert measures == {"rows": 4, "groups": 3, "completions": 6, "pairs": 3, "ties": 1, "thumbs": 1}
@@ -30,8 +31,8 @@ def test_few_judgements_are_a_warning_none_an_error_and_demonstrations_a_note() 
 
 def test_problems_of_rows_are_told_apart_but_for_numbers() -> None:
     problems = ["line 1 is bad", "line 22 is bad", "the field is missing"]
-    rows = [UnusableRow(Origin("prefs", n), text) for n, text in enumerate(problems, start=1)]
-    found = findings("unusable", [*rows, UnusableRow(Origin("prefs", 9), "a tie", "left out")])
+    rows = [BadRow(Origin("prefs", n), text) for n, text in enumerate(problems, start=1)]
+    found = findings("unusable", [*rows, LeftOut(Origin("prefs", 9), "a tie")])
     assert [(item.severity, item.count, item.title) for item in found] == [
         ("error", 2, "Rows that cannot be used: 2. The first: line 1 is bad"),
         ("error", 1, "Rows that cannot be used: 1. The first: the field is missing"),
@@ -40,7 +41,7 @@ def test_problems_of_rows_are_told_apart_but_for_numbers() -> None:
 
 
 def test_of_very_many_problems_the_rest_are_one() -> None:
-    rows = [UnusableRow(Origin("prefs", n), "x" * n) for n in range(1, 60)]
+    rows = [BadRow(Origin("prefs", n), "x" * n) for n in range(1, 60)]
     found = findings("unusable", rows)
     assert len(found) == 21
     assert sum(item.count for item in found) == 59
@@ -95,7 +96,7 @@ def test_neighbours_and_the_biggest_cluster_of_prompts() -> None:
 
 
 def test_overlap_is_told_in_rows_and_in_prompts() -> None:
-    held_out = prompt_keys([pair("Q", "x", "y"), pair("r", "x", "y"), UnusableRow(Origin("held out", 3), "bad")])
+    held_out = prompt_keys([pair("Q", "x", "y"), pair("r", "x", "y"), BadRow(Origin("held out", 3), "bad")])
     groups = numbered([pair("q ", "a", "b"), pair("q", "c", "d"), pair("s", "a", "b")])
     found = finding("overlap", groups, CheckSettings(held_out=held_out))
     assert (found.count, found.total, found.severity) == (2, 3, "error")

@@ -1,12 +1,12 @@
-from preftune.data.quality import UnusableRow
 from preftune.data.quality.checks.identical import shared_words
-from preftune.groups import Origin, PromptGroup
+from preftune.data.rows import BadRow, DataRow
+from preftune.groups import Origin
 from tests.data.quality.groups import finding, findings, numbered, pair, scored
 
 
 def test_rows_that_were_refused_for_it_and_equal_but_for_case_count_together() -> None:
-    rows: list[PromptGroup | UnusableRow] = [
-        UnusableRow(Origin("prefs", 9), "'chosen' and 'rejected' are equal, so ...", "equal"),
+    rows: list[DataRow] = [
+        BadRow(Origin("prefs", 9), "'chosen' and 'rejected' are equal, so ...", "equal"),
         pair("q", "a", "A "),
     ]
     found = finding("identical", rows)

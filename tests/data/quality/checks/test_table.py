@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preftune.data.quality import CHECKS, CheckSettings, Finding, TokenCounts, UnusableRow, check_groups, chosen_checks
+from preftune.data.quality import CHECKS, CheckSettings, Finding, TokenCounts, check_groups, chosen_checks
 from preftune.data.quality import prompt_keys as keys_of
-from preftune.errors import ConfigError
+from preftune.data.rows import BadRow, DataRow, LeftOut
+from preftune.errors import ConfigError, DataFault
 from preftune.groups import Completion, Message, Origin, Pair, PromptGroup
 from tests.data.quality.groups import numbered, pair
 from tests.data.quality.planted import clean_rows, planted_rows
@@ -55,11 +56,13 @@ def test_no_check_left_is_an_error() -> None:
 
 
 @st.composite
-def groups(draw: st.DrawFn) -> PromptGroup | UnusableRow:
+def groups(draw: st.DrawFn) -> DataRow:
     """Any row, however odd."""
     origin = Origin(draw(st.sampled_from(["a.jsonl", "b.jsonl"])), draw(st.integers(1, 10**9)))
     if draw(st.booleans()) and draw(st.booleans()):
-        return UnusableRow(origin, draw(TEXTS), draw(st.sampled_from(["equal", "empty", "other", "left out"])))
+        faults: list[DataFault | None] = [None, "equal", "empty", "other"]
+        fault = draw(st.sampled_from(faults))
+        return BadRow(origin, draw(TEXTS), fault) if fault else LeftOut(origin, draw(TEXTS))
     numbers = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False))
     texts = draw(st.lists(TEXTS.filter(bool), min_size=1, max_size=4))
     thumbs = st.one_of(st.none(), st.booleans())
@@ -84,7 +87,7 @@ def _tokens(rows: list[PromptGroup]) -> list[TokenCounts]:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(groups(), max_size=12))
-def test_no_row_however_odd_makes_a_check_fail(rows: list[PromptGroup | UnusableRow]) -> None:
+def test_no_row_however_odd_makes_a_check_fail(rows: list[DataRow]) -> None:
     report = check_groups(lambda: rows, settings=_settings(), count_tokens=_tokens)  # type: ignore[arg-type]
     for found in report.findings:
         assert 0 <= found.count <= found.total

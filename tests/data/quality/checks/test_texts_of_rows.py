@@ -2,11 +2,12 @@
 
 import pytest
 
-from preftune.data.quality import CheckSettings, UnusableRow
+from preftune.data.quality import CheckSettings
 from preftune.data.quality.checks.control_characters import bad_characters
 from preftune.data.quality.checks.template_tokens import TEMPLATE_TOKENS
 from preftune.data.quality.checks.truncated import ends_open
 from preftune.data.quality.scripts import main_script
+from preftune.data.rows import BadRow, DataRow
 from preftune.groups import Completion, Message, Origin, Pair, PromptGroup
 from tests.data.quality.groups import by_word, checked, finding, findings, numbered, pair
 
@@ -19,8 +20,8 @@ def chat(prompt: str, chosen: str, rejected: str) -> PromptGroup:
 
 
 def test_empty_rows_signs_and_prompts_are_three_findings() -> None:
-    rows: list[PromptGroup | UnusableRow] = [
-        UnusableRow(Origin("prefs", 5), "an empty completion", "empty"),
+    rows: list[DataRow] = [
+        BadRow(Origin("prefs", 5), "an empty completion", "empty"),
         pair("", "yes", "?!"),
         pair("q", "1", "🙂"),
     ]

@@ -1,6 +1,6 @@
 from preftune.training.health.rules.flat import flat
 from preftune.training.health.table import RULES
-from tests.training.health.conftest import Start
+from tests.training.conftest import Start
 from tests.training.health.histories import facts, found, history_of
 from tests.training.health.world import friendly_pairs
 

@@ -1,7 +1,7 @@
 from typing import Any
 
 from preftune.training.health.rules.gradient import gradient
-from tests.training.health.conftest import Start
+from tests.training.conftest import Start
 from tests.training.health.histories import facts, found, history_of
 from tests.training.health.world import friendly_pairs
 

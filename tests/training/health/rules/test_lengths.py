@@ -5,7 +5,7 @@ import pytest
 from preftune.runs.result import RunResult
 from preftune.training.health.rules.lengths import lengths
 from preftune.training.health.table import RULES
-from tests.training.health.conftest import Start
+from tests.training.conftest import Start
 from tests.training.health.histories import facts, found, history_of
 from tests.training.health.world import friendly_pairs, longer_pairs
 

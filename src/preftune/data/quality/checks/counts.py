@@ -6,8 +6,9 @@ from typing import final
 from typing_extensions import override
 
 from preftune.data.quality.check import Check, CheckSettings
-from preftune.data.quality.facts import GroupFacts, UnusableRow
+from preftune.data.quality.facts import GroupFacts
 from preftune.data.quality.finding import Found, Severity
+from preftune.data.rows import BadRow, LeftOut
 
 __all__ = ["Counts"]
 
@@ -38,7 +39,7 @@ class Counts(Check):
         self._demonstrations += len(completions) == 1 and completions[0].desirable is None
 
     @override
-    def add_unusable(self, row: UnusableRow, place: int) -> None:
+    def add_unusable(self, row: BadRow | LeftOut, place: int) -> None:
         self._rows += 1
 
     @override

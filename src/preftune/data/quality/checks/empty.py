@@ -7,9 +7,10 @@ from typing import final
 from typing_extensions import override
 
 from preftune.data.quality.check import Check, CheckSettings
-from preftune.data.quality.facts import GroupFacts, UnusableRow
+from preftune.data.quality.facts import GroupFacts
 from preftune.data.quality.finding import Found, Severity
 from preftune.data.quality.flagged import Flagged
+from preftune.data.rows import BadRow, LeftOut
 
 __all__ = ["Empty"]
 
@@ -30,9 +31,9 @@ class Empty(Check):
         self._flagged = {kind: Flagged() for kind in ("row", "completion", "prompt")}
 
     @override
-    def add_unusable(self, row: UnusableRow, place: int) -> None:
+    def add_unusable(self, row: BadRow | LeftOut, place: int) -> None:
         self._rows += 1
-        if row.kind == "empty":
+        if isinstance(row, BadRow) and row.fault == "empty":
             self._flagged["row"].add(place)
 
     @override

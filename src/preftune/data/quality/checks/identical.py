@@ -8,8 +8,9 @@ from typing import final
 from typing_extensions import override
 
 from preftune.data.quality.check import Check, CheckSettings
-from preftune.data.quality.facts import GroupFacts, UnusableRow
+from preftune.data.quality.facts import GroupFacts
 from preftune.data.quality.finding import Found, severity_of
+from preftune.data.rows import BadRow, LeftOut
 
 __all__ = ["Identical", "shared_words"]
 
@@ -30,8 +31,8 @@ class Identical(Check):
         self._num_equal = self._num_nearly = self._num_pairs = 0
 
     @override
-    def add_unusable(self, row: UnusableRow, place: int) -> None:
-        if row.kind == "equal":
+    def add_unusable(self, row: BadRow | LeftOut, place: int) -> None:
+        if isinstance(row, BadRow) and row.fault == "equal":
             self._num_pairs += 1
             self._num_equal += 1
             self._equal.append(place)

@@ -8,8 +8,9 @@ from typing import final
 from typing_extensions import override
 
 from preftune.data.quality.check import Check, CheckSettings
-from preftune.data.quality.facts import GroupFacts, UnusableRow
+from preftune.data.quality.facts import GroupFacts
 from preftune.data.quality.finding import NUM_EXAMPLES, Found, Shown
+from preftune.data.rows import BadRow, LeftOut
 
 __all__ = ["Unusable"]
 
@@ -36,14 +37,18 @@ class Unusable(Check):
         self._num_rows += 1
 
     @override
-    def add_unusable(self, row: UnusableRow, place: int) -> None:
+    def add_unusable(self, row: BadRow | LeftOut, place: int) -> None:
         self._num_rows += 1
-        if row.kind in ("other", "left out"):
-            by_kind = self._bad if row.kind == "other" else self._left_out
-            kind = re.sub(r"\d+", "#", row.problem)
-            kind = kind if kind in by_kind or len(by_kind) < _MOST_KINDS else _OTHER
-            by_kind.setdefault(kind, array("Q")).append(place)
-            self._texts.setdefault(kind, row.problem if kind != _OTHER else _OTHER)
+        if isinstance(row, LeftOut):
+            self._note(self._left_out, row.reason, place)
+        elif row.fault == "other":
+            self._note(self._bad, row.problem, place)
+
+    def _note(self, by_kind: "dict[str, array[int]]", problem: str, place: int) -> None:
+        kind = re.sub(r"\d+", "#", problem)
+        kind = kind if kind in by_kind or len(by_kind) < _MOST_KINDS else _OTHER
+        by_kind.setdefault(kind, array("Q")).append(place)
+        self._texts.setdefault(kind, problem if kind != _OTHER else _OTHER)
 
     @override
     def found(self) -> Iterator[Found]:
