@@ -65,7 +65,7 @@ def outcomes(part: Part, world: World, *, num_steps: int = NUM_STEPS) -> Iterato
 
 
 def _feedback(part: Part, world: World) -> Mapping[str, Feedback]:
-    by_score = "margins" in part.loss.takes
+    by_score = part.loss.needs("margins")
     kinds: Mapping[Kind, Mapping[str, Feedback]] = {
         "pairs": {"pairs by score" if by_score else "pairs": Pairs.of(world, by_score=by_score)},
         "thumbs": {"thumbs": Thumbs.of(world)},

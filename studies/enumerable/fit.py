@@ -44,7 +44,7 @@ def fit(part: Part, feedback: Feedback, world: World, *, num_steps: int) -> Tens
 def _updated(part: Part, state: Tensor, given: Mapping[Argument, object]) -> Tensor:
     if part.loss.update is None:
         return state
-    return part.updated(state, *(given[name] for name in part.loss.takes if name != "state"))
+    return part.updated({name: {**given, "state": state}[name] for name in part.loss.takes})
 
 
 def _taken(part: Part, given: Mapping[Argument, object]) -> list[object]:

@@ -35,7 +35,7 @@ def test_the_list_is_grouped_by_what_methods_learn_from() -> None:
 
 def test_the_list_names_methods_that_need_margins() -> None:
     text = call("methods").stdout
-    assert text.count("margins") == sum("margins" in loss.takes for loss in LOSSES.values())
+    assert text.count("margins") == sum(loss.needs("margins") for loss in LOSSES.values())
 
 
 @pytest.mark.parametrize("width", ["80", "140"])

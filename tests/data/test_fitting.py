@@ -25,7 +25,7 @@ def test_data_fit_the_methods_that_learn_from_what_they_say(group: PromptGroup, 
 
 
 def test_methods_that_need_margins_fit_data_that_have_them() -> None:
-    takes_margins = {name for name, loss in LOSSES.items() if "margins" in loss.takes}
+    takes_margins = {name for name, loss in LOSSES.items() if loss.needs("margins")}
     without = methods_that_fit([paired((0, 1))])["pairs"]
     assert "dpo" in without
     assert not takes_margins & set(without)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from preftune.losses import LOSSES, Argument, Method, PolicyLogps, ReferencedLogps
+from preftune.losses import INPUTS, LOSSES, Argument, Method, PolicyLogps, ReferencedLogps
 
 Arguments = dict[Argument, Any]
 
@@ -90,7 +90,7 @@ def reversed_rows(arguments: Arguments) -> Arguments:
     """The same rows in the opposite order."""
     turned: Arguments = {}
     for name, value in arguments.items():
-        if name in ("state", "mismatched"):
+        if INPUTS[name].shape not in ("(pair,)", "(completion,)"):
             turned[name] = value
         elif name == "prompts":
             turned[name] = (value.max() - value).flip(0)

@@ -85,7 +85,7 @@ def test_the_usual_gap_starts_at_that_of_the_first_step_and_then_moves_on_slowly
 def test_the_table_joins_the_loss_with_its_update() -> None:
     (part,) = Method.named("beta_dpo", {"momentum": 0.5}).parts
     pairs = chosen_and_rejected()
-    after = part.updated(state(1.0, 3.0), *pairs)
+    after = part.updated({"chosen": pairs[0], "rejected": pairs[1], "state": state(1.0, 3.0)})
     torch.testing.assert_close(after, state(0.5 * 1.0 + 0.5 * -2.9 / 3, 4.0))
     assert LOSSES["beta_dpo"].across_rows
     assert part(*pairs, after).shape == (3,)

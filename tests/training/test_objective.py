@@ -72,7 +72,7 @@ def one_step(
     metrics = trainer.evaluation_loop(trainer.get_eval_dataloader(), "held out").metrics
     assert metrics is not None
     held_out = metrics["eval_loss"]
-    if "state" not in method.takes:  # the state has moved on in between
+    if not method.needs("state"):  # the state has moved on in between
         assert math.isclose(held_out, loss.item(), rel_tol=1e-5, abs_tol=1e-6)
     return held_out, gradients(model), len(step.micro_batches)
 
@@ -136,7 +136,7 @@ def test_ld_dpo_is_given_the_log_probs_of_as_many_tokens_as_the_shorter_answer_h
     for row, group in enumerate(groups):
         shared = min(group.completion_lengths)
         for index, name in enumerate(("chosen_shared", "rejected_shared")):
-            given: ReferencedLogps = arguments[name]  # type: ignore[index]
+            given: ReferencedLogps = arguments[name]
             for model, found in zip(models, (given.policy, given.reference), strict=True):
                 expected = picked(token_logps(model, group, index), group, index)[:shared].sum()
                 torch.testing.assert_close(found[row], expected, rtol=1e-10, atol=1e-12)
@@ -150,7 +150,7 @@ def test_tdpo_is_given_the_kl_of_the_reference_to_the_policy_summed_over_the_tok
         for index, name in enumerate(("chosen_kl", "rejected_kl")):
             policy, reference = (token_logps(model, group, index) for model in models)
             expected = (reference.exp() * (reference - policy)).sum()
-            torch.testing.assert_close(arguments[name][row], expected, rtol=1e-9, atol=1e-12)  # type: ignore[index]
+            torch.testing.assert_close(arguments[name][row], expected, rtol=1e-9, atol=1e-12)
 
 
 def test_wpo_is_given_the_mean_alignment_of_the_tokens_with_the_policy() -> None:
@@ -161,8 +161,8 @@ def test_wpo_is_given_the_mean_alignment_of_the_tokens_with_the_policy() -> None
         for index, name in enumerate(("chosen_alignment", "rejected_alignment")):
             logps = token_logps(models[0], group, index)
             expected = (picked(logps, group, index) - (2 * logps).logsumexp(-1)).mean()
-            assert not arguments[name].requires_grad  # type: ignore[index]
-            torch.testing.assert_close(arguments[name][row], expected, rtol=1e-9, atol=1e-12)  # type: ignore[index]
+            assert not arguments[name].requires_grad
+            torch.testing.assert_close(arguments[name][row], expected, rtol=1e-9, atol=1e-12)
 
 
 def test_weights_of_tokens_weigh_the_log_probs_of_policy_and_reference() -> None:

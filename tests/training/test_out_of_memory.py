@@ -55,9 +55,10 @@ def trainer_of(
 
 
 def losses(trainer: PreferenceTrainer) -> list[dict[str, float]]:
-    """What was logged but for times."""
+    """The logged metrics, except those of speed and memory."""
     logs = [log for log in trainer.state.log_history if "loss" in log]
-    return [{name: value for name, value in log.items() if name != "tokens_per_second"} for log in logs]
+    varying = ("tokens_per_second", "peak_memory_gib")
+    return [{name: value for name, value in log.items() if name not in varying} for log in logs]
 
 
 def weights(trainer: PreferenceTrainer) -> dict[str, torch.Tensor]:

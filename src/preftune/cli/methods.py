@@ -106,7 +106,7 @@ def _list_methods(console: Console) -> None:
 
 
 def _row(name: str, loss: Loss) -> tuple[Text, ...]:
-    wanted = {"reference": loss.needs_reference, "margins": "margins" in loss.takes}
+    wanted = {"reference": loss.needs_reference, "margins": loss.needs("margins")}
     texts = (name, ", ".join(word for word, is_so in wanted.items() if is_so), ", ".join(option_texts(loss)))
     return (*(Text(text) for text in texts), _linked(loss.source))
 

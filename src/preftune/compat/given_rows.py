@@ -48,10 +48,10 @@ def read_rows(
     _check_kind(rows, name)
     show = not config.disable_tqdm and config.process_index == 0
     first, readable = _peeked(_readable(rows, name))
-    feedback, takes = config.method.feedback, config.method.takes
-    layout = "demonstrations" if feedback == "demonstrations" else None
+    method = config.method
+    layout = "demonstrations" if method.feedback == "demonstrations" else None
     loaded = groups_from_rows(readable, source=name, format=layout, show_progress=show)
-    fitted = groups_for(feedback, loaded.groups, needs_margins="margins" in takes)
+    fitted = groups_for(method.feedback, loaded.groups, needs_margins=method.needs("margins"))
     tokenized = tokenize_groups(
         fitted.groups,
         tokenizer,
@@ -71,7 +71,7 @@ def read_rows(
     report = replace(report, warnings=tuple(data_warnings(config.method, report)))
     _log(report, name)
     groups = tokenized.groups
-    return with_mismatched(groups, max_length=config.max_length) if "mismatched" in takes else groups, report
+    return with_mismatched(groups, max_length=config.max_length) if method.needs("mismatched") else groups, report
 
 
 def keep_start(tokenized: TokenizedGroups, max_length: int | None) -> TokenizedGroups:

@@ -151,7 +151,7 @@ class TuningTrainer(PreferenceTrainer):
             config,
             max_tokens=_max_tokens(groups, forward.layout, config.method.counted, at_once),
             console=Console(stderr=True, quiet=bool(config.disable_tqdm)),
-            per_token=config.method.needs_token_logps or any(group.weights for group in groups),
+            per_token=config.method.needs("reference_token_logps") or any(group.weights for group in groups),
         )
 
     # --- held-out data ----------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def methods_that_fit(groups: Sequence[PromptGroup]) -> dict[Feedback, list[str]]
     with_margins = all(has_margins(group) for group in groups)
     found: dict[Feedback, list[str]] = {}
     for name, loss in LOSSES.items():
-        if loss.feedback in fitting and (with_margins or "margins" not in loss.takes):
+        if loss.feedback in fitting and (with_margins or not loss.needs("margins")):
             found.setdefault(loss.feedback, []).append(name)
     return found
 

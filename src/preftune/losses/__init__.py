@@ -3,13 +3,14 @@
 from preftune.losses.anchored import apo_down, apo_zero, bco_pair, nca_pair, sppo_hard
 from preftune.losses.demonstrations import sft
 from preftune.losses.dynamic_beta import beta_dpo
+from preftune.losses.inputs import INPUTS, Argument, Feedback, Input, Need
 from preftune.losses.length import dpo_length_normalized, ld_dpo, rdpo_length
 from preftune.losses.likelihood import preferred_ft, unlikelihood
 from preftune.losses.lists import infonca, lipo_lambda, nca, plackett_luce
-from preftune.losses.logps import PolicyLogps, ReferencedLogps
-from preftune.losses.loss import Argument, Feedback, Loss, OptionValue, Reward, Unit
+from preftune.losses.logps import PolicyLogps, ReferencedLogps, TokenLogps
+from preftune.losses.loss import Loss, OptionValue, Reward, Unit
 from preftune.losses.margin import discopop, exo_pair
-from preftune.losses.method import Method, Part, find_loss, losses_of
+from preftune.losses.method import Method, Part, ReferenceUse, find_loss, losses_of
 from preftune.losses.offset import dpop, odpo
 from preftune.losses.options import Option, loss_options
 from preftune.losses.pairwise import dpo, hinge, ipo, robust_dpo
@@ -20,17 +21,22 @@ from preftune.losses.token_level import tdpo, wpo
 from preftune.losses.transport import aot, aot_unpaired
 
 __all__ = [
+    "INPUTS",
     "LOSSES",
     "Argument",
     "Feedback",
+    "Input",
     "Loss",
     "Method",
+    "Need",
     "Option",
     "OptionValue",
     "Part",
     "PolicyLogps",
+    "ReferenceUse",
     "ReferencedLogps",
     "Reward",
+    "TokenLogps",
     "Unit",
     "aot",
     "aot_unpaired",

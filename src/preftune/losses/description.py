@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from preftune.losses.loss import Argument, Feedback, Loss, OptionValue
+from preftune.losses.inputs import INPUTS, Feedback
+from preftune.losses.loss import Loss, OptionValue
 from preftune.losses.options import Option, loss_options
 from preftune.losses.table import LOSSES
 
@@ -23,15 +24,6 @@ FEEDBACK_TEXTS: Mapping[Feedback, str] = {
     "lists": "Lists: answers of a prompt in an order, or with scores",
 }
 """What the data must say for each kind of loss."""
-
-_NEEDS: Mapping[Argument, str] = {
-    "margins": "how much better the chosen answer is, by a margin in the data or scores of both",
-    "chosen_kl": "the reference's distribution at every token, so that its log-probs are not cached",
-    "chosen_alignment": "the policy's distribution at every token",
-    "chosen_shared": "log-probs of tokens, not only of answers",
-    "mismatched": "answers after prompts of others, run without gradient",
-    "state": "what earlier steps were like, kept in checkpoints",
-}
 
 
 def losses_by_feedback() -> dict[Feedback, dict[str, Loss]]:
@@ -54,7 +46,7 @@ def needs(loss: Loss) -> Iterator[str]:
     """
     if loss.needs_reference:
         yield "a reference"
-    yield from (text for argument, text in _NEEDS.items() if argument in loss.takes)
+    yield from dict.fromkeys(cost for name in loss.takes if (cost := INPUTS[name].cost))
     if loss.across_rows:
         yield "a step as a whole, so that with several micro-batches the policy runs once more, without gradient"
 

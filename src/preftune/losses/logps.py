@@ -1,10 +1,10 @@
-"""What a loss sees: log-probs per completion."""
+"""Log-probs as losses see them, per completion or per token."""
 
 from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["PolicyLogps", "ReferencedLogps"]
+__all__ = ["PolicyLogps", "ReferencedLogps", "TokenLogps"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,3 +60,26 @@ class ReferencedLogps:
     def __getitem__(self, index: Tensor) -> "ReferencedLogps":
         """The rows that `index` names. Shape of all fields after: that of `index`."""
         return ReferencedLogps(self.policy[index], self.reference[index], self.num_tokens[index])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenLogps:
+    """Log-probs of the tokens of completions.
+
+    Args:
+        policy: Log-prob of each token under the policy. Shape: (token,). Unit: nats.
+        reference: The same under the reference; None for a loss without one. Shape: (token,).
+        owners: Index of the completion that a token belongs to, ascending. Shape: (token,).
+        weights: Weight of each token in its completion's sums; 1 unless the data says otherwise. Shape: (token,).
+    """
+
+    policy: Tensor
+    reference: Tensor | None
+    owners: Tensor
+    weights: Tensor
+
+    @property
+    def logratio(self) -> Tensor:
+        """Policy minus reference. Shape: (token,). Unit: nats."""
+        assert self.reference is not None, "the loss has no reference"
+        return self.policy - self.reference

@@ -1,4 +1,4 @@
-"""What a loss is: a function, what it is given, and what its mean is over."""
+"""A row of the table of losses: a function, its inputs and the unit that its mean is over."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -6,42 +6,9 @@ from typing import Literal
 
 from torch import Tensor
 
-__all__ = ["Argument", "Feedback", "Loss", "OptionValue", "Reward", "Unit"]
+from preftune.losses.inputs import INPUTS, Argument, Feedback, Need
 
-Argument = Literal[
-    "chosen",
-    "rejected",
-    "margins",
-    "chosen_kl",
-    "rejected_kl",
-    "chosen_alignment",
-    "rejected_alignment",
-    "chosen_shared",
-    "rejected_shared",
-    "completions",
-    "desirable",
-    "mismatched",
-    "scores",
-    "prompts",
-    "state",
-]
-"""What a loss can be given, by the name of its positional parameter.
-
-(pair,) rows: `chosen`, `rejected`: log-probs of the two completions, `ReferencedLogps` or `PolicyLogps`.
-`margins`: how much better the chosen one is, on the data's scale. `chosen_kl`, `rejected_kl`: KL(reference || policy)
-summed over the tokens of the completion, in nats, differentiable. `chosen_alignment`, `rejected_alignment`: mean over
-the tokens of log p(token) - log sum_v p(v)^2 under the policy, in nats, without gradient. `chosen_shared`,
-`rejected_shared`: log-probs of the first tokens alone, as many as the shorter of the two has.
-
-(completion,) rows: `completions`: log-probs. `desirable`: thumbs up or down, bool. `scores`: on the data's scale,
-higher is better. `prompts`: index of the prompt that a completion answers, counted from 0 without a gap.
-
-Else: `mismatched`: log-probs of completions after prompts that they do not belong to, over the whole step,
-`ReferencedLogps` without gradient. `state`: what `Loss.update` made of the steps so far, this one included.
-"""
-
-Feedback = Literal["pairs", "thumbs", "lists", "demonstrations"]
-"""What a loss learns from: which of two is better, what is good, an order of many, or what to imitate."""
+__all__ = ["Loss", "OptionValue", "Reward", "Unit"]
 
 Unit = Literal["pair", "completion", "token", "prompt"]
 """What the loss of a step is the mean over."""
@@ -86,11 +53,20 @@ class Loss:
     tiltable: bool = False
     update: Callable[..., Tensor] | None = None
 
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.takes if name not in INPUTS]
+        assert not unknown, f"{', '.join(unknown)}: not in the table of inputs"
+
     @property
     def feedback(self) -> Feedback:
-        """What it learns from."""
-        if "chosen" in self.takes:
-            return "pairs"
-        if "desirable" in self.takes:
-            return "thumbs"
-        return "lists" if "scores" in self.takes else "demonstrations"
+        """Feedback that the loss learns from."""
+        return next((kind for name in self.takes if (kind := INPUTS[name].feedback)), "demonstrations")
+
+    def needs(self, need: Need) -> bool:
+        """True if an input of the loss has this requirement.
+
+        >>> from preftune.losses import LOSSES
+        >>> LOSSES["tdpo"].needs("reference_distributions"), LOSSES["dpo"].needs("reference_distributions")
+        (True, False)
+        """
+        return any(need in INPUTS[name].needs for name in self.takes)

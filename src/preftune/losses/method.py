@@ -2,21 +2,26 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from preftune.errors import ConfigError
+from preftune.losses.inputs import INPUTS, Argument, Feedback, Need
 from preftune.losses.logps import PolicyLogps, ReferencedLogps
-from preftune.losses.loss import Argument, Feedback, Loss, OptionValue, Unit
+from preftune.losses.loss import Loss, OptionValue, Unit
 from preftune.losses.options import checked_value, loss_options
 from preftune.losses.table import LOSSES
 
-__all__ = ["Method", "Part", "find_loss", "losses_of"]
+__all__ = ["Method", "Part", "ReferenceUse", "find_loss", "losses_of", "probe_arguments"]
+
+ReferenceUse = Literal["none", "logps", "token_logps", "model"]
+"""The least that must be known of the reference. A table can hold log-probs of completions or tokens; a method that
+needs the distributions needs the model in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +44,11 @@ class Part:
         """Loss per row, not weighted. Arguments: those that `loss.takes` names, in order."""
         return self.loss.function(*arguments, **self.options)
 
-    def updated(self, state: Tensor, *arguments: Any) -> Tensor:
-        """The state with one more step. Arguments: those that `loss.takes` names, without `state`."""
+    def updated(self, arguments: Mapping[Argument, Any]) -> Tensor:
+        """The state with one more step. `arguments`: by name, with the state before the step as `state`."""
         assert self.loss.update is not None, f"{self.name} keeps no state"
-        return self.loss.update(state, *arguments, **self.options)
+        others = (value for name, value in arguments.items() if name != "state")
+        return self.loss.update(arguments["state"], *others, **self.options)
 
     @property
     def across_rows(self) -> bool:
@@ -130,15 +136,22 @@ class Method:
         """Whether any part must see the whole step at once."""
         return any(part.across_rows for part in self.parts)
 
-    @property
-    def takes(self) -> frozenset[Argument]:
-        """All that its parts are given."""
-        return frozenset(argument for part in self.parts for argument in part.loss.takes)
+    def needs(self, need: Need) -> bool:
+        """True if an input of any part has this requirement."""
+        return any(part.loss.needs(need) for part in self.parts)
 
     @property
-    def needs_token_logps(self) -> bool:
-        """Whether the reference's log-prob of each token is needed, not only of each completion."""
-        return not self.takes.isdisjoint({"chosen_shared", "rejected_shared"})
+    def reference_use(self) -> ReferenceUse:
+        """The least that must be known of the reference.
+
+        >>> [Method.named(name).reference_use for name in ("sft", "dpo", "ld_dpo", "tdpo")]
+        ['none', 'logps', 'token_logps', 'model']
+        """
+        if not self.needs_reference:
+            return "none"
+        if self.needs("reference_distributions"):
+            return "model"
+        return "token_logps" if self.needs("reference_token_logps") else "logps"
 
     @property
     def rewarding(self) -> Part | None:
@@ -234,23 +247,14 @@ def _range_problems(part: Part) -> Iterator[str]:
     try:
         arguments = probe_arguments(part.loss)
         if part.loss.update is not None:
-            part.updated(torch.zeros(2), *(argument for name, argument in arguments.items() if name != "state"))
+            part.updated({**arguments, "state": torch.zeros(2)})
         part(*arguments.values())
     except ValueError as error:
         yield str(error)
 
 
 def probe_arguments(loss: Loss) -> dict[Argument, Any]:
-    """Two rows of what the loss takes, at policy = reference."""
+    """Two rows of each input of a loss, by name, at policy = reference."""
     zeros, tokens = torch.zeros(2), torch.ones(2, dtype=torch.long)
-    row = ReferencedLogps(zeros, zeros, tokens) if loss.needs_reference else PolicyLogps(zeros, tokens)
-    known: dict[Argument, Any] = {
-        "margins": torch.ones(2),
-        "desirable": torch.tensor([True, False]),
-        "scores": torch.arange(2.0),
-        "prompts": torch.zeros(2, dtype=torch.long),
-        "state": torch.tensor([0.0, 1.0]),
-    }
-    rows: Sequence[Argument] = ("chosen", "rejected", "completions", "mismatched", "chosen_shared", "rejected_shared")
-    known.update(dict.fromkeys(rows, row))
-    return {name: known.get(name, zeros) for name in loss.takes}
+    logps = ReferencedLogps(zeros, zeros, tokens) if loss.needs_reference else PolicyLogps(zeros, tokens)
+    return {name: INPUTS[name].probe(logps) for name in loss.takes}

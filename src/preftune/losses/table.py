@@ -8,10 +8,11 @@ from torch import Tensor
 from preftune.losses.anchored import apo_down, apo_zero, bco_pair, nca_pair, sppo_hard, updated_bco_pair
 from preftune.losses.demonstrations import sft
 from preftune.losses.dynamic_beta import average_gap, beta_dpo
+from preftune.losses.inputs import Argument
 from preftune.losses.length import dpo_length_normalized, ld_dpo, rdpo_length
 from preftune.losses.likelihood import preferred_ft, unlikelihood
 from preftune.losses.lists import infonca, lipo_lambda, nca, plackett_luce
-from preftune.losses.loss import Argument, Loss
+from preftune.losses.loss import Loss
 from preftune.losses.margin import discopop, exo_pair
 from preftune.losses.offset import dpop, odpo
 from preftune.losses.pairwise import dpo, hinge, ipo, robust_dpo

@@ -208,18 +208,18 @@ def _prepare(
     is_capped: bool,
     show_progress: bool,
 ) -> _Part:
-    settings, takes = config.data, config.method.takes
+    settings, method = config.data, config.method
     fitted = groups_for(
-        config.method.feedback,
+        method.feedback,
         groups,
-        needs_margins="margins" in takes,
+        needs_margins=method.needs("margins"),
         pairing=settings.pairing,
         min_score_gap=settings.min_score_gap,
     )
     capped = Capped(fitted.groups, ())
     if is_capped and settings.max_per_prompt is not None:
         capped = cap_per_prompt(
-            fitted.groups, settings.max_per_prompt, feedback=config.method.feedback, seed=config.steps.seed
+            fitted.groups, settings.max_per_prompt, feedback=method.feedback, seed=config.steps.seed
         )
     tokenized = tokenize_groups(
         capped.groups,
@@ -233,7 +233,7 @@ def _prepare(
     found = tokenized.groups
     if settings.token_weights == "from_first_difference":
         found = [weighted_from_first_difference(group) for group in found]
-    if "mismatched" in takes:
+    if method.needs("mismatched"):
         found = with_mismatched(found, max_length=max_length)
     return _Part(replace(tokenized, groups=found), fitted.report, capped.left_out)
 

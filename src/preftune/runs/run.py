@@ -178,7 +178,7 @@ class _Run:
                 arguments,
                 max_tokens=budget,
                 console=self.console,
-                per_token=self.config.method.needs_token_logps or data.is_weighted,
+                per_token=self.config.method.needs("reference_token_logps") or data.is_weighted,
             )
         models = _Models(policy, choice.forward, budget)
         return self._measured(models, arguments, data) if wanted == "auto" else models
@@ -193,18 +193,11 @@ class _Run:
 
     def _caches_reference(self) -> bool:
         """Whether a table can stand in for the reference; if not, and one was wanted, the console says why."""
-        if not (self.config.model.reference_cache and self.config.method.needs_reference):
-            return False
-        if self.config.model.moves_reference:
-            self.console.print("reference: stays in memory, as it moves with the policy", highlight=False)
-            return False
-        if "chosen_kl" in self.config.method.takes:
-            self.console.print(
-                f"reference: stays in memory, as {self.config.method.name} needs its whole distributions",
-                highlight=False,
-            )
-            return False
-        return True
+        model, method = self.config.model, self.config.method
+        why = model.why_reference_is_not_cached(method)
+        if why and model.reference_cache and method.needs_reference:
+            self.console.print(f"reference: stays in memory, {why}", highlight=False)
+        return why is None
 
     def _check_fits(self, policy: Policy, data: PreparedData) -> None:
         check_vocabulary(data.all_groups, num_embeddings(policy.model))

@@ -61,6 +61,16 @@ class ModelSettings:
         """Whether the reference follows the policy instead of staying as it is."""
         return self.reference_sync != "off"
 
+    def why_reference_is_not_cached(self, method: Method) -> str | None:
+        """The reason that no table of log-probs can stand in for the reference; None if one does."""
+        if method.reference_use == "none":
+            return f"as method {method.name} learns without one"
+        if not self.reference_cache:
+            return "as --no-reference-cache keeps nothing"
+        if self.moves_reference:
+            return "as it moves with the policy"
+        return f"as {method.name} needs its whole distributions" if method.reference_use == "model" else None
+
     def problems_with(self, method: Method, *, lora: bool) -> Iterator[str]:
         """What does not go with a method, or with an adapter where there is one, one text each."""
         if self.moves_reference and not method.needs_reference:

@@ -33,16 +33,7 @@ def sharing_notes(points: Sequence[Point]) -> Iterator[str]:
 
 def _why_not(config: TrainConfig) -> str | None:
     """Why a run shares no reference log-probs with others; None if it does."""
-    method = config.method
-    if not method.needs_reference:
-        return f"as method {method.name} learns without one"
-    if not config.model.reference_cache:
-        return "as --no-reference-cache keeps nothing"
-    if config.model.moves_reference:
-        return "as it moves with the policy"
-    if "chosen_kl" in method.takes:
-        return f"as {method.name} needs its whole distributions"
-    return None
+    return config.model.why_reference_is_not_cached(config.method)
 
 
 def _reference(config: TrainConfig) -> tuple[object, ...]:

@@ -32,9 +32,7 @@ class LossStates(TrainerCallback, ExportableState):
         with torch.no_grad():
             for part, state in zip(method.parts, self.of(method, values.policy), strict=True):
                 if state is not None:
-                    arguments = values.arguments(part, state=state)
-                    others = (value for name, value in arguments.items() if name != "state")
-                    self._states[part.name] = part.updated(state, *others).tolist()
+                    self._states[part.name] = part.updated(values.arguments(part, state=state)).tolist()
 
     def snapshot(self) -> Mapping[str, list[float]]:
         """The states as they are, for `restore`."""

@@ -192,7 +192,7 @@ class Objective:
         return f"loss/{part.name}" if len(self.method.parts) > 1 else "loss"
 
     def _mismatched(self, model: nn.Module, step: Step) -> ReferencedLogps | None:
-        if "mismatched" not in self.method.takes:
+        if not self.method.needs("mismatched"):
             return None
         with torch.no_grad():
             own = [self._values(model, batch).detached() for batch in step.mismatched if batch.weight]

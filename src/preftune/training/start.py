@@ -104,20 +104,10 @@ def _random_signs(like: Tensor) -> Iterator[Tensor]:
 
 def _rows(part: Part, values: StepValues, logps: Tensor, mismatched: ReferencedLogps | None) -> Tensor:
     """Loss per row where the policy's log-probs are `logps` and the reference's are those of the policy."""
-    reference = values.policy.detach()
-    same = replace(
-        values,
-        policy=logps,
-        reference=reference,
-        kl=None if values.kl is None else torch.zeros_like(values.kl),
-        shared_policy=None if values.shared_policy is None else values.shared_policy.detach(),
-        shared_reference=None if values.shared_policy is None else values.shared_policy.detach(),
-    )
+    same = values.at_reference(logps)
     if mismatched is not None:
         mismatched = replace(mismatched, reference=mismatched.policy)
     state = None
     if part.loss.update is not None:
-        nothing = logps.new_zeros(2)
-        arguments = same.arguments(part, mismatched=mismatched, state=nothing)
-        state = part.updated(nothing, *(value for name, value in arguments.items() if name != "state"))
+        state = part.updated(same.arguments(part, mismatched=mismatched, state=logps.new_zeros(2)))
     return part(*same.arguments(part, mismatched=mismatched, state=state).values())

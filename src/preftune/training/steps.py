@@ -186,7 +186,7 @@ class StepDataset(Dataset[Step]):
 
     @property
     def _needs_mismatched(self) -> bool:
-        return "mismatched" in self._method.takes
+        return self._method.needs("mismatched")
 
     def _mismatched(self, chosen: Sequence[int], step: Sequence[int]) -> PackedBatch:
         """The prompts of a micro-batch with completions of others. They need no graph, so they fit the budget."""

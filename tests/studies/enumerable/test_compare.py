@@ -62,7 +62,7 @@ def test_a_loss_that_needs_what_the_world_has_not_is_left_out_with_the_reason() 
         return entropies - chosen.policy
 
     takes = ("chosen", "entropies")
-    loss = Loss(entropic, takes, "pair", needs_reference=False, source="nowhere")  # type: ignore[arg-type]
+    loss = Loss(entropic, takes, "pair", needs_reference=False, source="nowhere")
     (outcome,) = outcomes(Part("entropic", loss, {}), WORLD)
     assert outcome.policy is None
     assert outcome.end == "left out: a table of logits has no entropies"

@@ -78,7 +78,7 @@ def test_kl_and_alignment_are_those_of_completions_of_one_token() -> None:
     kl = (REFERENCE[prompt] * (WORLD.reference[prompt] - POLICY.logps[prompt])).sum()
     alignment = POLICY.logps[prompt, chosen] - (probabilities**2).sum().log()
     for name, expected in (("chosen_kl", kl), ("rejected_kl", kl), ("chosen_alignment", alignment)):
-        values = given[name]  # type: ignore[index]
+        values = given[name]
         assert isinstance(values, torch.Tensor)
         torch.testing.assert_close(values[0], expected)
 
