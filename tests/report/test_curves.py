@@ -6,7 +6,7 @@ import pytest
 
 from preftune.report import draw_curves
 from preftune.report.curves import panel_figure
-from preftune.report.panels import PANELS
+from preftune.report.panels import panels_of
 from preftune.report.svg import svg_file
 
 
@@ -42,9 +42,9 @@ def test_a_folder_without_metrics_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [1, 2, 81, 5000])
 def test_a_run_of_any_length_has_a_picture_that_stays_small(count: int) -> None:
     logs = [{"step": step, "loss": math.nan if step % 7 == 3 else 1 / step} for step in range(1, count + 1)]
-    assert len(svg_file(panel_figure(PANELS[0], logs))) < 60_000
+    assert len(svg_file(panel_figure(panels_of(logs)[0], logs))) < 60_000
 
 
-def test_values_that_are_all_no_number_have_an_empty_picture() -> None:
+def test_values_that_are_all_nan_have_an_empty_picture() -> None:
     logs = [{"step": step, "loss": math.nan} for step in range(600)]
-    assert "Loss, nats" in svg_file(panel_figure(PANELS[0], logs))
+    assert "Loss, nats" in svg_file(panel_figure(panels_of(logs)[0], logs))

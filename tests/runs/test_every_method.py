@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from preftune.losses import LOSSES, Feedback
+from preftune.metrics.catalogue import find_metric
 from preftune.runs.run import train
 from preftune.settings import TrainConfig
 from tests.runs.inputs import write_model
@@ -42,7 +43,7 @@ def rows(feedback: Feedback) -> Iterator[dict[str, Any]]:
                 yield {"prompt": prompt, "completion": best}
 
 
-def run(name: str, model: Path, folder: Path, **settings: Any) -> list[float]:
+def logs_of(name: str, model: Path, folder: Path, **settings: Any) -> list[dict[str, Any]]:
     data = folder / "data.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows(LOSSES[name].feedback)))
     config = TrainConfig.of(
@@ -53,8 +54,19 @@ def run(name: str, model: Path, folder: Path, **settings: Any) -> list[float]:
         **{"batch_size": 64, "epochs": 12, "learning_rate": 3e-3, "precision": "fp32", "report_to": "none", **settings},
     )
     train(config)
-    lines = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
-    return [line["loss"] for line in lines if "loss" in line]
+    return [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+
+
+def run(name: str, model: Path, folder: Path, **settings: Any) -> list[float]:
+    return [line["loss"] for line in logs_of(name, model, folder, **settings) if "loss" in line]
+
+
+@pytest.mark.parametrize("name", ["dpo", "kto", "plackett_luce", "sft"])
+def test_every_logged_metric_is_in_the_catalogue(name: str, model: Path, tmp_path: Path) -> None:
+    settings = {"epochs": 1, "batch_size": 4, "eval_fraction": 0.5, "eval_samples": 2, "eval_kl": name != "sft"}
+    logged = {key for line in logs_of(name, model, tmp_path, **settings) for key in line}
+    assert "eval_samples/entropy" in logged
+    assert [key for key in sorted(logged) if find_metric(key) is None] == []
 
 
 @pytest.mark.parametrize("name", LOSSES)

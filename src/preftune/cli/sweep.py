@@ -10,6 +10,7 @@ from preftune.cli.console import INTERRUPTED, main_console, quiet_libraries
 from preftune.cli.options import given_values, output_flags, setting_flags
 from preftune.cli.report import leave_sweep_reports
 from preftune.cli.train import method_flags
+from preftune.metrics.catalogue import METRICS, REWARD_AT_KL_BUDGET
 from preftune.settings import SECTIONS, read_settings, settings_of
 from preftune.settings.sweep_config import SweepConfig
 from preftune.settings.sweep_sections import EVALUATION, SweepSettings
@@ -17,7 +18,10 @@ from preftune.settings.sweep_sections import EVALUATION, SweepSettings
 __all__ = ["command"]
 
 _FAILED = 1
-_BY_JUDGE = {"judge": ("win_rate", "reward", "reward_at_kl_budget"), "kl_budget": ("reward_at_kl_budget",)}
+_BY_JUDGE = {
+    "judge": [name for name, metric in METRICS.items() if metric.source == "judge"],
+    "kl_budget": [REWARD_AT_KL_BUDGET],
+}
 """Settings that training has as well, and the metrics of checkpoint choice that need them there."""
 
 

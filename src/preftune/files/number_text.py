@@ -2,7 +2,7 @@
 
 import math
 
-__all__ = ["bytes_text", "metric_text", "percent_text", "value_text"]
+__all__ = ["bytes_text", "percent_text", "value_text"]
 
 
 def percent_text(share: float | None) -> str:
@@ -18,7 +18,7 @@ def value_text(number: float | str | bool | None) -> str:
     """A measure; text stays as it is.
 
     >>> value_text(12345), value_text(0.512345), value_text("sure"), value_text(math.nan), value_text(True)
-    ('12,345', '0.5123', 'sure', 'no number', 'yes')
+    ('12,345', '0.5123', 'sure', 'NaN or infinite', 'yes')
     """
     if number is None or isinstance(number, str):
         return number or ""
@@ -27,23 +27,8 @@ def value_text(number: float | str | bool | None) -> str:
     if isinstance(number, int):
         return f"{number:,}"
     if not math.isfinite(number):
-        return "no number"
+        return "NaN or infinite"
     return f"{number:,.0f}" if abs(number) >= 10_000 else f"{number:,.4g}"
-
-
-def metric_text(name: str, value: float | None) -> str:
-    """A metric as a report shows it: accuracies and rates in per cent.
-
-    >>> metric_text("rewards/accuracies", 0.65), metric_text("eval_loss", 0.6931), metric_text("rewards/chosen", -1e-9)
-    ('65.0 %', '0.6931', '0')
-    """
-    if value is None:
-        return ""
-    if not math.isfinite(value):
-        return "no number"
-    if name.endswith(("accuracies", "win_rate", "finished")):
-        return percent_text(value)
-    return value_text(0.0 if abs(value) < 1e-6 else float(value))
 
 
 def bytes_text(count: int) -> str:

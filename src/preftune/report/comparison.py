@@ -5,34 +5,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from preftune.files.number_text import bytes_text, metric_text, percent_text
+from preftune.files.number_text import bytes_text, percent_text
 from preftune.metrics.bootstrap import Interval
+from preftune.metrics.catalogue import HELD_OUT, METRICS, Metric
 from preftune.report.facts import setting_text
 from preftune.report.generations import Written, latest_texts
 from preftune.report.run_record import RunRecord
 from preftune.report.table import PageTable, Row
-from preftune.report.verdict import OF_SAMPLES, main_win_rate, severities_text
+from preftune.report.verdict import main_win_rate, severities_text
 from preftune.runs.result import duration_text
 
 __all__ = ["compared_texts", "differing_settings", "evaluation_rows", "labels_of", "metric_rows", "notes_on"]
 
 _OF_THE_FOLDER = frozenset({"output", "overwrite", "resume", "run_name", "report_to"})
 _DECIDES_HELD_OUT = ("data", "eval_data", "eval_split", "eval_fraction", "split", "where")
-_METRICS = (
-    "rewards/accuracies",
-    "loss",
-    "rewards/margins",
-    "rewards/chosen",
-    "rewards/rejected",
-    "logps/chosen",
-    "logps/completions",
-    "win_rate",
-    "reward",
-    "samples/kl",
-    "samples/entropy",
-    "samples/num_tokens",
-)
-_TO_BE_BEST = frozenset({"rewards/accuracies", "win_rate", "reward"})
 _NUM_TEXTS = 8
 
 
@@ -79,9 +65,14 @@ def notes_on(runs: Sequence[RunRecord], labels: Sequence[str]) -> Iterator[str]:
 def metric_rows(runs: Sequence[RunRecord], labels: Sequence[str]) -> PageTable:
     """How each run ended, and its metrics from first to last or kept; held-out ones where any run has them."""
     rows = [Row(("health", *map(_health, runs)))]
-    for name in _METRICS:
-        part = "of samples" if name in OF_SAMPLES else "held out"
-        row = _metric_row(runs, name, "eval_", part) or _metric_row(runs, name, "", "training")
+    for name, metric in METRICS.items():
+        if metric.shown == "hidden":
+            continue
+        part = "of samples" if metric.is_of_samples else "held out"
+        paths = [_path(run, HELD_OUT + name) for run in runs]
+        if not any(paths):
+            part, paths = "training", [_path(run, name) for run in runs]
+        row = _metric_row(metric, f"{name}, {part}", paths)
         rows += [] if row is None else [row]
     rows += list(_cost_rows(runs))
     return PageTable("", ("", *labels), tuple(rows))
@@ -121,12 +112,11 @@ def _health(run: RunRecord) -> str:
     return severities_text(run)
 
 
-def _metric_row(runs: Sequence[RunRecord], name: str, prefix: str, part: str) -> Row | None:
-    paths = [_path(run, prefix + name) for run in runs]
+def _metric_row(metric: Metric, label: str, paths: Sequence[tuple[float, float] | None]) -> Row | None:
     if not any(paths):
         return None
-    texts = ["–" if path is None else f"{metric_text(name, path[0])} → {metric_text(name, path[1])}" for path in paths]
-    return Row((f"{name}, {part}", *texts), best=_best(paths) if name in _TO_BE_BEST else ())
+    texts = ["–" if path is None else f"{metric.text(path[0])} → {metric.text(path[1])}" for path in paths]
+    return Row((label, *texts), best=_best(paths) if metric.is_comparable else ())
 
 
 def _best(paths: Sequence[tuple[float, float] | None]) -> tuple[int, ...]:

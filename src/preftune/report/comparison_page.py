@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from preftune.errors import ConfigError
+from preftune.metrics.catalogue import HELD_OUT, find_metric
 from preftune.report.colours import RUN_COLOURS
 from preftune.report.comparison import (
     compared_texts,
@@ -59,7 +60,7 @@ def _pictures(runs: Sequence[RunRecord], colours: Sequence[str]) -> Iterator[Pic
     for panel in panels_of([log for run in runs for log in run.logs]):
         for curve in _chosen(panel, runs):
             series = [run.series(curve.metric) for run in runs]
-            name = curve.metric.removeprefix("eval_")
+            name = curve.metric.removeprefix(HELD_OUT)
             title = panel.title if len(panel.curves) <= 2 else name
             figure = overlaid_figure(panel, title, curve, series, colours)
             about = f"{_part_of(curve)} {panel.about}".strip()
@@ -75,4 +76,5 @@ def _chosen(panel: Panel, runs: Sequence[RunRecord]) -> list[Curve]:
 def _part_of(curve: Curve) -> str:
     if not curve.is_held_out:
         return "Training."
-    return "" if curve.metric.startswith("eval_samples/") else "Held out."
+    metric = find_metric(curve.metric)
+    return "" if metric is not None and metric.is_of_samples else "Held out."

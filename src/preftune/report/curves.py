@@ -1,7 +1,7 @@
 """The training curves of runs, as pictures."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,12 +14,11 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from preftune.report.colours import COLOURS
 from preftune.report.logs import Log, Series, read_logs, series_of
-from preftune.report.panels import PANELS, Curve, Panel
+from preftune.report.panels import Curve, Panel, overview_panels
 from preftune.report.svg import new_figure, picture_style
 
 __all__ = ["MANY_POINTS", "StepMark", "draw_curves", "overlaid_figure", "panel_figure"]
 
-_OVERVIEW = ("loss", "rewards", "accuracy", "logps")
 MANY_POINTS = 80
 """Beyond so many a curve is drawn with its running mean."""
 
@@ -84,8 +83,7 @@ def draw_curves(run: str | Path, picture: str | Path) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: is not there, so there are no curves. Name the folder of a run.")
     logs = read_logs(path)
-    by_name: Mapping[str, Panel] = {panel.name: panel for panel in PANELS}
-    panels = [panel for name in _OVERVIEW if _is_logged(panel := by_name[name], logs)]
+    panels = overview_panels(logs)
     with picture_style():
         figure = Figure(figsize=(3.6 * max(len(panels), 1), 2.9), layout="constrained")
         for column, panel in enumerate(panels, start=1):
@@ -93,10 +91,6 @@ def draw_curves(run: str | Path, picture: str | Path) -> None:
             _draw_panel(axes, panel, logs, ())
             axes.set_title(panel.title, loc="left", pad=_pad(4), parse_math=False)  # all titles at the same height
         figure.savefig(picture, dpi=150)
-
-
-def _is_logged(panel: Panel, logs: Sequence[Log]) -> bool:
-    return any(curve.metric in log for log in logs for curve in panel.curves)
 
 
 def _draw_panel(axes: Axes, panel: Panel, logs: Sequence[Log], marks: Sequence[StepMark]) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from preftune.files.number_text import metric_text, value_text
+from preftune.files.number_text import value_text
+from preftune.metrics.catalogue import metric_text
 from preftune.report.run_record import RunRecord
 
 __all__ = ["Generations", "Written", "generations_of", "latest_texts"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from preftune.metrics.bootstrap import Interval
+from preftune.metrics.catalogue import HELD_OUT, SAMPLES_KL
 from preftune.report.logs import Series
 from preftune.report.run_record import RunRecord
 
@@ -66,7 +67,7 @@ def _not_evaluated(run: RunRecord, evaluate: str) -> Iterator[Lack]:
 def _kl_of(run: RunRecord) -> Series | Interval | None:
     """Any measurement of the KL."""
     samples = None if run.evaluation is None else run.evaluation.samples
-    return run.series("eval_samples/kl") or (None if samples is None else samples.kl)
+    return run.series(HELD_OUT + SAMPLES_KL) or (None if samples is None else samples.kl)
 
 
 def evaluation_command(run: RunRecord) -> str | None:

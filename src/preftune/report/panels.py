@@ -1,12 +1,12 @@
-"""Which curves a report shows, and in which picture."""
+"""Panels of a report: which curves share a picture, and in which order."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from preftune.report.logs import Log
+from preftune.metrics.catalogue import HELD_OUT, METRICS, Metric, find_metric
 
-__all__ = ["PANELS", "Curve", "Panel", "panels_of"]
+__all__ = ["Curve", "Panel", "overview_panels", "panels_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Curve:
 
     @property
     def is_held_out(self) -> bool:
-        """Whether it is measured at evaluations, so that points are few."""
-        return self.metric.startswith("eval_")
+        """True if only evaluations log it, so that points are few."""
+        return self.metric.startswith(HELD_OUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,12 @@ class Panel:
     """A picture of metrics over steps.
 
     Args:
-        name: Of its files.
-        title: Above it, with the unit.
-        about: What it says, in a sentence or two.
-        curves: Those that were not logged are left out.
-        level: Where to draw a line, such as at what chance would give.
-        form: How numbers of the axis are written.
+        name: Stem of its files.
+        title: Title with the unit.
+        about: One or two sentences on how to read it.
+        curves: Metrics in it; those that were not logged are left out.
+        level: Height of a horizontal line, such as the value of chance.
+        form: Number format of the axis.
     """
 
     name: str
@@ -55,138 +55,109 @@ class Panel:
     form: Literal["number", "percent"] = "number"
 
 
-def _both(metric: str) -> tuple[Curve, Curve]:
-    return Curve(metric, "training", "blue"), Curve(f"eval_{metric}", "held out", "orange")
+@dataclass(frozen=True, slots=True)
+class _Text:
+    title: str
+    about: str
+    level: float | None = None
 
 
-def _sides(stem: str) -> tuple[Curve, ...]:
-    sides = (("chosen", "blue"), ("rejected", "red"))
-    training = tuple(Curve(f"{stem}/{side}", side, colour) for side, colour in sides)
-    return training + tuple(Curve(f"eval_{stem}/{side}", f"{side}, held out", colour) for side, colour in sides)
-
-
-PANELS: tuple[Panel, ...] = (
-    Panel(
-        "loss",
-        "Loss, nats",
-        "What training lowers. A held-out loss that turns up while the other falls: learned by heart.",
-        _both("loss"),
+_TEXTS: Mapping[str, _Text] = {
+    "loss": _Text(
+        "Loss, nats", "Training lowers it. A held-out loss that rises while the training loss falls means overfitting."
     ),
-    Panel(
-        "accuracy",
+    "accuracy": _Text(
         "Preference accuracy",
         "Share of pairs whose chosen answer has the higher implicit reward. The line is chance.",
-        _both("rewards/accuracies"),
         level=0.5,
-        form="percent",
     ),
-    Panel(
-        "margin",
-        "Reward margin",
-        "Reward of the chosen minus that of the rejected answer.",
-        _both("rewards/margins"),
-        level=0.0,
-    ),
-    Panel(
-        "rewards",
+    "margin": _Text("Reward margin", "Reward of the chosen minus that of the rejected answer.", level=0.0),
+    "rewards": _Text(
         "Implicit rewards",
-        "A margin that comes from rejected answers falling, while chosen ones fall too, moves probability to answers "
+        "If the margin grows because rejected answers fall while chosen ones fall too, probability moves to answers "
         "that nobody judged.",
-        _sides("rewards"),
         level=0.0,
     ),
-    Panel(
-        "logps",
+    "logps": _Text(
         "Log-prob of answers, nats",
-        "Under the model in training. Noise from step to step is that of the lengths of answers.",
-        (*_sides("logps"), *_both("logps/completions")),
+        "Under the policy. Noise from step to step comes from the lengths of the answers.",
     ),
-    Panel(
-        "kl",
+    "kl": _Text(
         "KL to the reference, nats",
-        "Of samples of the model, whole answers: how far it has moved. Over-optimization begins at some tens of nats. "
-        "Bars are two standard errors.",
-        (Curve("eval_samples/kl", "samples", "orange"),),
+        "Measured on samples of the model, whole answers: the distance that the policy has moved. Over-optimization "
+        "begins at some tens of nats. Bars are two standard errors.",
         level=0.0,
     ),
-    Panel(
-        "logratios",
+    "logratios": _Text(
         "Distance from the reference, nats",
-        "Mean absolute log-ratio of the data's answers. It grows with the KL, and is no estimate of it.",
-        _both("logratios/absolute"),
+        "Mean absolute logratio of the data's answers. It grows with the KL but does not estimate it.",
         level=0.0,
     ),
-    Panel(
-        "entropy",
-        "Entropy, nats per token",
-        "How open the model's next token is. A steep fall is a collapse.",
-        (
-            Curve("eval_entropy", "at held-out answers", "orange"),
-            Curve("eval_samples/entropy", "at its own samples", "purple"),
-        ),
-    ),
-    Panel(
-        "length",
+    "entropy": _Text("Entropy, nats per token", "Uncertainty of the model's next token. A steep fall is a collapse."),
+    "length": _Text(
         "Length of samples, tokens",
-        "Answers that grow without end often serve length, not the reader. Bars are two standard errors.",
-        (Curve("eval_samples/num_tokens", "samples", "orange"),),
+        "Answers that keep growing often exploit length instead of helping the reader. Bars are two standard errors.",
     ),
-    Panel(
-        "finished",
-        "Samples that end by themselves",
-        "The rest was cut off at the longest length that is drawn.",
-        (Curve("eval_samples/finished", "samples", "orange"),),
-        form="percent",
-    ),
-    Panel(
-        "win_rate",
-        "Win rate by the judge",
-        "Of the model's samples. The line is a tie.",
-        (Curve("eval_win_rate", "samples", "orange"),),
-        level=0.5,
-        form="percent",
-    ),
-    Panel("gradient_norm", "Gradient norm", "Before it is clipped.", (Curve("grad_norm", "training", "blue"),)),
-    Panel("learning_rate", "Learning rate", "As scheduled.", (Curve("learning_rate", "training", "blue"),)),
-    Panel(
-        "speed",
-        "Tokens per second",
-        "Evaluating and saving do not count as time.",
-        (Curve("tokens_per_second", "training", "blue"),),
-    ),
-    Panel(
-        "memory",
-        "Peak memory, GiB",
-        "On the GPU if there is one, else of the process.",
-        (Curve("peak_memory_gib", "training", "blue"),),
-    ),
-)
-"""In the order in which an expert looks."""
+    "finished": _Text("Samples that end by themselves", "The others were cut off at the maximum length of a sample."),
+    "win_rate": _Text("Win rate by the judge", "Of the model's samples. The line is a tie.", level=0.5),
+    "gradient_norm": _Text("Gradient norm", "Before clipping."),
+    "learning_rate": _Text("Learning rate", "As scheduled."),
+    "speed": _Text("Tokens per second", "Time for evaluating and saving does not count."),
+    "memory": _Text("Peak memory, GiB", "On the GPU if there is one, else of the process."),
+}
+"""Panels in the order in which an expert looks at them. Panels of metrics that are not named here follow."""
 
-_NO_PANEL = frozenset(
-    {
-        *("step", "epoch", "num_tokens", "total_flos", "train_loss"),
-        *("rewards/rejected_share", "rewards/length_correlation", "logratios/per_token"),
-    }
-)
-_NOT_SHOWN = ("runtime", "samples_per_second", "steps_per_second", "_error")
+_OVERVIEW = ("loss", "rewards", "accuracy", "logps")
 
 
-def panels_of(logs: Sequence[Log]) -> tuple[Panel, ...]:
-    """The panels of which something was logged, and one for each measure that has none of its own.
+def panels_of(logs: Sequence[Mapping[str, Any]]) -> tuple[Panel, ...]:
+    """The panels of all logged metrics; a metric without a panel in the catalogue has one of its own.
 
     >>> [panel.title for panel in panels_of([{"step": 1, "loss": 0.7}, {"step": 1, "eval_politeness": 3.0}])]
     ['Loss, nats', 'politeness']
     """
     logged = {name: None for log in logs for name, value in log.items() if isinstance(value, (int, float))}
-    known = tuple(panel for panel in PANELS if any(curve.metric in logged for curve in panel.curves))
-    return (*known, *_of_other_measures(logged))
+    known = (_panel(name) for name in _TEXTS)
+    own = (_own_panel(name) for name in dict.fromkeys(name.removeprefix(HELD_OUT) for name in logged))
+    panels = (*known, *(panel for panel in own if panel is not None))
+    return tuple(panel for panel in panels if any(curve.metric in logged for curve in panel.curves))
 
 
-def _of_other_measures(logged: Mapping[str, None]) -> Iterator[Panel]:
-    shown = {curve.metric.removeprefix("eval_") for panel in PANELS for curve in panel.curves} | _NO_PANEL
-    names = dict.fromkeys(name.removeprefix("eval_") for name in logged)
-    for name in names:
-        if name not in shown and not name.endswith(_NOT_SHOWN):
-            file = "".join(letter if letter.isalnum() else "_" for letter in name)
-            yield Panel(file, name, "", _both(name))
+def overview_panels(logs: Sequence[Mapping[str, Any]]) -> tuple[Panel, ...]:
+    """The panels of a picture of the whole run: loss, rewards, accuracy and log-probs, as far as they were logged."""
+    found = {panel.name: panel for panel in panels_of(logs)}
+    return tuple(found[name] for name in _OVERVIEW if name in found)
+
+
+def _panel(name: str) -> Panel:
+    members = {key: metric for key, metric in METRICS.items() if metric.panel == name}
+    curves = (*_training(members), *_held_out(members))
+    text = _TEXTS[name]
+    return Panel(name, text.title, text.about, curves, text.level, next(iter(members.values())).form)
+
+
+def _own_panel(name: str) -> Panel | None:
+    metric = find_metric(name) or Metric(label=name)
+    if metric.panel != "":
+        return None
+    file = "".join(letter if letter.isalnum() else "_" for letter in name)
+    curves = (*_training({name: metric}), *_held_out({name: metric}))
+    about = f"{metric.about[:1].upper()}{metric.about[1:]}." if metric.about else ""
+    return Panel(file, metric.title, about, curves, form=metric.form)
+
+
+def _training(metrics: Mapping[str, Metric]) -> Iterator[Curve]:
+    for name, metric in metrics.items():
+        if not metric.is_held_out_only:
+            yield Curve(name, metric.curve or "training", metric.colour or "blue")
+
+
+def _held_out(metrics: Mapping[str, Metric]) -> Iterator[Curve]:
+    for name, metric in metrics.items():
+        is_only = metric.is_held_out_only
+        label = metric.curve or ("samples" if is_only else "held out")
+        yield Curve(
+            HELD_OUT + name,
+            f"{label}, held out" if metric.curve and not is_only else label,
+            metric.colour or "orange",
+        )

@@ -8,7 +8,8 @@ from typing import Any
 from preftune.data.quality import SEVERITIES
 from preftune.evaluation.result import EvaluationResult
 from preftune.evaluation.tables import tables_of
-from preftune.files.number_text import metric_text, percent_text, value_text
+from preftune.files.number_text import percent_text, value_text
+from preftune.metrics.catalogue import find_metric, metric_text
 from preftune.report.curves import MANY_POINTS
 from preftune.report.data_facts import data_losses, data_table
 from preftune.report.facts import environment_facts, method_parts, run_facts, settings_tables
@@ -106,7 +107,8 @@ def _metrics(run: RunRecord) -> PageTable | None:
     rows: list[Row] = []
     for label, part in (("", "train"), ("held out: ", "held_out")):
         for place, (name, path) in enumerate(run.summary.get(part, {}).items()):
-            has_best = name in ("loss", "rewards/accuracies", "rewards/margins")
+            metric = find_metric(name)
+            has_best = metric is not None and metric.has_best
             best = (metric_text(name, path["best"]), value_text(path["best_step"])) if has_best else ("", "")
             cells = (label + name, metric_text(name, path["first"]), metric_text(name, path["last"]), *best)
             rows.append(Row(cells, begins_section=place == 0 and bool(rows)))

@@ -6,13 +6,14 @@ from typing import Any, Literal
 
 from preftune.evaluation.result import EvaluationResult
 from preftune.evaluation.win_rate import WinRate
-from preftune.files.number_text import metric_text, percent_text, value_text
+from preftune.files.number_text import percent_text, value_text
 from preftune.metrics.bootstrap import Interval
+from preftune.metrics.catalogue import METRICS, SAMPLES_KL
 from preftune.report.run_record import RunRecord, RunState
 from preftune.runs.result import duration_text
 from preftune.training.health.rule import SEVERITIES
 
-__all__ = ["OF_SAMPLES", "Change", "Verdict", "main_win_rate", "severities_text", "verdict_of"]
+__all__ = ["Change", "Verdict", "main_win_rate", "severities_text", "verdict_of"]
 
 _ENDED: dict[RunState, str] = {
     "finished": "Finished",
@@ -21,19 +22,6 @@ _ENDED: dict[RunState, str] = {
     "failed": "Failed",
     "unfinished": "No end is written: it still trains, or was killed",
 }
-_LABELS = (
-    ("rewards/accuracies", "preference accuracy"),
-    ("loss", "loss, nats"),
-    ("rewards/margins", "reward margin"),
-    ("win_rate", "win rate by the judge"),
-    ("reward", "score by the judge"),
-    ("samples/kl", "KL to the reference, nats"),
-    ("samples/entropy", "entropy of samples, nats per token"),
-    ("samples/num_tokens", "length of samples, tokens"),
-)
-OF_SAMPLES = frozenset(name for name, _ in _LABELS if name.startswith("samples/")) | {"win_rate", "reward"}
-"""Metrics of what the model writes, not of held-out answers."""
-
 _NEARLY = 0.005
 
 
@@ -140,17 +128,19 @@ def _against_half(interval: Interval, opponent: str) -> str:
 
 
 def _changes(run: RunRecord) -> Iterator[Change]:
-    for name, label in _LABELS:
+    for name, metric in METRICS.items():
+        if metric.shown != "headline":
+            continue
         held_out = run.series(f"eval_{name}")
         series = held_out or run.series(name)
-        is_evaluated = name == "samples/kl" and _evaluated_kl(run) is not None
+        is_evaluated = name == SAMPLES_KL and _evaluated_kl(run) is not None
         if series and (held_out or not run.holds_out) and not is_evaluated:
-            where = _of_samples(run) if name in OF_SAMPLES else "held out" if held_out else "training data"
+            where = _of_samples(run) if metric.is_of_samples else "held out" if held_out else "training data"
             at_kept = series.at(run.kept["step"]) if run.kept else None
             after = series.values[-1] if at_kept is None else at_kept
-            before = "" if len(series.values) == 1 else metric_text(name, series.values[0])
+            before = "" if len(series.values) == 1 else metric.text(series.values[0])
             note = _accuracy_note(run, after) if name == "rewards/accuracies" and held_out else where
-            yield Change(label, before, metric_text(name, after), note)
+            yield Change(metric.title, before, metric.text(after), note)
     yield from _evaluated(run)
 
 
@@ -184,7 +174,7 @@ def _evaluated(run: RunRecord) -> Iterator[Change]:
     level = f"{found.confidence:.0%} interval"
     kl = _evaluated_kl(run)
     if kl is not None:
-        yield Change("KL to the reference, nats", "0", value_text(round(kl.value, 3)), f"{level} {_ends(kl)}")
+        yield Change(METRICS[SAMPLES_KL].title, "0", value_text(round(kl.value, 3)), f"{level} {_ends(kl)}")
     rate = main_win_rate(found)
     if rate is not None:
         note = f"{rate.judge} against {rate.against}; {level} {_ends(rate.rate, '%')}"

@@ -11,31 +11,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from typing_extensions import override
 
+from preftune.metrics.catalogue import METRICS
 from preftune.runs.run_folder import RunFolder
 
-__all__ = ["MetricsFile", "ProgressDisplay", "StopOnSignal", "metric_text"]
-
-_SHOWN: Mapping[str, str] = {
-    "loss": "loss {:.4f}",
-    "rewards/accuracies": "accuracy {:.3f}",
-    "rewards/margins": "margin {:+z.4f}",
-    "logps/chosen": "chosen {:.1f}",
-    "logps/rejected": "rejected {:.1f}",
-    "logps/completions": "logps {:.1f}",
-    "grad_norm": "grad {:.3f}",
-    "learning_rate": "lr {:.1e}",
-    "tokens_per_second": "{:,.0f} tok/s",
-}
-"""What a line of the console shows, in this order."""
+__all__ = ["MetricsFile", "ProgressDisplay", "StopOnSignal", "progress_text"]
 
 
-def metric_text(metrics: Mapping[str, Any], prefix: str = "") -> str:
-    """The metrics worth a look, in one line.
+def progress_text(metrics: Mapping[str, Any], prefix: str = "") -> str:
+    """Main metrics on one line, for the console.
 
-    >>> metric_text({"loss": 0.6931, "rewards/accuracies": 0.5, "epoch": 1.0})
+    >>> progress_text({"loss": 0.6931, "rewards/accuracies": 0.5, "epoch": 1.0})
     'loss 0.6931 · accuracy 0.500'
     """
-    return " · ".join(text.format(metrics[prefix + name]) for name, text in _SHOWN.items() if prefix + name in metrics)
+    shown = ((metric.console, metrics.get(prefix + name)) for name, metric in METRICS.items() if metric.console)
+    return " · ".join(text.format(value) for text, value in shown if value is not None)
 
 
 class ProgressDisplay(TrainerCallback):
@@ -78,10 +67,10 @@ class ProgressDisplay(TrainerCallback):
         if not state.is_world_process_zero or logs is None:
             return
         if "loss" in logs:
-            self._console.print(f"step {state.global_step:>5}  {metric_text(logs)}", highlight=False, soft_wrap=True)
+            self._console.print(f"step {state.global_step:>5}  {progress_text(logs)}", highlight=False, soft_wrap=True)
         elif "eval_loss" in logs:
             self._console.print(
-                f"held out    {metric_text(logs, 'eval_')}", highlight=False, soft_wrap=True, style="bold"
+                f"held out    {progress_text(logs, 'eval_')}", highlight=False, soft_wrap=True, style="bold"
             )
 
     @override

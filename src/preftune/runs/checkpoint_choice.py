@@ -9,11 +9,10 @@ from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl,
 from typing_extensions import override
 
 from preftune.errors import ConfigError, SaveError, TrainingError
+from preftune.metrics.catalogue import HELD_OUT, SAMPLES_KL
 from preftune.settings import TrainConfig
 
 __all__ = ["KeptCheckpoint", "check_within_budget", "choice_arguments", "choice_callbacks", "kept_checkpoint"]
-
-_EVALUATED = "eval_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ def choice_arguments(config: TrainConfig) -> dict[str, Any]:
     name, direction = choice.chosen_by(config.method)
     return {
         "load_best_model_at_end": True,
-        "metric_for_best_model": _EVALUATED + name,
+        "metric_for_best_model": HELD_OUT + name,
         "greater_is_better": direction == "higher",
         "save_strategy": "epoch" if output.eval_every is None else "steps",
         "save_steps": output.eval_every or 500,
@@ -76,7 +75,7 @@ def kept_checkpoint(config: TrainConfig, state: TrainerState) -> KeptCheckpoint 
             f"{folder}: is not there, though step {state.best_global_step} was the best by {name}, so that its weights "
             "cannot be kept. Go on with --resume from the last checkpoint, or start anew with --overwrite."
         )
-    values = (logs[_EVALUATED + name] for logs in state.log_history if logs["step"] == 0 and _EVALUATED + name in logs)
+    values = (logs[HELD_OUT + name] for logs in state.log_history if logs["step"] == 0 and HELD_OUT + name in logs)
     return KeptCheckpoint(name, state.best_metric, next(values, None), state.best_global_step)
 
 
@@ -88,7 +87,8 @@ def check_within_budget(config: TrainConfig, state: TrainerState) -> None:
     """
     if not config.choice.needs_kl or state.best_global_step is not None:
         return
-    kls = [(logs["eval_samples/kl"], logs["step"]) for logs in state.log_history if "eval_samples/kl" in logs]
+    name = HELD_OUT + SAMPLES_KL
+    kls = [(logs[name], logs["step"]) for logs in state.log_history if name in logs]
     least, step = min((item for item in kls if item[1]), default=(None, None))
     if least is not None:
         raise TrainingError(
@@ -113,8 +113,8 @@ class _BestCheckpoint(TrainerCallback):
     ) -> None:
         assert args.metric_for_best_model is not None, "there is something to choose by"
         if args.metric_for_best_model not in metrics:
-            found = ", ".join(name.removeprefix(_EVALUATED) for name in metrics if name.startswith(_EVALUATED))
-            name = args.metric_for_best_model.removeprefix(_EVALUATED)
+            found = ", ".join(name.removeprefix(HELD_OUT) for name in metrics if name.startswith(HELD_OUT))
+            name = args.metric_for_best_model.removeprefix(HELD_OUT)
             raise ConfigError([f"metric = {name}: nothing measures it. Measured on held-out data: {found}."])
 
 

@@ -7,23 +7,11 @@ from typing import Any
 
 from rich.table import Table
 
+from preftune.metrics.catalogue import METRICS
 from preftune.runs.checkpoint_choice import KeptCheckpoint
 from preftune.training.health.finding import Finding
 
 __all__ = ["MetricPath", "RunResult", "duration_text"]
-
-_LOWER_IS_BETTER = {"loss"}
-_REPORTED = (
-    "loss",
-    "rewards/accuracies",
-    "rewards/margins",
-    "rewards/chosen",
-    "rewards/rejected",
-    "logps/chosen",
-    "logps/rejected",
-    "logps/completions",
-)
-_HAS_A_BEST = {"loss", "rewards/accuracies", "rewards/margins"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +33,7 @@ class MetricPath:
         values = [(log[prefix + name], log["step"]) for log in history if prefix + name in log]
         if not values:
             return None
-        pick = min if name in _LOWER_IS_BETTER else max
+        pick = min if METRICS[name].direction == "lower" else max
         best, step = pick(values, key=lambda item: item[0])
         return MetricPath(values[0][0], values[-1][0], best, step)
 
@@ -84,7 +72,7 @@ class RunResult:
     @staticmethod
     def paths(history: Sequence[Mapping[str, Any]], prefix: str = "") -> dict[str, MetricPath]:
         """The path of every metric that is reported."""
-        found = {name: MetricPath.of(name, history, prefix) for name in _REPORTED}
+        found = {name: MetricPath.of(name, history, prefix) for name, metric in METRICS.items() if metric.is_at_end}
         return {name: path for name, path in found.items() if path is not None}
 
     def as_dict(self) -> dict[str, Any]:
@@ -100,7 +88,7 @@ class RunResult:
             table.add_column(heading, justify="left" if not heading else "right")
         for label, paths in (("", self.train), ("held out: ", self.held_out)):
             for name, path in paths.items():
-                best = (f"{path.best:z.4f}", str(path.best_step)) if name in _HAS_A_BEST else ("", "")
+                best = (f"{path.best:z.4f}", str(path.best_step)) if METRICS[name].has_best else ("", "")
                 table.add_row(label + name, f"{path.first:z.4f}", f"{path.last:z.4f}", *best)
         if self.kept is not None:
             start = "" if self.kept.at_start is None else f"{self.kept.at_start:z.4f}"

@@ -1,6 +1,6 @@
 """The settings of a run."""
 
-from preftune.settings.choice import METRICS, REWARD_AT_KL_BUDGET, ChoiceSettings, DrawSettings
+from preftune.settings.choice import ChoiceSettings, DrawSettings
 from preftune.settings.data import DataSettings
 from preftune.settings.sections import (
     AdapterSettings,
@@ -14,8 +14,6 @@ from preftune.settings.setting import Setting, settings_of
 from preftune.settings.train_config import SECTIONS, TrainConfig, build_section, read_settings
 
 __all__ = [
-    "METRICS",
-    "REWARD_AT_KL_BUDGET",
     "SECTIONS",
     "AdapterSettings",
     "ChoiceSettings",

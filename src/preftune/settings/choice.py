@@ -7,11 +7,12 @@ from difflib import get_close_matches
 from typing import Literal
 
 from preftune.losses import Method
+from preftune.metrics.catalogue import METRICS, REWARD_AT_KL_BUDGET, best_metrics
 from preftune.settings.data import DataSettings
 from preftune.settings.sections import OutputSettings
 from preftune.settings.setting import setting
 
-__all__ = ["METRICS", "REWARD_AT_KL_BUDGET", "ChoiceSettings", "Direction", "DrawSettings"]
+__all__ = ["ChoiceSettings", "Direction", "DrawSettings"]
 
 _JUDGED = 64
 
@@ -91,27 +92,13 @@ def _judge_problems(judge: str) -> Iterator[str]:
         yield f"judge = {judge}: must name a module and a function, such as python:my_judges:is_polite."
 
 
-REWARD_AT_KL_BUDGET = "reward_at_kl_budget"
-"""The judge's mean score where the KL is within the budget; minus infinity elsewhere."""
-
 Direction = Literal["higher", "lower"]
-"""Which way a metric is better."""
+"""Direction in which a metric improves."""
 
-METRICS: Mapping[str, Direction] = {
-    "loss": "lower",
-    "rewards/accuracies": "higher",
-    "rewards/margins": "higher",
-    "rewards/chosen": "higher",
-    "logps/chosen": "higher",
-    "logps/completions": "higher",
-    "win_rate": "higher",
-    "reward": "higher",
-    REWARD_AT_KL_BUDGET: "higher",
+_CHOOSABLE: Mapping[str, Direction] = {
+    name: metric.direction for name, metric in METRICS.items() if metric.direction != "none"
 }
-"""What held-out data can be judged by, and which way is better."""
-
-_OF_JUDGE = ("win_rate", "reward", REWARD_AT_KL_BUDGET)
-"""Those that take a judge."""
+"""Metrics of the catalogue that a best checkpoint can be chosen by."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,13 +170,13 @@ class ChoiceSettings:
         ('win_rate', 'higher')
         """
         if self.metric is None:
-            measured = _measured(method, has_judge=False)
+            measured = list(best_metrics(method, has_judge=False))
             name = "rewards/accuracies" if "rewards/accuracies" in measured else "loss"
-            return name, METRICS[name]
+            return name, _CHOOSABLE[name]
         name, _, direction = self.metric.partition(":")
         if direction:
             return name, "higher" if direction == "higher" else "lower"
-        return name, METRICS[name]
+        return name, _CHOOSABLE[name]
 
     def _budget_problems(self) -> Iterator[str]:
         if self.needs_kl and self.kl_budget is None:
@@ -203,19 +190,19 @@ class ChoiceSettings:
     def _metric_problems(self, method: Method, *, has_judge: bool) -> Iterator[str]:
         if self.metric is None:
             return
-        measured = _measured(method, has_judge=has_judge)
+        measured = list(best_metrics(method, has_judge=has_judge))
         name, separator, direction = self.metric.partition(":")
         if separator:
             if direction not in ("higher", "lower") or not name:
                 yield f"metric = {self.metric}: which way is better is said by NAME:higher or NAME:lower."
-        elif name not in METRICS:
-            near = get_close_matches(name, METRICS, n=1)
+        elif name not in _CHOOSABLE:
+            near = get_close_matches(name, _CHOOSABLE, n=1)
             hint = f"Did you mean {near[0]}? " if near else ""
             yield (
                 f"metric = {name}: is not known, nor which way it is better. {hint}Metrics of method {method.name}: "
                 f"{', '.join(measured)}. For a measure of your own write {name}:higher or {name}:lower."
             )
-        elif name in _OF_JUDGE and not has_judge:
+        elif METRICS[name].source == "judge" and not has_judge:
             yield (
                 f"metric = {name}: takes a judge of samples. Name one with --judge reward:MODEL or "
                 f"python:MODULE:FUNCTION; for a measure of your own write {name}:higher or {name}:lower."
@@ -225,22 +212,3 @@ class ChoiceSettings:
                 f"metric = {name}: method {method.name} does not give it. It gives {', '.join(measured)}. Set "
                 "metric to one of these."
             )
-
-
-def _measured(method: Method, *, has_judge: bool) -> list[str]:
-    """Those of `METRICS` that a method gives, and a judge where there is one.
-
-    >>> _measured(Method.named("sft"), has_judge=False), _measured(Method.named("kto"), has_judge=False)
-    (['loss', 'logps/completions'], ['loss', 'rewards/margins', 'rewards/chosen', 'logps/chosen'])
-    """
-    rewards = method.rewarding is not None
-    is_given = {
-        "loss": True,
-        "rewards/accuracies": rewards and method.feedback in ("pairs", "lists"),
-        "rewards/margins": rewards,
-        "rewards/chosen": rewards,
-        "logps/chosen": method.feedback != "demonstrations",
-        "logps/completions": method.feedback == "demonstrations",
-        **dict.fromkeys(_OF_JUDGE, has_judge),
-    }
-    return [name for name in METRICS if is_given[name]]

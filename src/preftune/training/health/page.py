@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from preftune.metrics.catalogue import HELD_OUT, METRICS
 from preftune.training.health.rule import SEVERITIES, Rule
 from preftune.training.health.table import RULES
 
@@ -33,27 +34,15 @@ checkpoint, without a model, and with exit code 3. If you think that the rule is
 | 130 | a signal ended it |
 """
 
-_METRICS = """\
-## What is logged for them
+_LOGGED = """\
+## What is logged
 
-All but those of samples are exact over micro-batches and processes. They cost no forward of a model: 0.05 ms for each
-micro-batch of 32 pairs and 0.02 ms for the rules at each log, on a CPU. Entropy and samples cost more, see below.
+All but the metrics of samples are exact over micro-batches and processes. They cost no forward of a model: 0.05 ms for
+each micro-batch of 32 pairs and 0.02 ms for the rules at each log, on a CPU. Entropy and samples cost more, see below.
+Held-out values have the prefix `eval_`, standard errors the suffix `_error`.
+"""
 
-| name | meaning | unit |
-|---|---|---|
-| `rewards/rejected_share` | share of the margin that comes from rejected answers alone: their fall, over it \
-and the rise of chosen ones; 1 where chosen ones did not rise | |
-| `rewards/length_correlation` | correlation of margins with differences of length, through the origin, since it is no \
-matter which answer is called chosen: 1 where the longer answer has the higher reward, in proportion | |
-| `logratios/absolute` | distance of an answer's log-prob from that under the reference, mean over answers | nats |
-| `logratios/per_token` | the same, over the number of tokens | nats |
-| `eval_entropy` | entropy of the policy's next-token distribution, mean over the tokens of held-out answers | nats |
-| `eval_samples/kl`, `eval_samples/kl_error` | KL(policy, reference) of whole completions, by samples of the \
-policy; its standard error | nats |
-| `eval_samples/entropy` | entropy as above, over the tokens of samples | nats per token |
-| `eval_samples/num_tokens`, `eval_samples/num_tokens_error` | mean length of samples; its standard error | tokens |
-| `eval_samples/finished` | share of samples that end by themselves within `--eval-sample-tokens` | |
-
+_SAMPLES = """\
 **Samples.** A completion for each of 8 prompts (`--eval-samples`) is drawn before the first step, at each evaluation
 and after the last step, at temperature 1, each time by the same seed. They are in `samples.jsonl`. What a run learns is
 bit by bit what it learns without them.
@@ -73,7 +62,10 @@ vocabulary: mostly head); less with more layers.
 
 def health_page() -> str:
     """The page, in Markdown."""
-    return "\n\n".join([_INTRODUCTION.strip(), _overview(), *_sections(), _METRICS.strip()]) + "\n"
+    return (
+        "\n\n".join([_INTRODUCTION.strip(), _overview(), *_sections(), _LOGGED.strip(), _metrics(), _SAMPLES.strip()])
+        + "\n"
+    )
 
 
 def _overview() -> str:
@@ -89,6 +81,15 @@ def _sections() -> Iterator[str]:
         yield f"**{_sentence(rule.title)}.** Applies to {rule.needs}."
         yield f"Why there: {rule.reason}."
         yield f"What to try: {rule.advice}"
+
+
+def _metrics() -> str:
+    rows = (
+        f"| `{HELD_OUT * metric.is_held_out_only}{name}` | {metric.about or metric.label} | {metric.unit} |"
+        for name, metric in METRICS.items()
+        if metric.source != "run"
+    )
+    return "\n".join(["| name | meaning | unit |", "|---|---|---|", *rows])
 
 
 def _ordered() -> Iterator[tuple[str, Rule]]:
