@@ -32,8 +32,8 @@ def test_the_reference_moves_as_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["precompute_ref_log_probs", "sync_ref_model"])
-def test_nothing_can_become_of_a_reference_that_is_not_there(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match=f"{name}: does nothing, as the method preferred_ft has no reference"):
+def test_reference_fields_are_refused_without_a_reference(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}: the method preferred_ft has no reference"):
         make(tmp_path, DPOConfig, loss_type="sft", **{name: True})
 
 
@@ -41,20 +41,20 @@ def test_nothing_can_become_of_a_reference_that_is_not_there(tmp_path: Path, nam
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"precompute_ref_batch_size": 4}, "precompute_ref_batch_size = 4: idle without precompute_ref_log_probs"),
+        ({"precompute_ref_batch_size": 4}, "precompute_ref_batch_size = 4: unused without precompute_ref_log_probs"),
         (
             {"precompute_ref_log_probs": True, "precompute_ref_batch_size": 0},
             "precompute_ref_batch_size = 0: must be at least 1",
         ),
-        ({"ref_model_mixup_alpha": 0.5}, "ref_model_mixup_alpha = 0.5: idle without sync_ref_model"),
-        ({"ref_model_sync_steps": 64}, "ref_model_sync_steps = 64: idle without sync_ref_model"),
+        ({"ref_model_mixup_alpha": 0.5}, "ref_model_mixup_alpha = 0.5: unused without sync_ref_model"),
+        ({"ref_model_sync_steps": 64}, "ref_model_sync_steps = 64: unused without sync_ref_model"),
         ({"sync_ref_model": True, "ref_model_sync_steps": 0}, "ref_model_sync_steps = 0: must be at least 1"),
         ({"sync_ref_model": True, "ref_model_mixup_alpha": 1.5}, r"ref_model_mixup_alpha = 1.5: must be in \(0, 1\]"),
-        ({"sync_ref_model": True, "precompute_ref_log_probs": True}, "sync_ref_model: moves the reference"),
-        ({"sync_ref_model": True, "fsdp": "full_shard"}, "sync_ref_model: cannot mix weights that are sharded"),
+        ({"sync_ref_model": True, "precompute_ref_log_probs": True}, "sync_ref_model: updates the reference"),
+        ({"sync_ref_model": True, "fsdp": "full_shard"}, "sync_ref_model: cannot average weights that are sharded"),
     ],
 )
-def test_what_cannot_work_is_named(
+def test_invalid_settings_are_named(
     tmp_path: Path, kind: type[ReferencedConfig], settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from preftune import DPOConfig, DPOTrainer
-from preftune.compat.dpo_losses import LOSS_TYPES
+from preftune.compat.dpo import LOSS_TYPES
 from tests.parity.side_by_side import hh_rows, largest_difference, make_llama, run, settings, small_heap, trl
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures(small_heap.__name__)]

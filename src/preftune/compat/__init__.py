@@ -1,15 +1,9 @@
 """The trainers and configs that users of TRL know, by the same names and arguments."""
 
-from preftune.compat.cpo_config import CPOConfig
-from preftune.compat.cpo_trainer import CPOTrainer
-from preftune.compat.dpo_config import DPOConfig
-from preftune.compat.dpo_trainer import DPOTrainer
-from preftune.compat.kto_config import KTOConfig
-from preftune.compat.kto_trainer import KTOTrainer
-from preftune.compat.orpo_config import ORPOConfig
-from preftune.compat.orpo_trainer import ORPOTrainer
-from preftune.compat.sft_config import SFTConfig
-from preftune.compat.sft_trainer import SFTTrainer
+from preftune.compat.dpo import DPOConfig, DPOTrainer
+from preftune.compat.kto import KTOConfig, KTOTrainer
+from preftune.compat.reference_free import CPOConfig, CPOTrainer, ORPOConfig, ORPOTrainer
+from preftune.compat.sft import SFTConfig, SFTTrainer
 
 __all__ = [
     "CPOConfig",

@@ -1,69 +1,142 @@
-"""`TuningConfig`: what the configs of all trainers with TRL's names have in common."""
+"""`TuningConfig`: the settings that all configs with TRL's names share."""
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from difflib import get_close_matches
 from typing import Any, ClassVar, Self
 
 from transformers import TrainingArguments
 from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
-from preftune.compat.loss_type import renamed
-from preftune.compat.reference_plan import ReferencePlan
 from preftune.errors import ConfigError
 from preftune.losses import Method
+from preftune.model.reference.reference import FrozenCopy, KeptAdapter, Reference
 from preftune.runs.arguments import checkpointing_argument
+from preftune.training.reference_sync import ReferenceSync
 
-__all__ = ["Accepted", "TuningConfig"]
+__all__ = [
+    "Accepted",
+    "ReferencePlan",
+    "TuningConfig",
+    "check_loss_type",
+    "given_config",
+    "renamed",
+    "step_by_step",
+    "unknown_loss_type",
+    "weighted",
+]
+
+
+def check_loss_type(loss_type: str, known: Collection[str]) -> None:
+    """Raise a ConfigError for a loss type that the trainer does not support."""
+    if loss_type not in known:
+        raise ConfigError([unknown_loss_type(loss_type, known)])
+
+
+def unknown_loss_type(loss_type: object, known: Collection[str]) -> str:
+    """Error text for a loss type that the trainer does not support.
+
+    >>> unknown_loss_type("dpo", ["kto", "apo_zero_unpaired"])
+    "loss_type = 'dpo': not supported. Loss types: kto, apo_zero_unpaired."
+    """
+    return f"loss_type = {loss_type!r}: not supported. Loss types: {', '.join(known)}."
+
+
+def weighted(loss: str, weight: float) -> str:
+    """A weighted loss in the notation of sums of losses.
+
+    >>> weighted("dpo", 0.8), weighted("dpo", 1)
+    ('0.8*dpo', 'dpo')
+    """
+    return loss if weight == 1 else f"{float(weight)!r}*{loss}"
+
+
+def renamed(problems: Iterable[str], names: Mapping[str, str]) -> Iterator[str]:
+    """Problems of options, under the names of the fields that set them.
+
+    >>> list(renamed(["tau = 0: must be above 0."], {"tau": "beta"}))
+    ['beta = 0: must be above 0.']
+    """
+    for problem in problems:
+        name, separator, text = problem.partition(" = ")
+        yield f"{names.get(name, name)}{separator}{text}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReferencePlan:
+    """Treatment of the reference during a run.
+
+    Args:
+        num_at_once: Pairs or completions per forward while log-probs are precomputed; None: no precomputation.
+        mix: Weight of the policy in each update of the reference, in (0, 1]; None: the reference is frozen.
+        every: Steps between two updates.
+    """
+
+    num_at_once: int | None = None
+    mix: float | None = None
+    every: int = 1
+
+    @property
+    def moves(self) -> bool:
+        """True if the reference follows the policy."""
+        return self.mix is not None
+
+    def sync(self, reference: Reference) -> ReferenceSync | None:
+        """The updates of a moving reference; None if it is frozen."""
+        if self.mix is None:
+            return None
+        assert isinstance(reference, (FrozenCopy, KeptAdapter)), type(reference).__name__
+        return ReferenceSync(reference, mix=self.mix, every=self.every)
+
 
 Accepted = Mapping[str, tuple[tuple[Any, ...], str]]
-"""Fields that only some values are taken of, and what to do instead of another."""
+"""Fields that are supported for some values only: those values, and what to do instead of another."""
 
 _ORDERS = ("random", "sequential")
 
-_LATER = "Leave it at its default."
-
+_LEAVE = "Leave it at its default."
 _ACCEPTED: Accepted = {
-    "truncation_mode": (("keep_start",), "Use keep_start: the end of what is too long is cut."),
-    "padding_free": ((False,), "Rows are packed without padding anyway, where the model allows it. " + _LATER),
-    "pad_to_multiple_of": (("auto", None), _LATER),
+    "truncation_mode": (("keep_start",), "Use keep_start: sequences that are too long are cut at the end."),
+    "padding_free": ((False,), "Rows are packed without padding wherever the model allows it. " + _LEAVE),
+    "pad_to_multiple_of": (("auto", None), _LEAVE),
     "router_aux_loss_coef": ((None, 0.0), "Set it to 0.0 to train without the loss that balances experts."),
-    "activation_offloading": ((False,), _LATER),
+    "activation_offloading": ((False,), _LEAVE),
     "pad_token": ((None,), "Set tokenizer.pad_token."),
-    "label_smoothing_factor": ((0, 0.0), "Losses that know of flipped labels have label_smoothing."),
-    "train_sampling_strategy": (_ORDERS, "Use random or sequential: micro-batches are made of like lengths anyway."),
-    "dataloader_drop_last": ((False,), "The last step learns from what is left."),
+    "label_smoothing_factor": ((0, 0.0), "Use label_smoothing, which losses that model flipped labels take."),
+    "train_sampling_strategy": (_ORDERS, "Use random or sequential: micro-batches group similar lengths anyway."),
+    "dataloader_drop_last": ((False,), "The last step of an epoch trains on the remaining rows."),
     "auto_find_batch_size": ((False,), "Lower per_device_train_batch_size and raise gradient_accumulation_steps."),
     "include_num_input_tokens_seen": ((False, "no"), "The log holds num_tokens."),
-    "bf16_full_eval": ((False,), "Held-out data are evaluated in the precision of training."),
-    "fp16_full_eval": ((False,), "Held-out data are evaluated in the precision of training."),
-    "parallelism_config": ((None,), "Every process must hold data of its own."),
+    "bf16_full_eval": ((False,), "Evaluation uses the precision of training."),
+    "fp16_full_eval": ((False,), "Evaluation uses the precision of training."),
+    "parallelism_config": ((None,), "Every process must have its own data."),
     "deepspeed": ((None,), "Use one GPU, DDP or FSDP."),
 }
 
 
 @dataclass
 class TuningConfig(TrainingArguments, ABC):
-    """Arguments of transformers, and those of all trainers here, by the names and with the defaults of TRL 1.16.
+    """Arguments of transformers plus those that all trainers share, with the names and defaults of TRL 1.16.
 
-    An optimizer step learns from `per_device_train_batch_size * gradient_accumulation_steps` rows per process. The
-    former bounds the memory: no micro-batch takes more than that many of the longest rows would. So does
-    `per_device_eval_batch_size` for held-out rows.
+    An optimizer step uses `per_device_train_batch_size * gradient_accumulation_steps` rows per process. The former
+    bounds memory: a micro-batch has no more tokens than that many of the longest rows. `per_device_eval_batch_size`
+    does the same for held-out rows.
 
     Args:
-        max_length: Longest prompt + completion, in tokens; None: no bound. The end of what is longer is cut, and a row
-            whose prompt alone is so long is left out. Both are counted in the trainer's `data_reports`.
-        max_tokens_per_microbatch: Most tokens in a forward and backward at once, a prompt counted once: the way to less
-            memory. Results do not depend on it. Default: as many as `per_device_train_batch_size` rows need.
-        disable_dropout: Whether to turn off all dropout, that of adapters too.
+        max_length: Longest prompt + completion, in tokens; None: no limit. Longer sequences are cut at the end, and a
+            row whose prompt alone reaches the limit is dropped. The trainer's `data_reports` count both.
+        max_tokens_per_microbatch: Most tokens in one forward and backward, a shared prompt counted once. Lower it to
+            save memory: results do not depend on it. Default: what `per_device_train_batch_size` rows need.
+        disable_dropout: Turn off all dropout, including that of adapters.
         dataset_num_proc: Processes that tokenize.
-        model_init_kwargs: Arguments of `from_pretrained`, where the model is given by id or path. Weights are held in
-            float32 unless `dtype` says otherwise.
-        trust_remote_code: Whether to run the Python code that a model's repository brings.
-        bf16: Default: whether there is a GPU that has it, unless `fp16` or `use_cpu` is set.
+        model_init_kwargs: Arguments of `from_pretrained` for a model given by id or path. Weights are float32 unless
+            `dtype` says otherwise.
+        trust_remote_code: Run the Python code in the model's repository.
+        bf16: Compute in bfloat16. Default: true on a GPU that supports it, unless `fp16` or `use_cpu` is set.
     Raises:
-        ConfigError: values that cannot work and fields that are not supported, all at once.
+        ConfigError: invalid values and unsupported fields, all at once.
     Differs: on a CPU the default is float32, where TRL 1.16 stops or, with `use_cpu`, trains in bfloat16.
     """
 
@@ -71,7 +144,7 @@ class TuningConfig(TrainingArguments, ABC):
 
     accepted: ClassVar[Accepted] = _ACCEPTED
     option_fields: ClassVar[Mapping[str, str]] = {}
-    """Fields that options of the method come from, where they have other names."""
+    """Names of the fields that set options of the method, where the two differ."""
 
     learning_rate: float = field(default=1e-6, metadata={"help": "Peak learning rate."})
     logging_steps: float = field(
@@ -81,15 +154,13 @@ class TuningConfig(TrainingArguments, ABC):
         default=True, metadata={"help": "Recompute activations in the backward pass: less memory, slower."}
     )
     bf16: bool | None = field(
-        default=None, metadata={"help": "Compute in bfloat16. Default: if a GPU has it and fp16 is not set."}
+        default=None, metadata={"help": "Compute in bfloat16. Default: if the GPU supports it and fp16 is not set."}
     )  # type: ignore[assignment]
 
     model_init_kwargs: dict[str, Any] | str | None = field(
-        default=None, metadata={"help": "Arguments of `from_pretrained`, where the model is given by id or path."}
+        default=None, metadata={"help": "Arguments of `from_pretrained` for a model given by id or path."}
     )
-    trust_remote_code: bool = field(
-        default=False, metadata={"help": "Run the Python code that the model's repository brings."}
-    )
+    trust_remote_code: bool = field(default=False, metadata={"help": "Run the Python code in the model's repository."})
     router_aux_loss_coef: float | None = field(
         default=None, metadata={"help": "Weight of the loss that balances experts: not supported."}
     )
@@ -97,10 +168,11 @@ class TuningConfig(TrainingArguments, ABC):
     dataset_num_proc: int | None = field(default=None, metadata={"help": "Processes that tokenize. Default: one."})
     max_length: int | None = field(default=1024, metadata={"help": "Longest prompt + completion, in tokens."})
     max_tokens_per_microbatch: int | None = field(
-        default=None, metadata={"help": "Most tokens at once, for less memory. Default: what the rows of a batch need."}
+        default=None,
+        metadata={"help": "Most tokens per forward; lower saves memory. Default: as a batch needs."},
     )
     truncation_mode: str = field(
-        default="keep_start", metadata={"help": "What stays of a text that is too long: keep_start."}
+        default="keep_start", metadata={"help": "Part of a too long sequence that is kept: keep_start."}
     )
     padding_free: bool = field(default=False, metadata={"help": "Rows without padding: not supported."})
     pad_to_multiple_of: int | str | None = field(
@@ -109,7 +181,7 @@ class TuningConfig(TrainingArguments, ABC):
     activation_offloading: bool = field(
         default=False, metadata={"help": "Keep activations in CPU memory: not supported."}
     )
-    pad_token: str | None = field(default=None, metadata={"help": "The padding token: set it at the tokenizer."})
+    pad_token: str | None = field(default=None, metadata={"help": "The padding token: set it on the tokenizer."})
 
     def __post_init__(self) -> None:
         self._normalise()
@@ -123,13 +195,13 @@ class TuningConfig(TrainingArguments, ABC):
 
     @classmethod
     def of(cls, args: TrainingArguments, settings: Mapping[str, Any]) -> Self:
-        """Arguments of transformers with the fields of this config added, as older scripts give them.
+        """Arguments of transformers extended by the fields of this config, for older scripts.
 
         Args:
-            args: Stays as it is. Not set up anew.
-            settings: Fields of this config by name; those not given take their defaults.
+            args: Copied, not modified. `__post_init__` is not run again.
+            settings: Fields of this config by name; the others take their defaults.
         Raises:
-            ConfigError: values that cannot work and fields that are not supported, all at once.
+            ConfigError: invalid values and unsupported fields, all at once.
         """
         config = object.__new__(cls)
         added = {name: value for name, value in _defaults(cls).items() if name not in vars(args)}
@@ -139,11 +211,7 @@ class TuningConfig(TrainingArguments, ABC):
         return config
 
     def check(self) -> None:
-        """Make sure that all fields can work.
-
-        Raises:
-            ConfigError: they cannot; every problem is named.
-        """
+        """Raise a ConfigError with every problem of the fields, if there is any."""
         problems = list(self._problems())
         if problems:
             raise ConfigError(problems)
@@ -159,37 +227,37 @@ class TuningConfig(TrainingArguments, ABC):
 
     @property
     def reference_plan(self) -> ReferencePlan:
-        """What becomes of the reference."""
+        """Treatment of the reference: frozen and computed on the fly by default."""
         return ReferencePlan()
 
     @property
     def shuffles(self) -> bool:
-        """Whether each epoch has an order of its own."""
+        """True if every epoch has its own order."""
         return self.train_sampling_strategy == "random"
 
     def learns_prompts(self, row: Mapping[str, Any]) -> bool:  # noqa: ARG002
-        """Whether all tokens are learned and not those of completions alone, in rows like this one."""
+        """True if the loss covers the prompt, too, for rows with the columns of this one."""
         return False
 
     def _normalise(self) -> None:
-        """Bring fields that can be given in several ways into one."""
+        """Convert fields that accept several types to one."""
 
     def _problems(self) -> Iterator[str]:
         yield from self._method_problems()
         if self.max_length is not None and self.max_length < 2:
-            yield f"max_length = {self.max_length}: must be at least 2, a prompt token and a completion token."
+            yield f"max_length = {self.max_length}: must be at least 2: a prompt token and a completion token."
         for name, count in self._counts().items():
             if count is not None and count < 1:
                 yield f"{name} = {count}: must be at least 1."
         if self.data_seed not in (None, self.seed):
-            yield f"data_seed = {self.data_seed}: the order depends on seed = {self.seed}. Leave it out or set seed."
+            yield f"data_seed = {self.data_seed}: the order depends on seed = {self.seed}. Leave it out, or set seed."
         for name, (values, advice) in self.accepted.items():
             value = getattr(self, name)
             if value not in values:
                 yield f"{name} = {value!r}: not supported. {advice}"
 
     def _method_problems(self) -> Iterator[str]:
-        """What is wrong with the loss and its options."""
+
         try:
             self.method  # noqa: B018
         except ConfigError as error:
@@ -207,10 +275,76 @@ class TuningConfig(TrainingArguments, ABC):
 
 
 def _defaults(config: type[TuningConfig]) -> dict[str, Any]:
-    """The default of each field that `TrainingArguments` does not have."""
+    """Defaults of the fields that `TrainingArguments` lacks."""
     inherited = {item.name for item in fields(TrainingArguments)}
     return {
         item.name: item.default if item.default_factory is MISSING else item.default_factory()
         for item in fields(config)
         if item.name not in inherited
     }
+
+
+_NOT_TAKEN = {
+    "data_collator": "Batches are planned and need none.",
+    "compute_metrics": "The method defines the metrics.",
+    "model_init": "Give the model.",
+    "preprocess_logits_for_metrics": "There are no logits: log-probs are computed without them.",
+    "compute_loss_func": "The trainer defines the loss.",
+    "optimizer_cls_and_kwargs": "Give optimizers=(optimizer, scheduler), or name one with `optim`.",
+    "formatting_func": "Format the rows beforehand, with `dataset.map`.",
+}
+"""Arguments of TRL's trainers that are not supported, and what to do instead."""
+
+
+def given_config(
+    kind: type[TuningConfig],
+    args: TrainingArguments | None,
+    settings: Mapping[str, Any],
+    model_name: str,
+    problems: list[str],
+) -> TuningConfig:
+    """The checked config of a run.
+
+    Args:
+        kind: The trainer's config class.
+        args: An instance of `kind`, plain arguments of transformers, or None.
+        settings: Fields of `kind` by name, if `args` is not one.
+        model_name: Names the output folder if there are no `args`.
+        problems: Problems found earlier, raised together with those found here.
+    Raises:
+        ConfigError: every problem.
+    """
+    given = {name: value for name, value in settings.items() if not (name in _NOT_TAKEN and value is None)}
+    problems = [*problems, *_argument_problems(kind, args, given)]
+    if problems:
+        raise ConfigError(problems)
+    if isinstance(args, kind):
+        args.check()  # fields may have been set since it was made
+        return args
+    if args is not None:
+        return kind.of(args, given)
+    return kind(**{"output_dir": f"{model_name}-{kind.__name__.removesuffix('Config')}", **given})
+
+
+def step_by_step(config: TuningConfig) -> TuningConfig:
+    """A copy of the config for a trainer whose data set yields whole steps."""
+    args = copy.copy(config)
+    args.per_device_train_batch_size = 1
+    args.gradient_accumulation_steps = 1
+    return args
+
+
+def _argument_problems(
+    kind: type[TuningConfig], args: TrainingArguments | None, settings: Mapping[str, Any]
+) -> Iterator[str]:
+    if isinstance(args, TuningConfig) and not isinstance(args, kind):
+        yield f"args: is a {type(args).__name__}, and this trainer takes a {kind.__name__}. Give one."
+    known = {item.name for item in fields(kind)}
+    for name, value in settings.items():
+        if name in _NOT_TAKEN:
+            yield f"{name}: not supported. {_NOT_TAKEN[name]}"
+        elif isinstance(args, kind):
+            yield f"{name} = {value!r}: args is a {kind.__name__}, which has this field. Set {name} there."
+        elif name not in known:
+            near = get_close_matches(name, known, n=1)
+            yield f"{name}: not a supported argument." + (f" Did you mean {near[0]}?" if near else "")

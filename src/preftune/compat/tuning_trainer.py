@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from math import ceil
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -13,10 +14,8 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainingArguments, set_seed
 from typing_extensions import override
 
-from preftune.compat.given_arguments import given_config, step_by_step
-from preftune.compat.given_model import Model, given_policy, given_tokenizer, load_model
-from preftune.compat.given_rows import Rows, read_rows
-from preftune.compat.tuning_config import TuningConfig
+from preftune.compat.given import Model, Rows, given_policy, given_tokenizer, load_model, model_name, read_rows
+from preftune.compat.tuning_config import TuningConfig, given_config, step_by_step
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.data.tokens.tokenize import check_vocabulary
 from preftune.errors import ConfigError
@@ -35,42 +34,42 @@ from preftune.training.objective import Objective
 from preftune.training.steps import Batching, Step, StepDataset
 from preftune.training.trainer import PreferenceTrainer
 
-__all__ = ["TuningTrainer"]
+__all__ = ["ReferenceFreeTrainer", "TuningTrainer"]
 
 _logger = logging.getLogger(__name__)
 
 
 class TuningTrainer(PreferenceTrainer):
-    """Any method with the arguments of TRL's trainers; a trainer of one method names its config.
+    """Base of all trainers with TRL's arguments. A subclass names its config class, which defines the method.
 
-    A `transformers.Trainer`: `train`, `evaluate`, `save_model`, `push_to_hub` and the rest are there.
+    A `transformers.Trainer`: it has `train`, `evaluate`, `save_model`, `push_to_hub` and so on.
 
     Args:
-        model: The policy: a model, one with an adapter of peft, or a hub id or folder of either.
-        ref_model: What it is compared with. Default: the policy as it was, or without the new adapter.
-        args: A config of the trainer's kind; or plain `TrainingArguments`, with the fields of that config given as
-            `settings`. Stays as it is.
-        data_collator, compute_metrics: Not supported: batches are planned, and the metrics are those of the method.
+        model: The policy: a model, a model with a peft adapter, or the hub id or folder of either.
+        ref_model: The reference. Default: the initial policy, or the model without its new adapter.
+        args: An instance of `config_class`; or plain `TrainingArguments`, with the fields of that config given as
+            `settings`. Not modified.
+        data_collator, compute_metrics: Not supported: batches are planned, and the method defines the metrics.
         train_dataset: Rows: a `datasets.Dataset` or a list of dicts.
-        eval_dataset: Held-out rows, or several sets of them by name.
-        processing_class: The tokenizer. Default: that of the model's id or folder.
+        eval_dataset: Held-out rows, or a dict of several sets.
+        processing_class: The tokenizer. Default: the one in the model's repository or folder.
         callbacks, optimizers: As for `transformers.Trainer`.
-        quantization_config: For a model that is given by id or folder.
+        quantization_config: Quantization of a model given by id or folder.
         peft_config: Trains a new adapter of this kind instead of all weights.
-        tokenizer: `processing_class` by the name that older scripts use.
-        settings: Fields of the config by name, such as `beta=0.1`, where `args` is no such config.
+        tokenizer: Older name of `processing_class`.
+        settings: Fields of the config by name, such as `beta=0.1`, if `args` is not an instance of `config_class`.
     Raises:
-        ConfigError: arguments that cannot work, all at once.
-        DataError, ModelError, TokenizerError: data, model or tokenizer that cannot be used.
-    Differs: `rewards/accuracies` counts a margin of 0 as half right; the means of logits, the entropy and the token
-        accuracy of TRL are not logged. The default reference is a copy of the model as it is handed over, where TRL
-        loads it anew from where it came from. A conversation's answer ends with the end-of-sequence token, once.
+        ConfigError: invalid arguments, all at once.
+        DataError, ModelError, TokenizerError: unusable data, model or tokenizer.
+    Differs: `rewards/accuracies` counts a margin of 0 as half; TRL's means of logits, entropy and token accuracy are
+        not logged. The default reference is a copy of the model that is passed in, where TRL loads it again from its
+        id or path. A conversation's answer ends with the end-of-sequence token, once.
 
-    `data_reports` says for each data set what was cut or left out.
+    `data_reports` reports for each data set what was cut or dropped.
     """
 
     config_class: ClassVar[type[TuningConfig]]
-    """What the trainer is told its settings by."""
+    """Class of the settings."""
 
     def __init__(
         self,
@@ -92,11 +91,12 @@ class TuningTrainer(PreferenceTrainer):
     ) -> None:
         problems = []
         if None not in (tokenizer, processing_class):
-            problems.append("tokenizer and processing_class: are the same. Give one of them.")
+            problems.append("tokenizer and processing_class: are two names of one argument. Give one of them.")
         if train_dataset is None:
-            problems.append("train_dataset: is not given, so there is nothing to learn from.")
+            problems.append("train_dataset: is not given, so there is nothing to train on. Give rows.")
         settings |= {"data_collator": data_collator, "compute_metrics": compute_metrics}
-        config = given_config(self.config_class, args, settings, model, problems)
+        short_name = Path(model_name(model)).name or type(model).__name__
+        config = given_config(self.config_class, args, settings, short_name, problems)
         _check_devices(config)
         assert train_dataset is not None, "checked above"
         self._config = config
@@ -138,11 +138,11 @@ class TuningTrainer(PreferenceTrainer):
         self.eval_dataset = self._held_out_steps(held_out, by_name=isinstance(eval_dataset, Mapping))
 
     def _precompute(self, policy: Policy, forward: Forward, parts: Sequence[list[TokenGroup]]) -> Policy:
-        """The policy with the reference log-probs of all rows in place of the model that gives them."""
+        """The policy with the reference model replaced by its log-probs for all rows."""
         config = self._config
         groups = _with_mismatched_groups([group for part in parts for group in part])
         at_once = config.reference_plan.num_at_once
-        assert at_once is not None, "asked for only where log-probs are computed before"
+        assert at_once is not None, "called only if log-probs are precomputed"
         self._models = (policy.model,)
         return cache_reference(
             policy,
@@ -163,13 +163,13 @@ class TuningTrainer(PreferenceTrainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
-        """Loss and metrics on held-out rows: those of the constructor, one set of them by name, or others."""
+        """Loss and metrics on held-out rows: those of the constructor, one of its sets by name, or new rows."""
         if eval_dataset is not None and not isinstance(eval_dataset, str | StepDataset):
             if isinstance(self.objective.reference, Cached):
                 raise ConfigError(
                     [
-                        "eval_dataset: the reference left memory when its log-probs were computed, and there are none "
-                        "for other rows. Give them to the constructor, or set precompute_ref_log_probs=False."
+                        "eval_dataset: the reference left memory when its log-probs were computed, and other rows have "
+                        "none. Give them to the constructor, or set precompute_ref_log_probs=False."
                     ]
                 )
             held_out = self._read_held_out(eval_dataset)
@@ -180,7 +180,7 @@ class TuningTrainer(PreferenceTrainer):
 
     @override
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Step]:
-        """The steps of held-out rows, in their order."""
+        """A loader of the steps of held-out rows, in order."""
         held_out: Any = self.eval_dataset
         steps = held_out if eval_dataset is None else eval_dataset
         return super().get_eval_dataloader(held_out[steps] if isinstance(steps, str) else steps)
@@ -207,7 +207,7 @@ class TuningTrainer(PreferenceTrainer):
         return groups
 
     def _batching(self, groups: Sequence[TokenGroup], rows_at_once: int, num_times: int = 1) -> Batching:
-        """Steps of `rows_at_once * num_times` rows per process, with no more memory than so many need at once."""
+        """Steps of `rows_at_once * num_times` rows per process, in micro-batches no bigger than `rows_at_once` rows."""
         return Batching(
             batch_size=rows_at_once * num_times * self._config.world_size,
             max_tokens=self._budget(groups, rows_at_once),
@@ -218,7 +218,7 @@ class TuningTrainer(PreferenceTrainer):
         )
 
     def _budget(self, groups: Sequence[TokenGroup], rows_at_once: int) -> int:
-        """Tokens of a micro-batch: as many as are asked for, else as `rows_at_once` rows need."""
+        """Token budget of a micro-batch: the configured one, else what `rows_at_once` rows need."""
         wanted = self._config.max_tokens_per_microbatch
         if wanted is not None:
             return microbatch_budget(groups, self._layout, wanted)
@@ -226,18 +226,16 @@ class TuningTrainer(PreferenceTrainer):
 
 
 def _instance(model: str | Model, config: TuningConfig, quantization_config: Any) -> Model:
-    """The model, loaded if it is given by id or path.
-
-    Raises:
-        ConfigError: what only loading could use is given with a loaded model.
-    """
+    """The model, loaded if it is given by id or path. A ConfigError if a loaded model comes with loading options."""
     if isinstance(model, str):
         further = {} if quantization_config is None else {"quantization_config": quantization_config}
         return load_model(model, config, **further)
     for_loading = {"model_init_kwargs": config.model_init_kwargs, "quantization_config": quantization_config}
     unused = [name for name, value in for_loading.items() if value is not None]
     if unused:
-        raise ConfigError([f"{name}: the model is loaded already. Load it so, or give its id." for name in unused])
+        raise ConfigError(
+            [f"{name}: the model is loaded already. Use it when loading, or give an id." for name in unused]
+        )
     return model
 
 
@@ -252,17 +250,17 @@ def _check_devices(config: TuningConfig) -> None:
         raise ConfigError(
             [
                 f"one process sees {config.n_gpu} GPUs: it would split every batch among them. Start the script with "
-                "`accelerate launch` or `torchrun`, or let it see one GPU with CUDA_VISIBLE_DEVICES=0."
+                "`accelerate launch` or `torchrun`, or restrict it to one GPU with CUDA_VISIBLE_DEVICES=0."
             ]
         )
 
 
 def _check_fits(groups: Sequence[TokenGroup], models: Sequence[Model]) -> None:
-    """Make sure that policy and reference know all tokens and reach all positions.
+    """Check that policy and reference have all tokens in their vocabulary and enough positions.
 
     Raises:
-        TokenizerError: a token that is not in a model.
-        ConfigError: a row that is longer than the positions of a model.
+        TokenizerError: a token that a model lacks.
+        ConfigError: a row longer than a model's context.
     """
     whole = _with_mismatched_groups(groups)
     for model in models:
@@ -280,7 +278,7 @@ def _check_fits(groups: Sequence[TokenGroup], models: Sequence[Model]) -> None:
 
 
 def _with_mismatched_groups(groups: Sequence[TokenGroup]) -> list[TokenGroup]:
-    """The groups, and their prompts with completions of others, for methods that need them."""
+    """The groups, followed by their prompts with mismatched completions where a method uses them."""
     mismatched = (group.mismatched_group for group in groups)
     return [*groups, *(group for group in mismatched if group is not None)]
 
@@ -290,14 +288,28 @@ def _models(policy: Policy) -> tuple[Model, ...]:
 
 
 def _is_noisy(config: TuningConfig) -> bool:
-    """Whether the policy does not repeat itself in training."""
+    """True if two training forwards of the same batch differ."""
     return not config.disable_dropout or config.neftune_noise_alpha is not None
 
 
 def _max_tokens(groups: Sequence[TokenGroup], layout: Layout, unit: Unit, num_at_once: int) -> int:
-    """Tokens of `num_at_once` of the unit at their biggest, as the model sees them; at least a whole group."""
+    """Most tokens that `num_at_once` units can take in this layout; at least the largest group."""
     sizes = sizes_of(groups)
     needs = [MicroBatchShape().with_group(size).num_tokens(layout) for size in sizes]
     biggest_group = max(needs)
     biggest_unit = max(need / (size.count(unit) or 1) for need, size in zip(needs, sizes, strict=True))
     return max(biggest_group, ceil(num_at_once * biggest_unit))
+
+
+class ReferenceFreeTrainer(TuningTrainer):
+    """`TuningTrainer` for methods without a reference: arguments in the order of TRL's trainers of such methods."""
+
+    def __init__(
+        self,
+        model: str | Model,
+        args: TrainingArguments | None = None,
+        data_collator: None = None,
+        train_dataset: Rows | None = None,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(model, args=args, data_collator=data_collator, train_dataset=train_dataset, **arguments)

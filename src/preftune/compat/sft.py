@@ -1,4 +1,4 @@
-"""`SFTConfig`: the settings of supervised fine-tuning under the names that users of TRL know."""
+"""Supervised fine-tuning with TRL's names: `SFTConfig`, `SFTTrainer`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,27 +7,28 @@ from typing import Any, ClassVar
 from typing_extensions import override
 
 from preftune.compat.tuning_config import Accepted, TuningConfig
+from preftune.compat.tuning_trainer import ReferenceFreeTrainer
 from preftune.errors import ConfigError
 from preftune.losses import Method
 
-__all__ = ["SFTConfig"]
+__all__ = ["SFTConfig", "SFTTrainer"]
 
 _PACKED = (
-    "Rows are packed without padding anyway, where the model allows it, and a step stays as many rows as asked. Leave "
-    "it out, and raise per_device_train_batch_size if memory is left."
+    "Rows are packed without padding wherever the model allows it, and a step keeps its number of rows. Leave it out, "
+    "and raise per_device_train_batch_size if memory is left."
 )
 
 
 @dataclass
 class SFTConfig(TuningConfig):
-    """`TuningConfig`, and the fields of supervised fine-tuning, by the names and with the defaults of TRL 1.16.
+    """Settings of supervised fine-tuning: `TuningConfig` plus the SFT fields of TRL 1.16, with its defaults.
 
     Args:
-        completion_only_loss: Whether completions alone are learned. Default: where rows have `prompt` and
-            `completion`; all turns of `messages` are learned.
-        disable_dropout: Off, as TRL leaves dropout on in this phase.
+        completion_only_loss: Compute the loss on completions alone. Default: true for rows with `prompt` and
+            `completion`, false for rows with `messages`.
+        disable_dropout: Turn off dropout. False by default, as in TRL.
     Raises:
-        ConfigError: values that cannot work and fields that are not supported, all at once.
+        ConfigError: invalid values and unsupported fields, all at once.
 
     >>> SFTConfig(output_dir="run", use_cpu=True).method.name
     'sft'
@@ -36,7 +37,7 @@ class SFTConfig(TuningConfig):
     accepted: ClassVar[Accepted] = {
         **TuningConfig.accepted,
         "loss_type": (("nll", "chunked_nll"), "Loss types: nll."),
-        "assistant_only_loss": ((False,), "Give rows of prompt and completion: only completions are learned then."),
+        "assistant_only_loss": ((False,), "Give rows of prompt and completion: the loss is then on completions alone."),
         "packing": ((False,), _PACKED),
         "eval_packing": ((None, False), _PACKED),
         "packing_strategy": (("bfd",), _PACKED),
@@ -44,30 +45,30 @@ class SFTConfig(TuningConfig):
         "eos_token": ((None,), "Set tokenizer.eos_token."),
         "dataset_text_field": (("text",), "Give rows of prompt and completion, or of messages."),
         "dataset_kwargs": ((None,), "Give rows of prompt and completion, or of messages."),
-        "shuffle_dataset": ((False,), "Each epoch is shuffled, unless train_sampling_strategy says sequential."),
+        "shuffle_dataset": ((False,), "Each epoch is shuffled unless train_sampling_strategy is sequential."),
     }
 
     learning_rate: float = field(default=2e-5, metadata={"help": "Peak learning rate."})
     disable_dropout: bool = field(default=False, metadata={"help": "Turn off dropout."})
     completion_only_loss: bool | None = field(
-        default=None, metadata={"help": "Learn completions alone. Default: where rows have prompt and completion."}
+        default=None, metadata={"help": "Loss on completions alone. Default: for rows with prompt and completion."}
     )
     assistant_only_loss: bool = field(
-        default=False, metadata={"help": "Learn the assistant's turns of messages alone: not supported."}
+        default=False, metadata={"help": "Loss on the assistant's turns of messages alone: not supported."}
     )
     loss_type: str = field(default="nll", metadata={"help": "The loss: nll."})
-    packing: bool = field(default=False, metadata={"help": "Several rows as one example: not supported."})
-    packing_strategy: str = field(default="bfd", metadata={"help": "Which rows are put together: not supported."})
+    packing: bool = field(default=False, metadata={"help": "Join several rows into one example: not supported."})
+    packing_strategy: str = field(default="bfd", metadata={"help": "Strategy for joining rows: not supported."})
     eval_packing: bool | None = field(default=None, metadata={"help": "Packing of held-out rows: not supported."})
     chat_template_path: str | None = field(
-        default=None, metadata={"help": "The chat template: set it at the tokenizer."}
+        default=None, metadata={"help": "The chat template: set it on the tokenizer."}
     )
     eos_token: str | None = field(
-        default=None, metadata={"help": "The end-of-sequence token: set it at the tokenizer."}
+        default=None, metadata={"help": "The end-of-sequence token: set it on the tokenizer."}
     )
     dataset_text_field: str = field(default="text", metadata={"help": "Column of plain texts: not supported."})
     dataset_kwargs: dict[str, Any] | str | None = field(
-        default=None, metadata={"help": "How rows are prepared: not supported."}
+        default=None, metadata={"help": "Options of row preparation: not supported."}
     )
     shuffle_dataset: bool = field(default=False, metadata={"help": "Shuffle the rows once: not supported."})
 
@@ -82,8 +83,18 @@ class SFTConfig(TuningConfig):
         if self.completion_only_loss and not has_completion:
             raise ConfigError(
                 [
-                    "completion_only_loss = True: rows of messages have no completion. Leave it out to learn all "
-                    "turns, or give rows of prompt and completion."
+                    "completion_only_loss = True: rows of messages have no completion. Leave it out to train on "
+                    "all turns, or give rows of prompt and completion."
                 ]
             )
         return not (has_completion if self.completion_only_loss is None else self.completion_only_loss)
+
+
+class SFTTrainer(ReferenceFreeTrainer):
+    """Supervised fine-tuning. Arguments: see `TuningTrainer`.
+
+    `args` is an `SFTConfig`. Rows have `prompt` and `completion`, as text or messages, with the loss on the completion;
+    or `messages` that end with the assistant's turn, with the loss on all of them.
+    """
+
+    config_class = SFTConfig

@@ -244,7 +244,7 @@ def test_a_token_budget_that_a_row_does_not_fit_into_is_refused(tmp_path: Path) 
         trainer_of(tmp_path, max_tokens_per_microbatch=4)
 
 
-def test_accumulation_does_not_change_what_is_learned(tmp_path: Path) -> None:
+def test_accumulation_does_not_change_the_result(tmp_path: Path) -> None:
     found = []
     for size, times in ((8, 1), (2, 4)):
         torch.manual_seed(0)
@@ -293,7 +293,7 @@ def test_logs_have_the_names_of_trl(tmp_path: Path) -> None:
     assert {f"eval_{name}" for name in METRICS} | {"eval_runtime"} <= set(evaluations[0])
 
 
-def test_several_held_out_sets_are_told_apart_by_name(tmp_path: Path) -> None:
+def test_held_out_sets_are_distinguished_by_name(tmp_path: Path) -> None:
     held_out = DatasetDict(near=Dataset.from_list(make_rows(6)), far=Dataset.from_list(make_rows(4, seed=1)))
     trainer = trainer_of(tmp_path, eval_dataset=held_out, eval_strategy="epoch", num_train_epochs=1)
     trainer.train()

@@ -6,7 +6,7 @@ import pytest
 from datasets import Dataset
 
 from preftune import KTOConfig, SFTConfig
-from preftune.compat.given_rows import keep_start, read_rows
+from preftune.compat.given import keep_start, read_rows
 from preftune.data.tokens.tokenize import TokenizedGroups, TokenReport
 from preftune.errors import DataError
 from tests.builders import token_groups
@@ -29,7 +29,7 @@ def test_a_sequence_loses_its_end_and_never_its_prompt() -> None:
             assert ids.tolist() == all_ids[: 10 - len(group.prompt)].tolist()
 
 
-def test_what_is_cut_and_left_out_is_counted() -> None:
+def test_cut_and_dropped_rows_are_counted() -> None:
     before = tokenized()
     report = keep_start(before, 10).report
     too_long = [group.origin for group in before.groups if len(group.prompt) >= 10]
@@ -65,7 +65,7 @@ def test_lists_and_datasets_give_the_same_groups(tmp_path: Path) -> None:
         ]
 
 
-def test_what_is_lost_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_losses_of_data_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = [*make_rows(3), {"prompt": "eggs " * 40, "chosen": " a", "rejected": " b"}]
     with caplog.at_level(logging.WARNING):
         groups, report = read_rows(rows, "pairs", TOKENIZER, config_of(tmp_path, max_length=40))
@@ -109,7 +109,7 @@ def test_labels_of_demonstrations_say_nothing(tmp_path: Path) -> None:
         (["text"], "pairs:1: the row is of type str"),
         ({"train": []}, r"pairs: holds several data sets \(train\)"),
         (Dataset.from_list(make_rows(2)).to_iterable_dataset(), "pairs: is a stream"),
-        ([{"prompt": "eggs " * 40, "chosen": " a", "rejected": " b"}], "nothing is left to learn from"),
+        ([{"prompt": "eggs " * 40, "chosen": " a", "rejected": " b"}], "no row is left to train on"),
     ],
 )
 def test_rows_that_cannot_be_used_are_named(tmp_path: Path, rows: Any, message: str) -> None:

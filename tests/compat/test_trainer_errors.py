@@ -1,4 +1,4 @@
-from pathlib import Path
+"""Refusals of arguments, models and rows that cannot work."""
 
 import pytest
 from peft import PromptTuningConfig, get_peft_model
@@ -38,7 +38,7 @@ def test_a_setting_beside_a_config_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_config_of_another_trainer_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="args: is a DPOConfig, and this trainer is told its settings by a KTOConfig"):
+    with pytest.raises(ConfigError, match="args: is a DPOConfig, and this trainer takes a KTOConfig"):
         KTOTrainer(make_model(), args=config_of(tmp_path), train_dataset=make_rows(), tokenizer=TOKENIZER)
 
 

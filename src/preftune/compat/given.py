@@ -1,0 +1,330 @@
+"""Models, tokenizers and rows as users of TRL hand them over, in the form that the trainer takes."""
+
+import copy
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from datasets import IterableDataset
+from peft import (
+    AutoPeftModelForCausalLM,
+    LoraConfig,
+    PeftConfig,
+    PeftModel,
+    get_peft_model,
+)
+from torch import nn
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.peft_utils import find_adapter_config_file
+
+from preftune.compat.tuning_config import TuningConfig
+from preftune.data import groups_from_rows
+from preftune.data.feedback import groups_for
+from preftune.data.tokens.mismatched import with_mismatched
+from preftune.data.tokens.token_group import TokenGroup
+from preftune.data.tokens.tokenize import TokenizedGroups, tokenize_groups
+from preftune.errors import ConfigError, DataError, ModelError, TokenizerError
+from preftune.model.load.load_model import Policy, keep_adapter, load_tokenizer, turn_dropout_off
+from preftune.model.reference.reference import AdapterOff, FrozenCopy, NoReference
+from preftune.runs.prepare_data import PartReport, data_warnings
+from preftune.settings import ModelSettings
+
+__all__ = [
+    "Model",
+    "Rows",
+    "given_policy",
+    "given_tokenizer",
+    "keep_start",
+    "learning_prompts",
+    "load_model",
+    "model_name",
+    "read_rows",
+]
+
+Model = PreTrainedModel | PeftModel
+
+
+def model_name(model: str | Model) -> str:
+    """The id or path that a model was loaded from; empty for a model built from a config."""
+    return model if isinstance(model, str) else str(model.config.name_or_path)
+
+
+def load_model(name: str, config: TuningConfig, **further: Any) -> Model:
+    """The causal LM of a hub id or folder. A folder with an adapter gives the model with the adapter, trainable.
+
+    Args:
+        name: Hub id or local folder.
+        config: Provides `model_init_kwargs` and `trust_remote_code`.
+        further: More arguments of `from_pretrained`.
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    given = config.model_init_kwargs or {}
+    assert isinstance(given, dict), "transformers reads JSON text into a dict"
+    arguments: dict[str, Any] = {"dtype": "float32", "trust_remote_code": config.trust_remote_code, **given, **further}
+    try:
+        if find_adapter_config_file(name, revision=arguments.get("revision")):
+            adapted: PeftModel = AutoPeftModelForCausalLM.from_pretrained(name, is_trainable=True, **arguments)
+            return adapted
+        whole: PreTrainedModel = AutoModelForCausalLM.from_pretrained(name, **arguments)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelError(
+            f"model = {name}: no causal language model could be loaded from it. {error} Give a folder with "
+            "config.json and weights, or a hub id of a model that transformers can load."
+        ) from error
+    return whole
+
+
+def given_tokenizer(processing_class: Any, model: str | Model, config: TuningConfig) -> PreTrainedTokenizerBase:
+    """The given tokenizer, or the one of the model's id or path.
+
+    Raises:
+        TokenizerError: there is none, or it is a processor of images or sound.
+    """
+    if isinstance(processing_class, PreTrainedTokenizerBase):
+        return processing_class
+    if processing_class is not None:
+        raise TokenizerError(
+            f"processing_class: is a {type(processing_class).__name__}, not a tokenizer. Only text is supported. Give "
+            "the tokenizer of the model."
+        )
+    name = model_name(model)
+    if not name:
+        raise TokenizerError(
+            "processing_class: is not given, and the model was not loaded from an id or path, so there is nowhere to "
+            "load a tokenizer from. Give the tokenizer as processing_class."
+        )
+    given = config.model_init_kwargs or {}
+    revision = given.get("revision") if isinstance(given, dict) else None
+    return load_tokenizer(ModelSettings(model=name, revision=revision, trust_remote_code=config.trust_remote_code))
+
+
+def given_policy(model: Model, ref_model: Model | None, peft_config: PeftConfig | None, config: TuningConfig) -> Policy:
+    """The policy and, if the method needs one, its reference.
+
+    The reference is `ref_model` if given. Otherwise it is a frozen copy of a plain model, the model without a new
+    adapter, or a frozen copy of an existing adapter. A new adapter whose reference moves is copied, too.
+
+    Args:
+        model: Changed in place: dropout, adapters.
+        ref_model: Another model with the same tokenizer. Put into evaluation mode.
+        peft_config: Config of a new adapter.
+        config: Provides the method, the reference plan and `disable_dropout`.
+    Raises:
+        ConfigError: models and adapter that cannot be combined.
+        ModelError: nothing in the model is trainable.
+    """
+    _check_goes_together(model, ref_model, peft_config, config)
+    _check_experts(model, config)
+    if peft_config is not None:
+        model = get_peft_model(_plain(model), peft_config)
+    policy = _with_reference(model, ref_model, config, is_new_adapter=peft_config is not None)
+    if config.disable_dropout:
+        turn_dropout_off(policy.model)
+    if not any(parameter.requires_grad for parameter in policy.model.parameters()):
+        raise ModelError(
+            "model: no parameter of it is trainable, so there is nothing to learn. Load adapters with "
+            "is_trainable=True, or set requires_grad on the parameters to train."
+        )
+    return policy
+
+
+def _with_reference(model: Model, ref_model: Model | None, config: TuningConfig, *, is_new_adapter: bool) -> Policy:
+    if not config.method.needs_reference:
+        return Policy(model, NoReference(), starts_at_reference=False)
+    if ref_model is not None:
+        ref_model.eval()
+        return Policy(model, FrozenCopy(ref_model), starts_at_reference=False)
+    if is_new_adapter and not config.reference_plan.moves:
+        return Policy(model, AdapterOff(), starts_at_reference=_starts_at_zero(model))
+    if isinstance(model, PeftModel):
+        return Policy(model, keep_adapter(model), starts_at_reference=True)
+    frozen = copy.deepcopy(model)
+    frozen.eval()
+    nn.Module.requires_grad_(frozen, False)
+    return Policy(model, FrozenCopy(frozen), starts_at_reference=True)
+
+
+def _check_goes_together(
+    model: Model, ref_model: Model | None, peft_config: PeftConfig | None, config: TuningConfig
+) -> None:
+    problems = []
+    if ref_model is not None and not config.method.needs_reference:
+        problems.append(f"ref_model: the method {config.method.name} has no reference. Leave it out.")
+    if ref_model is model:
+        problems.append(
+            "ref_model: is the model itself, so both would be trained. Leave it out: a frozen copy is made."
+        )
+    if peft_config is not None and isinstance(model, PeftModel):
+        problems.append(
+            "peft_config: the model has an adapter already. Leave it out to continue training that one, or merge it "
+            "first with model.merge_and_unload()."
+        )
+    configs = [peft_config] if peft_config is not None else []
+    configs += [model.peft_config[model.active_adapter]] if isinstance(model, PeftModel) else []
+    if any(item.is_prompt_learning for item in configs):
+        problems.append("peft_config: prompt learning is not supported. Use an adapter such as LoraConfig.")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _check_experts(model: Model, config: TuningConfig) -> None:
+    """Refuse a mixture of experts whose balancing loss TRL would add and we would silently drop."""
+    settings = model.config.get_text_config().to_dict()
+    coefficient = settings.get("router_aux_loss_coef")
+    if "output_router_logits" in settings and coefficient and config.router_aux_loss_coef is None:
+        raise ConfigError(
+            [
+                f"router_aux_loss_coef: the model's config says {coefficient}, but the loss that balances experts is "
+                "not supported. Set router_aux_loss_coef=0.0 to train without it."
+            ]
+        )
+
+
+def _plain(model: Model) -> PreTrainedModel:
+    assert isinstance(model, PreTrainedModel), "checked before"
+    return model
+
+
+def _starts_at_zero(model: Model) -> bool:
+    """True if a new adapter starts as a no-op."""
+    assert isinstance(model, PeftModel), "an adapter was just added"
+    adapter = model.peft_config[model.active_adapter]
+    return isinstance(adapter, LoraConfig) and adapter.init_lora_weights is not False
+
+
+Rows = Iterable[Mapping[str, Any]]
+"""A list of dicts, a `datasets.Dataset`, or the like."""
+
+_logger = logging.getLogger(__name__)
+_NOT_READ = ("tools", "chat_template_kwargs", "image", "images")
+
+
+def read_rows(
+    rows: Rows, name: str, tokenizer: PreTrainedTokenizerBase, config: TuningConfig
+) -> tuple[list[TokenGroup], PartReport]:
+    """The token groups of a data set and a report of what was cut or dropped, which is logged as well.
+
+    Args:
+        rows: For methods that learn from pairs, `prompt`, `chosen` and `rejected`, as text or messages; or `chosen`
+            and `rejected` with the prompt in both. From thumbs: these, or `prompt`, `completion` and `label`. From
+            demonstrations: `prompt` and `completion`, or `messages`.
+        name: Name of the data set in errors.
+        config: Provides the method, `max_length` and `dataset_num_proc`.
+    Raises:
+        DataError: unusable rows, or none.
+        TokenizerError: the tokenizer cannot handle them.
+        ConfigError: settings that do not fit the rows.
+    """
+    _check_kind(rows, name)
+    show = not config.disable_tqdm and config.process_index == 0
+    first, readable = _peeked(_readable(rows, name))
+    method = config.method
+    layout = "demonstrations" if method.feedback == "demonstrations" else None
+    loaded = groups_from_rows(readable, source=name, format=layout, show_progress=show)
+    fitted = groups_for(method.feedback, loaded.groups, needs_margins=method.needs("margins"))
+    tokenized = tokenize_groups(
+        fitted.groups,
+        tokenizer,
+        max_length=None,
+        num_processes=config.dataset_num_proc or 1,
+        show_progress=show,
+    )
+    if config.learns_prompts(first):
+        tokenized = replace(tokenized, groups=list(map(learning_prompts, tokenized.groups)))
+    tokenized = keep_start(tokenized, config.max_length)
+    if not tokenized.groups:
+        raise DataError(
+            f"{name}: no row is left to train on: each of the {len(loaded.groups):,} prompts alone has max_length = "
+            f"{config.max_length} tokens or more. Raise max_length."
+        )
+    report = PartReport.of(loaded, fitted.report, tokenized)
+    report = replace(report, warnings=tuple(data_warnings(method, report)))
+    _log(report, name)
+    groups = tokenized.groups
+    return with_mismatched(groups, max_length=config.max_length) if method.needs("mismatched") else groups, report
+
+
+def keep_start(tokenized: TokenizedGroups, max_length: int | None) -> TokenizedGroups:
+    """Cut every sequence at its end to `max_length` tokens (TRL's `truncation_mode = "keep_start"`).
+
+    A group whose prompt alone reaches the limit is dropped: nothing of its completions would remain.
+    """
+    if max_length is None:
+        return tokenized
+    kept = [group for group in tokenized.groups if len(group.prompt) < max_length]
+    dropped = [group.origin for group in tokenized.groups if len(group.prompt) >= max_length]
+    cut = [
+        group.origin for group in kept for length in group.completion_lengths if len(group.prompt) + length > max_length
+    ]
+    groups = [
+        replace(
+            group,
+            completions=tuple(ids[: max_length - len(group.prompt)] for ids in group.completions),
+            weights=tuple(weights[: max_length - len(group.prompt)] for weights in group.weights),
+        )
+        for group in kept
+    ]
+    equal = [
+        group.origin
+        for group in groups
+        for pair in group.pairs
+        if np.array_equal(group.completions[pair.chosen], group.completions[pair.rejected])
+    ]
+    report = replace(tokenized.report, dropped=tuple(dropped), completions_cut=tuple(cut), equal_pairs=tuple(equal))
+    return TokenizedGroups(groups, report)
+
+
+def learning_prompts(group: TokenGroup) -> TokenGroup:
+    """Move all tokens of the prompt but the first into the completion, so that the loss covers them, too.
+
+    Args:
+        group: A group with a single completion.
+
+    >>> from preftune.groups import Origin
+    >>> ids = lambda *values: np.array(values, dtype=np.int32)
+    >>> group = learning_prompts(TokenGroup(ids(5, 6), (ids(7),), (), Origin("doc", 1)))
+    >>> group.prompt.tolist(), group.completions[0].tolist()
+    ([5], [6, 7])
+    """
+    [completion] = group.completions
+    assert not group.weights, f"{group.origin}: rows of demonstrations have no weights"
+    return replace(group, prompt=group.prompt[:1], completions=(np.concatenate([group.prompt[1:], completion]),))
+
+
+def _check_kind(rows: Rows, name: str) -> None:
+    if isinstance(rows, Mapping):
+        raise DataError(f"{name}: holds several data sets ({', '.join(map(str, rows))}). Give one of them.")
+    if isinstance(rows, IterableDataset):
+        raise DataError(
+            f"{name}: is a stream, but steps are planned from the lengths of all rows. Give a Dataset, or a list of "
+            "rows."
+        )
+
+
+def _readable(rows: Rows, name: str) -> Iterator[Mapping[str, Any]]:
+    """The rows. An unsupported column that would change what TRL trains on is an error."""
+    for number, row in enumerate(rows, start=1):
+        given: object = row  # callers without a type checker may pass anything; the reader reports it
+        found = [column for column in _NOT_READ if isinstance(given, Mapping) and given.get(column)]
+        if found:
+            raise DataError(
+                f"{name}:{number}: field '{found[0]}' is not supported. Leave the column out to train without it, or "
+                "render the conversation to text with the chat template first."
+            )
+        yield row
+
+
+def _peeked(rows: Iterator[Mapping[str, Any]]) -> tuple[Mapping[str, Any], Iterator[Mapping[str, Any]]]:
+    """The first row (empty if there is none) and an iterator over all rows."""
+    first = next(rows, None)
+    return ({}, rows) if first is None else (first, chain([first], rows))
+
+
+def _log(report: PartReport, name: str) -> None:
+    is_worth_a_warning = report.dropped or report.completions_cut or report.warnings
+    for line in report.lines(name):
+        _logger.log(logging.WARNING if is_worth_a_warning else logging.INFO, line)
