@@ -49,7 +49,10 @@ def test_reference_fields_are_refused_without_a_reference(tmp_path: Path, name: 
         ({"ref_model_mixup_alpha": 0.5}, "ref_model_mixup_alpha = 0.5: unused without sync_ref_model"),
         ({"ref_model_sync_steps": 64}, "ref_model_sync_steps = 64: unused without sync_ref_model"),
         ({"sync_ref_model": True, "ref_model_sync_steps": 0}, "ref_model_sync_steps = 0: must be at least 1"),
-        ({"sync_ref_model": True, "ref_model_mixup_alpha": 1.5}, r"ref_model_mixup_alpha = 1.5: must be in \(0, 1\]"),
+        (
+            {"sync_ref_model": True, "ref_model_mixup_alpha": 1.5},
+            r"ref_model_mixup_alpha = 1.5: must be a weight in \(0, 1\]",
+        ),
         ({"sync_ref_model": True, "precompute_ref_log_probs": True}, "sync_ref_model: updates the reference"),
         ({"sync_ref_model": True, "fsdp": "full_shard"}, "sync_ref_model: cannot average weights that are sharded"),
     ],

@@ -1,5 +1,7 @@
 """Refusals of arguments, models and rows that cannot work."""
 
+from pathlib import Path
+
 import pytest
 from peft import PromptTuningConfig, get_peft_model
 from transformers import (
@@ -28,8 +30,8 @@ def test_all_arguments_that_cannot_work_are_named_at_once() -> None:
     text = str(caught.value)
     names = ("data_collator", "compute_metrics", "tokenizer and processing_class", "train_dataset")
     assert all(f"{name}: " in text for name in names)
-    assert "max_prompt_length: not an argument" in text
-    assert "betta: not an argument that is supported. Did you mean beta?" in text
+    assert "max_prompt_length: not a supported argument" in text
+    assert "betta: not a supported argument. Did you mean beta?" in text
 
 
 def test_a_setting_beside_a_config_is_refused(tmp_path: Path) -> None:
