@@ -26,7 +26,7 @@ from preftune.model.forward.model_size import context_length, num_embeddings
 from preftune.model.load.choose_forward import choose_forward_for
 from preftune.model.load.load_model import Policy
 from preftune.model.reference.cached import Cached
-from preftune.model.reference.reference import FrozenCopy, Reference
+from preftune.model.reference.reference import FrozenCopy
 from preftune.planning import Layout, MicroBatchShape, sizes_of
 from preftune.runs.cache_reference import cache_reference
 from preftune.runs.prepare_data import PartReport, microbatch_budget
@@ -109,21 +109,15 @@ class TuningTrainer(PreferenceTrainer):
         self._models = _models(policy)
         for groups in (train, *held_out.values()):
             _check_fits(groups, self._models)
-        choice = choose_forward_for(
-            policy.model,
-            _on_device(policy.reference, config),
-            Arithmetic.of_arguments(config),
-            is_sharded=bool(config.fsdp or config.deepspeed),
-        )
-        _logger.info(choice.reason)
-        self._layout = choice.forward.layout
+        forward = _choose_forward(policy, config)
+        self._layout = forward.layout
         if config.reference_plan.num_at_once is not None:
-            policy = self._precompute(policy, choice.forward, [train, *held_out.values()])
+            policy = self._precompute(policy, forward, [train, *held_out.values()])
         batching = self._batching(train, config.per_device_train_batch_size, config.gradient_accumulation_steps)
         super().__init__(
             policy.model,
             step_by_step(config),
-            objective=Objective(config.method, policy.reference, choice.forward),
+            objective=Objective(config.method, policy.reference, forward),
             train_groups=train,
             eval_groups=[group for groups in held_out.values() for group in groups],
             batch_size=batching.batch_size,
@@ -239,10 +233,14 @@ def _instance(model: str | Model, config: TuningConfig, quantization_config: Any
     return model
 
 
-def _on_device(reference: Reference, config: TuningConfig) -> Reference:
-    if isinstance(reference, FrozenCopy):
-        nn.Module.to(reference.model, config.device)
-    return reference
+def _choose_forward(policy: Policy, config: TuningConfig) -> Forward:
+    """The forward that both models pass the self-check with; moves the reference to the device."""
+    if isinstance(policy.reference, FrozenCopy):
+        nn.Module.to(policy.reference.model, config.device)
+    arithmetic = Arithmetic.of_arguments(config)
+    choice = choose_forward_for(policy.model, policy.reference, arithmetic, is_sharded=bool(config.fsdp))
+    _logger.info(choice.reason)
+    return choice.forward
 
 
 def _check_devices(config: TuningConfig) -> None:
