@@ -16,14 +16,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from preftune.demo.demo import DemoSize, is_usable, run_demo
 from preftune.demo.reviews.world import ReviewWorld
-from preftune.evaluation.check_labels import check_labels
-from preftune.evaluation.label_check import LabelCheck
+from preftune.evaluation.label_check import LabelCheck, check_labels
 from preftune.model.generation.completions import generate
 from preftune.runs.run import train
 from preftune.settings import TrainConfig
-from studies.label_noise_page import Judgement, page
 
-__all__ = ["SIZES", "NoiseSize", "area_under_curve", "judgement_of", "run_label_noise"]
+__all__ = ["SIZES", "Judgement", "NoiseSize", "area_under_curve", "judgement_of", "run_label_noise", "tables"]
 
 _DEMO = DemoSize(num_pair_prompts=64, num_test_prompts=32, dpo_epochs=1)
 """Only the model after SFT is used."""
@@ -39,18 +37,43 @@ class NoiseSize:
     Args:
         num_prompts: Prompts with two samples each.
         flip_rate: Share of the pairs whose label is flipped.
-        folds: Of the cross-fit.
         epochs: Passes of DPO over the noisy pairs.
     """
 
     num_prompts: int
     epochs: int
     flip_rate: float = 0.05
-    folds: int = 4
 
 
 SIZES = (NoiseSize(1_600, epochs=2), NoiseSize(6_400, epochs=1))
 """As many pairs as the demo has, and four times as many for twice as many steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Separation of flipped labels from correct ones by a model's margins.
+
+    Args:
+        epochs: Passes of DPO over the pairs.
+        num_pairs, num_flipped: Numbers of pairs and of flipped labels.
+        area: Area under the ROC curve of the ranking; 0.5 is chance, 1 perfect.
+        area_by_gap: Number of pairs and area, by quarter of the true difference of rewards, the smallest first.
+        gaps: Ends of the quarters. Unit: nats of true reward.
+        flip_rate, interval, scale, wrong: As in `LabelNoise`.
+        found: Pairs looked at, flipped labels expected among them, and flipped labels found.
+    """
+
+    epochs: int
+    num_pairs: int
+    num_flipped: int
+    area: float
+    area_by_gap: tuple[tuple[int, float], ...]
+    gaps: tuple[float, ...]
+    flip_rate: float
+    interval: tuple[float, float]
+    scale: float
+    wrong: float
+    found: tuple[tuple[int, float, int], ...]
 
 
 def run_label_noise(
@@ -64,13 +87,13 @@ def run_label_noise(
         seed: Of everything.
         console: Where progress goes; default: nowhere.
     Returns:
-        For each size the judgement of the run's own model, then that of folds.
+        One judgement per size.
     """
     found = []
     for size in sizes:
         study = _Study(output, seed, size, console or Console(quiet=True), ReviewWorld())
         study.prepare()
-        found += [study.judge(0), study.judge(size.folds)]
+        found.append(study.judge())
     return found
 
 
@@ -91,9 +114,9 @@ class _Study:
         if not (self._run / "summary.json").is_file():
             self._tune()
 
-    def judge(self, folds: int) -> Judgement:
-        """Find the flipped labels by the margins of the run, or of its folds."""
-        found = check_labels(self._run, str(self._pairs), folds=folds, with_texts=False, console=self.console)
+    def judge(self) -> Judgement:
+        """Look for the flipped labels by the margins of the run."""
+        found = check_labels(self._run, str(self._pairs), with_texts=False, console=self.console)
         return judgement_of(found, self._read_truth(), epochs=self.size.epochs)
 
     @property
@@ -182,7 +205,6 @@ def judgement_of(found: LabelCheck, truth: tuple[Tensor, Tensor], *, epochs: int
     looked_at = sorted({num_flipped, *(round(share * len(flipped)) for share in (0.02, 0.05, 0.1, 0.2))})
     return Judgement(
         epochs=epochs,
-        folds=found.folds,
         num_pairs=len(flipped),
         num_flipped=num_flipped,
         area=area_under_curve(noise.margins, flipped),
@@ -195,9 +217,52 @@ def judgement_of(found: LabelCheck, truth: tuple[Tensor, Tensor], *, epochs: int
         interval=noise.interval,
         scale=noise.scale,
         wrong=noise.wrong,
-        wrong_signs=tuple((point.threshold, point.num_pairs, point.wrong) for point in noise.wrong_signs(10)),
         found=tuple((n, noise.expected_found(n), int(flipped[noise.ranking[:n]].sum())) for n in looked_at),
     )
+
+
+def tables(judgements: Sequence[Judgement]) -> str:
+    """The tables of docs/label-noise.md."""
+    return "\n".join(
+        [*_ranking(judgements), "", *_by_gap(judgements), "", *_rates(judgements), "", *_found(judgements)]
+    )
+
+
+def _ranking(judgements: Sequence[Judgement]) -> Iterator[str]:
+    yield "| pairs | flipped | epochs | area | flipped among the first that are as many |"
+    yield "|---|---|---|---|---|"
+    for found in judgements:
+        hits = next(hits for count, _, hits in found.found if count == found.num_flipped)
+        yield (
+            f"| {found.num_pairs:,} | {found.num_flipped} | {found.epochs} | {found.area:.3f} | "
+            f"{hits} of {found.num_flipped} |"
+        )
+
+
+def _by_gap(judgements: Sequence[Judgement]) -> Iterator[str]:
+    yield from ("| pairs | least | second | third | greatest |", "|---|---|---|---|---|")
+    for found in judgements:
+        cells = " | ".join(
+            f"{area:.3f} (to {gap:.1f})" for (_, area), gap in zip(found.area_by_gap, found.gaps[1:], strict=True)
+        )
+        yield f"| {found.num_pairs:,} | {cells} |"
+
+
+def _rates(judgements: Sequence[Judgement]) -> Iterator[str]:
+    yield from ("| pairs | estimate | 95 % | scale | wrong signs |", "|---|---|---|---|---|")
+    for found in judgements:
+        low, high = found.interval
+        yield (
+            f"| {found.num_pairs:,} | {found.flip_rate:.1%} | {low:.1%} to {high:.1%} | "
+            f"{found.scale:.2f} | {found.wrong:.1%} |"
+        )
+
+
+def _found(judgements: Sequence[Judgement]) -> Iterator[str]:
+    yield from ("| pairs | looked at | flipped, expected | flipped, found |", "|---|---|---|---|")
+    for found in judgements:
+        for count, expected, hits in found.found:
+            yield f"| {found.num_pairs:,} | {count:,} | {expected:.0f} | {hits} |"
 
 
 def area_under_curve(margins: Tensor, flipped: Tensor) -> float:
@@ -218,23 +283,17 @@ def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Parse, run, write the page."""
+    """Parse, run, print the tables."""
     parser = argparse.ArgumentParser(prog="python -m studies.label_noise", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("runs/label-noise"), help="folder for models and data")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--page", type=Path, help="Markdown page to write")
     given = parser.parse_args()
     console = Console()
     judgements = run_label_noise(given.output, seed=given.seed, console=console)
     (given.output / "results.json").write_text(
         json.dumps([asdict(judgement) for judgement in judgements], indent=2) + "\n", encoding="utf-8"
     )
-    text = page(judgements)
-    if given.page is None:
-        console.print(text, markup=False, highlight=False)
-    else:
-        given.page.write_text(text, encoding="utf-8")
-        console.print(f"written: {given.page}", highlight=False)
+    console.print(tables(judgements), markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,9 @@ from preftune.losses import LOSSES, Method
 from preftune.metrics.estimate import Estimate
 from preftune.model.forward.sequences import SequencesForward
 from preftune.model.generation.completions import Generation, generate
-from preftune.model.generation.kl import sampled_kl
+from preftune.model.generation.sample_values import sampled_kl
+from preftune.model.load.load_model import frozen
+from preftune.model.reference.logps import Runner
 from preftune.model.reference.reference import FrozenCopy
 from preftune.runs.result import RunResult
 from preftune.runs.run import train
@@ -169,7 +171,7 @@ class _Study:
             loss_last=run.held_out["loss"].last,
             accuracy=None if accuracy is None else accuracy.last,
             writer=Writer.of([drawn[0].text for drawn in samples], self.world.reward),
-            kl=sampled_kl(tuned, FrozenCopy(sft.eval().requires_grad_(False)), samples, SequencesForward()),
+            kl=sampled_kl(tuned, FrozenCopy(frozen(sft)), samples, Runner(SequencesForward())),
         )
 
     def _sample(self, model: PreTrainedModel, prompts: Sequence[str], num_samples: int = 1) -> list[list[Generation]]:

@@ -93,3 +93,13 @@ class TrainingError(PreftuneError, RuntimeError):
 
 class JudgeError(PreftuneError, RuntimeError):
     """A judge that cannot be asked, or does not answer as a judge must."""
+
+
+def first_line(error: Exception) -> str:
+    """Type and first line of an exception, for one line on the console.
+
+    >>> first_line(RuntimeError("CUDA out of memory.\\nMore on it"))
+    'RuntimeError: CUDA out of memory.'
+    """
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -21,7 +21,7 @@ from preftune.judges.judging import judge_comparisons
 from preftune.judges.scores import ScoringJudge
 from preftune.metrics.bootstrap import Bootstrap, Interval
 from preftune.metrics.implicit_reward import ImplicitReward
-from preftune.model.reference.logps import referenced_logps
+from preftune.model.reference.logps import Runner, referenced_logps
 from preftune.model.reference.reference import FrozenCopy
 from studies.enumerable import World, expected_reward, kl_divergence
 from studies.enumerable.feedback import Pairs
@@ -75,7 +75,7 @@ def exact_preferences(policy: Tensor, num_bins: int) -> dict[str, float]:
 
 def estimated_preferences(policy: Tensor, seed: int) -> dict[str, Interval | None]:
     groups = draw_pairs(WORLD, NUM_PROMPTS, seed)
-    logps = referenced_logps(TableModel(policy), frozen(WORLD.reference), groups, TableForward())
+    logps = referenced_logps(TableModel(policy), frozen(WORLD.reference), groups, Runner(TableForward()))
     table = PairTable.of(groups, logps, ImplicitReward("logratio", WORLD.beta))
     assert table is not None
     calibration = calibrate(table, BOOTSTRAP)
@@ -104,7 +104,7 @@ def estimated_samples(policy: Tensor, seed: int) -> dict[str, Interval | None]:
         frozen(WORLD.reference),
         drawn,
         None,
-        TableForward(),
+        Runner(TableForward()),
         prompts=[""] * len(kinds),
         max_new_tokens=1,
         bootstrap=BOOTSTRAP,

@@ -10,7 +10,7 @@ from preftune.groups import Pair
 from preftune.metrics.bootstrap import Bootstrap
 from preftune.metrics.implicit_reward import ImplicitReward
 from preftune.model.forward.sequences import SequencesForward
-from preftune.model.reference.logps import policy_logps, referenced_logps
+from preftune.model.reference.logps import Runner, policy_logps, referenced_logps
 from preftune.model.reference.reference import FrozenCopy
 from tests.builders import tiny_llama, token_groups
 from tests.model.forward.tiny_models import one_by_one_logps
@@ -20,7 +20,7 @@ BOOTSTRAP = Bootstrap(num_resamples=100)
 
 
 def preferences_of(policy: nn.Module, reference: nn.Module, groups: list[TokenGroup], beta: float = 0.1) -> Preferences:
-    logps = referenced_logps(policy, FrozenCopy(reference), groups, FORWARD, max_tokens=40)  # type: ignore[arg-type]
+    logps = referenced_logps(policy, FrozenCopy(reference), groups, Runner(FORWARD, max_tokens=40))  # type: ignore[arg-type]
     return evaluate_preferences(groups, logps, ImplicitReward("logratio", beta), bootstrap=BOOTSTRAP)
 
 
@@ -73,7 +73,7 @@ def test_beta_scales_margins_and_turns_no_preference() -> None:
 
 def test_without_a_reference_log_probs_are_all_there_is() -> None:
     policy, groups = tiny_llama().eval(), token_groups(6)
-    logps = policy_logps(policy, groups, FORWARD)
+    logps = policy_logps(policy, groups, Runner(FORWARD))
     found = evaluate_preferences(groups, logps, None, bootstrap=BOOTSTRAP)
     assert (found.reward, found.pairs, found.lists) == (None, None, None)
     assert found.reference_free.accuracy_by_sum is not None
@@ -83,7 +83,9 @@ def test_without_a_reference_log_probs_are_all_there_is() -> None:
 
 def test_a_reward_that_needs_no_reference_does_without() -> None:
     policy, groups = tiny_llama().eval(), token_groups(6)
-    found = evaluate_preferences(groups, policy_logps(policy, groups, FORWARD), ImplicitReward("mean_logp", 2.0))
+    found = evaluate_preferences(
+        groups, policy_logps(policy, groups, Runner(FORWARD)), ImplicitReward("mean_logp", 2.0)
+    )
     assert found.pairs is not None
     assert found.reference_free.accuracy_by_mean is not None
     assert found.pairs.accuracy.value == found.reference_free.accuracy_by_mean.value
@@ -109,6 +111,6 @@ def test_groups_of_the_same_prompt_are_one_prompt() -> None:
 def test_no_groups_and_a_beta_of_0_are_refused() -> None:
     policy = tiny_llama()
     with pytest.raises(ValueError, match="groups: is empty"):
-        evaluate_preferences([], policy_logps(policy, token_groups(1), FORWARD), None)
+        evaluate_preferences([], policy_logps(policy, token_groups(1), Runner(FORWARD)), None)
     with pytest.raises(ValueError, match="beta = 0"):
         ImplicitReward("logratio", 0)

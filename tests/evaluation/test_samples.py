@@ -6,7 +6,8 @@ from preftune.metrics.bootstrap import Bootstrap
 from preftune.model.forward.packed import PackedForward
 from preftune.model.forward.sequences import SequencesForward
 from preftune.model.generation.completions import Generation, generate
-from preftune.model.generation.kl import sampled_kl
+from preftune.model.generation.sample_values import sampled_kl
+from preftune.model.reference.logps import Runner
 from preftune.model.reference.reference import FrozenCopy, NoReference, Reference
 from tests.builders import tiny_llama
 from tests.data.tokenizers_for_tests import make_tokenizer
@@ -38,7 +39,7 @@ def evaluated(policy: torch.nn.Module, reference: Reference, drawn: list[list[Ge
         reference,
         drawn,
         None,
-        PackedForward(),
+        Runner(PackedForward()),
         prompts=PROMPTS,
         max_new_tokens=6,
         bootstrap=Bootstrap(num_resamples=2000),
@@ -49,7 +50,7 @@ def test_the_kl_is_that_of_sampled_kl_and_so_is_its_error(
     policy: torch.nn.Module, reference: FrozenCopy, drawn: list[list[Generation]]
 ) -> None:
     found = evaluated(policy, reference, drawn)
-    estimate = sampled_kl(policy, reference, drawn, SequencesForward())
+    estimate = sampled_kl(policy, reference, drawn, Runner(SequencesForward()))
     assert found.kl is not None
     assert found.kl_per_token is not None
     assert found.kl.value == pytest.approx(estimate.mean, abs=1e-4)

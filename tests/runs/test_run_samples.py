@@ -162,7 +162,7 @@ def test_a_reference_that_does_not_fit_costs_the_kl_and_not_the_run(
     def too_big(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 14 GiB.")
 
-    monkeypatch.setattr(sample_reference_module, "load_causal_lm", too_big)
+    monkeypatch.setattr(sample_reference_module, "load_frozen", too_big)
     result, text = said(config_of(model_folder, pairs_file, tmp_path / "run", **DRAWS, eval_kl=True))
     assert result.num_steps == 6
     assert text.count("samples: no KL from now on: OutOfMemoryError: CUDA out of memory.") == 1

@@ -4,8 +4,7 @@ import torch
 from preftune.evaluation.label_check import JudgedPair, LabelCheck
 from preftune.evaluation.label_noise import label_noise
 from preftune.groups import Origin
-from studies.label_noise import judgement_of
-from studies.label_noise_page import Judgement, page
+from studies.label_noise import Judgement, judgement_of, tables
 
 
 @pytest.fixture
@@ -15,7 +14,7 @@ def judgement() -> Judgement:
     gap = torch.arange(1.0, 101.0)
     margins = torch.where(flipped, -gap, gap) * torch.where(gap > 50, 1.0, (-1.0) ** torch.arange(100))
     pairs = tuple(JudgedPair(Origin("pairs.jsonl", row)) for row in range(1, 101))
-    return judgement_of(LabelCheck("run", 0, pairs, label_noise(margins)), (flipped, gap), epochs=2)
+    return judgement_of(LabelCheck("run", pairs, label_noise(margins)), (flipped, gap), epochs=2)
 
 
 def test_the_area_is_counted_by_quarter_of_the_true_gap(judgement: Judgement) -> None:
@@ -31,5 +30,5 @@ def test_what_is_found_is_counted_where_the_margins_are_lowest(judgement: Judgem
     assert judgement.found[0][2] == 2
 
 
-def test_the_page_holds_the_area(judgement: Judgement) -> None:
-    assert f"| 100 | 5 | 2 | the run's model | {judgement.area:.3f} |" in page([judgement])
+def test_the_tables_hold_the_area(judgement: Judgement) -> None:
+    assert f"| 100 | 5 | 2 | {judgement.area:.3f} |" in tables([judgement])

@@ -58,13 +58,6 @@ _FAILED = 1
 @click.option("--chat-template", metavar="FILE", panel=_TOKENS, help="Jinja file, for a tokenizer that has none.")
 @click.option("--max-length", type=click.IntRange(min=2), panel=_TOKENS, help="Tokens that training will allow.")
 @click.option("--model", metavar="RUN", panel=_LABELS, help="Folder of a run: list labels that its model contradicts.")
-@click.option(
-    "--folds",
-    type=click.IntRange(min=2),
-    metavar="K",
-    panel=_LABELS,
-    help="Judge by K runs like that one, each trained without the prompts that it judges, not by its own model.",
-)
 @click.option("--only", multiple=True, metavar="CHECK", panel=_CHECKS, help="Run these checks alone. May be repeated.")
 @click.option("--skip", multiple=True, metavar="CHECK", panel=_CHECKS, help="Leave checks out. May be repeated.")
 @click.option("--list", "list_checks", is_flag=True, panel=_CHECKS, help="List the checks and stop.")
@@ -127,7 +120,6 @@ class _Order:
     chat_template: str | None
     max_length: int | None
     model: str | None
-    folds: int | None
     seed: int
     only: tuple[str, ...]
     skip: tuple[str, ...]
@@ -151,7 +143,6 @@ def _ordered(values: Mapping[str, Any]) -> _Order:
         chat_template=values["chat_template"],
         max_length=values["max_length"],
         model=values["model"],
-        folds=values["folds"],
         seed=values["seed"],
         only=values["only"],
         skip=values["skip"],
@@ -173,8 +164,6 @@ def _problems(order: _Order) -> Iterator[str]:
         for name, value in (("max_length", order.max_length), ("chat_template", order.chat_template)):
             if value is not None:
                 yield f"{name} = {value}: says nothing without a tokenizer. Name one with --tokenizer, or leave it out."
-    if order.folds is not None and order.model is None:
-        yield f"folds = {order.folds}: says nothing without a run to repeat. Name one with --model, or leave it out."
     if order.model is not None and order.source.where:
         yield "where and model: labels are judged in all rows, whatever a condition says. Leave out one of them."
     if order.html_file == "-":
@@ -213,13 +202,12 @@ def _labels(order: _Order) -> "LabelCheck | None":
         return None
     from rich.console import Console
 
-    from preftune.evaluation.check_labels import check_labels
+    from preftune.evaluation.label_check import check_labels
 
     source = order.source
     return check_labels(
         order.model,
         source.sources,
-        folds=order.folds or 0,
         split=source.split,
         format=source.format,
         columns=source.columns,

@@ -195,9 +195,8 @@ def _continue(
     from preftune.cli.generate import ModelCompletions
     from preftune.model.forward.arithmetic import Arithmetic
     from preftune.model.generation.completions import generate
-    from preftune.model.load.evaluated_models import find_reference
+    from preftune.model.load.evaluated_models import find_reference, realignment_with
     from preftune.model.load.load_model import load_causal_lm, load_tokenizer
-    from preftune.model.load.realignment import realignment_with
 
     tokenizer = load_tokenizer(settings)
     model = load_causal_lm(settings)
@@ -297,7 +296,7 @@ def _lines(prompts: Sequence[Text], models: Sequence[ModelCompletions]) -> Itera
 
 
 def _show_one(console: Console, prompts: Sequence[Text], model: ModelCompletions) -> None:
-    from preftune.model.generation.prompt_text import text_of
+    from preftune.model.generation.prompts import text_of
 
     for prompt, generations in zip(prompts, model.generations, strict=True):
         console.print(RichText(text_of(prompt), style="bold"), soft_wrap=True)
@@ -307,7 +306,7 @@ def _show_one(console: Console, prompts: Sequence[Text], model: ModelCompletions
 
 
 def _side_by_side(prompts: Sequence[Text], models: Sequence[ModelCompletions]) -> Table:
-    from preftune.model.generation.prompt_text import text_of
+    from preftune.model.generation.prompts import text_of
 
     table = Table(show_lines=True, expand=True, header_style="bold")
     table.add_column("prompt", overflow="fold", ratio=1)

@@ -16,7 +16,6 @@ from peft import (
     PeftModel,
     get_peft_model,
 )
-from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.peft_utils import find_adapter_config_file
 
@@ -27,7 +26,7 @@ from preftune.data.tokens.mismatched import with_mismatched
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.data.tokens.tokenize import TokenizedGroups, tokenize_groups
 from preftune.errors import ConfigError, DataError, ModelError, TokenizerError
-from preftune.model.load.load_model import Policy, keep_adapter, load_tokenizer, turn_dropout_off
+from preftune.model.load.load_model import Policy, frozen, keep_adapter, load_tokenizer, turn_dropout_off
 from preftune.model.reference.reference import AdapterOff, FrozenCopy, NoReference
 from preftune.runs.prepare_data import PartReport, data_warnings
 from preftune.settings import ModelSettings
@@ -142,10 +141,7 @@ def _with_reference(model: Model, ref_model: Model | None, config: TuningConfig,
         return Policy(model, AdapterOff(), starts_at_reference=_starts_at_zero(model))
     if isinstance(model, PeftModel):
         return Policy(model, keep_adapter(model), starts_at_reference=True)
-    frozen = copy.deepcopy(model)
-    frozen.eval()
-    nn.Module.requires_grad_(frozen, False)
-    return Policy(model, FrozenCopy(frozen), starts_at_reference=True)
+    return Policy(model, FrozenCopy(frozen(copy.deepcopy(model))), starts_at_reference=True)
 
 
 def _check_goes_together(

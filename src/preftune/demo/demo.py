@@ -21,7 +21,9 @@ from preftune.groups import PromptGroup
 from preftune.metrics.estimate import Estimate
 from preftune.model.forward.sequences import SequencesForward
 from preftune.model.generation.completions import Generation, generate
-from preftune.model.generation.kl import sampled_kl
+from preftune.model.generation.sample_values import sampled_kl
+from preftune.model.load.load_model import frozen
+from preftune.model.reference.logps import Runner
 from preftune.model.reference.reference import FrozenCopy
 from preftune.runs.result import RunResult
 from preftune.runs.run import train
@@ -175,7 +177,6 @@ class _Demo:
     ) -> DemoResult:
         prompts = self.world.prompts(self.size.num_test_prompts, self.seed + 2, held_out=True)
         samples = {name: self._sample(model, tokenizer, prompts) for name, model in (("sft", sft), ("dpo", dpo))}
-        frozen = FrozenCopy(sft.eval().requires_grad_(False))
         texts = {name: [drawn[0].text for drawn in given] for name, given in samples.items()}
         num_held_out = sum(1 for _ in (self.output / "pairs-held-out.jsonl").open(encoding="utf-8"))
         accuracy = dpo_run.held_out["rewards/accuracies"].last
@@ -183,7 +184,7 @@ class _Demo:
             folder=str(self.output),
             before=Writer.of(texts["sft"], self.world.reward),
             after=Writer.of(texts["dpo"], self.world.reward),
-            kl=sampled_kl(dpo, frozen, samples["dpo"], SequencesForward()),
+            kl=sampled_kl(dpo, FrozenCopy(frozen(sft)), samples["dpo"], Runner(SequencesForward())),
             accuracy=Estimate.of_share(accuracy, num_held_out),
             examples=tuple(zip(prompts[:3], texts["sft"][:3], texts["dpo"][:3], strict=True)),
         )

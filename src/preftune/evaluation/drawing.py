@@ -17,7 +17,7 @@ from preftune.groups import Text
 from preftune.judges.store import EvaluationStore
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.generation.completions import Generation, generate
-from preftune.model.generation.prompt_ids import encode_prompts
+from preftune.model.generation.prompts import encode_prompts
 from preftune.model.generation.realigned import Realignment
 from preftune.model.reference.fingerprint import fingerprint_model
 from preftune.model.reference.reference import FrozenCopy

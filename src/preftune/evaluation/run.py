@@ -17,15 +17,10 @@ from preftune.evaluation.sampled import Sampled, check_models, evaluate_sampled
 from preftune.groups import PromptGroup
 from preftune.judges.find import find_judge
 from preftune.judges.store import EvaluationStore, evaluation_path
-from preftune.losses import PolicyLogps, ReferencedLogps
 from preftune.metrics.bootstrap import Bootstrap
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.model_size import context_length
 from preftune.model.load.evaluated_models import Models, load_models
-from preftune.model.reference.location import store_path
-from preftune.model.reference.logps import policy_logps, referenced_logps
-from preftune.model.reference.optional_store import OptionalStore
-from preftune.model.reference.reference_pass import ReferencePass
 from preftune.settings.evaluation_config import EvaluationConfig
 
 __all__ = ["evaluate"]
@@ -60,9 +55,9 @@ class _Evaluation:
         trusts = self.config.model.trust_remote_code
         judge = find_judge(self.config.judge, arithmetic, trust_remote_code=trusts) if self.config.judge.judge else None
         loaded = self._read()
-        models = load_models(self.config, arithmetic)
+        models = load_models(self.config, arithmetic, show_progress=self._shows_progress)
         check_models(self.config, models)
-        self._say(models.forward.reason)
+        self._say(models.reason)
         self._say(f"reference: {models.reference_name or 'none'}")
         if (strength := self.config.reference.strength) is not None:
             self._say(f"strength: {strength:g}, of a mix of the reference (0) and the model (1)")
@@ -122,27 +117,7 @@ class _Evaluation:
         for note in notes:
             self._say(note)
         models.check_fits(groups)
-        forward, max_tokens = models.forward.forward, self.config.memory.max_tokens
-        with models.arithmetic.context():
-            if not models.has_reference:
-                logps: PolicyLogps | ReferencedLogps = policy_logps(
-                    models.policy, groups, forward, max_tokens=max_tokens, show_progress=self._shows_progress
-                )
-            else:
-                store = OptionalStore(store_path(), self._say)
-                found = ReferencePass(
-                    models.reference, models.policy, forward, models.arithmetic, max_tokens, self._shows_progress
-                ).run(groups, store)
-                store.close()
-                self._say(f"reference: {found.num_computed:,} log-probs computed, {found.num_kept:,} kept from earlier")
-                logps = referenced_logps(
-                    models.policy,
-                    found.reference,
-                    groups,
-                    models.policy_forward,
-                    max_tokens=max_tokens,
-                    show_progress=self._shows_progress,
-                )
+        logps = models.kept_logps(groups, self._say)
         return evaluate_preferences(
             groups,
             logps,

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 from preftune.data.views.best_answer import best_answer
 from preftune.errors import DataError
 from preftune.groups import PromptGroup, Text
-from preftune.model.generation.prompt_ids import encode_prompts
+from preftune.model.generation.prompts import encode_prompts
 
 __all__ = ["SamplePrompts", "sample_prompts"]
 

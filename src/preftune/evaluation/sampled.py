@@ -18,9 +18,8 @@ from preftune.judges.judge import Judge
 from preftune.judges.judging import judge_comparisons
 from preftune.metrics.implicit_reward import ImplicitReward
 from preftune.model.generation.completions import Generation
-from preftune.model.generation.sample_groups import groups_of_samples
+from preftune.model.generation.sample_values import groups_of_samples
 from preftune.model.load.evaluated_models import Models
-from preftune.model.reference.logps import policy_logps, referenced_logps
 from preftune.settings.evaluation_config import EvaluationConfig
 from preftune.settings.sampling import Sampling
 
@@ -103,20 +102,17 @@ class _Work:
         of_reference = (
             self._draw_from_reference(self.config.sampling(role="opponent")) if self.models.has_reference else None
         )
-        with self.models.arithmetic.context():
-            return evaluate_samples(
-                self.models.policy,
-                self.models.reference_beside,
-                drawn,
-                of_reference,
-                self.models.policy_forward,
-                prompts=self.prompts.texts,
-                max_new_tokens=plain.max_new_tokens,
-                bootstrap=self.config.bootstrap,
-                max_tokens=self.config.memory.max_tokens,
-                show_progress=self.drawer.show_progress,
-                by_prompt=self.by_prompt,
-            )
+        return evaluate_samples(
+            self.models.policy,
+            self.models.reference_beside,
+            drawn,
+            of_reference,
+            self.models.policy_runner,
+            prompts=self.prompts.texts,
+            max_new_tokens=plain.max_new_tokens,
+            bootstrap=self.config.bootstrap,
+            by_prompt=self.by_prompt,
+        )
 
     def win_rates(self) -> list[WinRate]:
         """By temperature."""
@@ -183,11 +179,5 @@ class _Work:
 
     def _rewards(self, drawn: Drawn, reward: ImplicitReward) -> Tensor:
         """Implicit rewards of all samples. Shape: (completion,)."""
-        models, max_tokens = self.models, self.config.memory.max_tokens
-        groups = groups_of_samples(drawn)
-        forward = models.policy_forward
-        with models.arithmetic.context():
-            if reward.needs_reference:
-                logps = referenced_logps(models.policy, models.reference_beside, groups, forward, max_tokens=max_tokens)
-                return reward.of(logps)
-            return reward.of(policy_logps(models.policy, groups, forward, max_tokens=max_tokens))
+        logps = self.models.logps(groups_of_samples(drawn), with_reference=reward.needs_reference)
+        return reward.of(logps)

@@ -11,10 +11,10 @@ from preftune.evaluation.by_prompt import ByPrompt, PromptRecord
 from preftune.evaluation.writing import Writing, length_drift
 from preftune.groups import Text
 from preftune.metrics.bootstrap import Bootstrap, FloatArray, Interval, Statistic, ratio_of, sums_by_prompt
-from preftune.model.forward.forward import Forward
 from preftune.model.generation.completions import Generation
-from preftune.model.generation.prompt_text import text_of
+from preftune.model.generation.prompts import text_of
 from preftune.model.generation.sample_values import sample_values
+from preftune.model.reference.logps import Runner
 from preftune.model.reference.reference import Reference
 
 __all__ = ["Example", "Samples", "evaluate_samples"]
@@ -79,13 +79,11 @@ def evaluate_samples(
     reference: Reference,
     drawn: Sequence[Sequence[Generation]],
     drawn_by_reference: Sequence[Sequence[Generation]] | None,
-    forward: Forward,
+    runner: Runner,
     *,
     prompts: Sequence[Text],
     max_new_tokens: int,
     bootstrap: Bootstrap | None = None,
-    max_tokens: int = 8192,
-    show_progress: bool = False,
     by_prompt: PromptRecord | None = None,
 ) -> Samples:
     """Estimate what samples tell.
@@ -98,18 +96,16 @@ def evaluate_samples(
         drawn: What `generate` gave for the policy, by prompt, as many for each, **at temperature 1, top_p 1, top_k 0**:
             else the samples are of another distribution than the one whose log-probs are taken.
         drawn_by_reference: The same for the reference, or None.
-        forward: How log-probs are computed.
+        runner: Forward, precision and memory budget.
         prompts: What was continued, for the examples.
         max_new_tokens: Where samples were cut off.
         bootstrap: How intervals are made; default: 1000 resamples, 95 %.
-        max_tokens: Memory budget of one forward.
-        show_progress: Whether to show a progress bar.
         by_prompt: Gets the KL of each prompt; None to do without.
     Raises:
         ValueError: nothing was generated.
     """
     bootstrap = bootstrap or Bootstrap()
-    sums = _measure(policy, reference, drawn, forward, max_tokens=max_tokens, show_progress=show_progress)
+    sums = _measure(policy, reference, drawn, runner)
 
     if by_prompt is not None and sums.logratio is not None:
         by_prompt["kl"] = ByPrompt.of(prompts, sums.logratio, sums.counts)
@@ -131,16 +127,8 @@ def evaluate_samples(
     )
 
 
-def _measure(
-    policy: nn.Module,
-    reference: Reference,
-    drawn: Sequence[Sequence[Generation]],
-    forward: Forward,
-    *,
-    max_tokens: int,
-    show_progress: bool,
-) -> _Sums:
-    found = sample_values(policy, reference, drawn, forward, max_tokens=max_tokens, show_progress=show_progress)
+def _measure(policy: nn.Module, reference: Reference, drawn: Sequence[Sequence[Generation]], runner: Runner) -> _Sums:
+    found = sample_values(policy, reference, drawn, runner)
     owners = np.repeat(np.arange(len(drawn)), [len(samples) for samples in drawn])
 
     def sums(rows: Tensor) -> FloatArray:

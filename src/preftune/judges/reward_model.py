@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from preftune.data.tokens.chat import render_chat
-from preftune.errors import JudgeError
+from preftune.errors import JudgeError, first_line
 from preftune.groups import Message, Text
 from preftune.judges.scores import ScoringJudge
 from preftune.model.forward.arithmetic import Arithmetic
@@ -39,7 +39,7 @@ def reward_model_judge(
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise JudgeError(
-            f"judge = {label}: no sequence classifier could be loaded from it. {str(error).splitlines()[0]} Give a "
+            f"judge = {label}: no sequence classifier could be loaded from it ({first_line(error)}). Give a "
             "folder or hub id of a reward model of transformers."
         ) from error
     if model.config.num_labels != 1:

@@ -11,7 +11,7 @@ from jinja2 import meta
 
 from preftune.errors import ConfigError
 from preftune.judges.comparison import Question
-from preftune.model.generation.prompt_text import text_of
+from preftune.model.generation.prompts import text_of
 
 __all__ = ["TEMPLATES", "JudgeTemplate"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from preftune.metrics.estimate import Estimate
-from preftune.model.generation.prompt_text import text_of
+from preftune.model.generation.prompts import text_of
 from preftune.runs.sample_prompts import SamplePrompt
 
 __all__ = ["DrawnSamples", "SampleMeasure"]

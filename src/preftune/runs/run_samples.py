@@ -10,10 +10,10 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from typing_extensions import override
 
-from preftune.errors import ConfigError, OutputError, TrainingError
+from preftune.errors import ConfigError, OutputError, TrainingError, first_line
 from preftune.model.load.sharding import is_sharded
 from preftune.runs.drawn_samples import SampleMeasure
-from preftune.runs.sampler import Sampler, first_line
+from preftune.runs.sampler import Sampler
 from preftune.runs.samples_file import SamplesFile
 
 __all__ = ["RunSamples"]

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from peft import PeftModel
-from torch import nn
 from transformers import PreTrainedModel
 
-from preftune.model.load.load_model import Policy, load_causal_lm
+from preftune.model.load.load_model import Policy, load_frozen
 from preftune.model.reference.cached import Cached
 from preftune.model.reference.reference import AdapterOff, FrozenCopy, NoReference, Reference
 from preftune.settings import TrainConfig
@@ -49,11 +48,7 @@ class SampleReference:
 
         def load() -> PreTrainedModel | PeftModel:
             other = config.model.reference_model if config.method.needs_reference else None
-            model = load_causal_lm(config.model, other)
-            model.requires_grad_(False)
-            model.eval()
-            nn.Module.to(model, device)
-            return model
+            return load_frozen(config.model, device, other)
 
         return SampleReference(NoReference(), load)
 

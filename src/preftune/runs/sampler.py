@@ -6,17 +6,19 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from preftune.errors import first_line
 from preftune.metrics.estimate import Estimate
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
 from preftune.model.generation.completions import Generation, generate
 from preftune.model.generation.sample_values import SampleValues, sample_values
+from preftune.model.reference.logps import Runner
 from preftune.model.reference.reference import NoReference
 from preftune.runs.drawn_samples import DrawnSamples
 from preftune.runs.sample_prompts import SamplePrompt
 from preftune.runs.sample_reference import SampleReference
 
-__all__ = ["Sampler", "first_line"]
+__all__ = ["Sampler"]
 
 
 class Sampler:
@@ -111,14 +113,4 @@ class Sampler:
         drawn: Sequence[Sequence[Generation]],
     ) -> SampleValues:
         with reference.held() as held_fixed:
-            return sample_values(model, held_fixed, drawn, self._forward, max_tokens=self._max_tokens)
-
-
-def first_line(error: Exception) -> str:
-    """What went wrong, on one line.
-
-    >>> first_line(RuntimeError("CUDA out of memory.\\nMore on it"))
-    'RuntimeError: CUDA out of memory.'
-    """
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+            return sample_values(model, held_fixed, drawn, Runner(self._forward, self._arithmetic, self._max_tokens))

@@ -17,17 +17,17 @@ from preftune.model.forward.packed_batch import pack
 from preftune.model.forward.realigned import RealignedForward, mixed_logits
 from preftune.model.forward.sequences import SequencesForward
 from preftune.model.generation.completions import Generation, generate
-from preftune.model.generation.kl import sampled_kl
 from preftune.model.generation.realigned import Realignment
-from preftune.model.generation.sample_groups import groups_of_samples
+from preftune.model.generation.sample_values import groups_of_samples, sampled_kl
 from preftune.model.reference.computed_by import ComputedBy
+from preftune.model.reference.logps import Runner
 from preftune.model.reference.reference import AdapterOff, FrozenCopy
 from tests.builders import tiny_llama
 from tests.data.tokenizers_for_tests import make_tokenizer
 from tests.model.forward.head.test_token_values import other_weights
 from tests.model.forward.tiny_models import tiny_model
-from tests.model.generation.test_kl import LENGTH, WORDS, all_completions, model_of
-from tests.model.generation.test_kl import tokenizer as words  # noqa: F401
+from tests.model.generation.test_sample_values import LENGTH, WORDS, all_completions, model_of
+from tests.model.generation.test_sample_values import tokenizer as words  # noqa: F401
 
 PROMPTS = ["What is the capital", "How do I bake a cake and how long?", "Two"]
 NUM_SAMPLES = 4000
@@ -109,7 +109,7 @@ def test_the_kl_of_the_mix_to_the_reference_agrees_with_the_sum_over_all_complet
     mix, forward = Realignment(FrozenCopy(held), 0.5), PackedForward()
     drawn = generate(policy, words, ["a b"], max_new_tokens=LENGTH, num_samples=2000, seed=3, realignment=mix)
     reference = ComputedBy(forward, mix.reference)
-    found = sampled_kl(policy, reference, drawn, RealignedForward(forward, mix.reference, mix.strength))
+    found = sampled_kl(policy, reference, drawn, Runner(RealignedForward(forward, mix.reference, mix.strength)))
     logps = [
         [logp_of_mix(policy, held, [1, 2, *ids], 2, strength) for strength in (0.5, 0)] for ids in all_completions()
     ]

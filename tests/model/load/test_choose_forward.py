@@ -59,4 +59,4 @@ def test_an_evaluation_chooses_the_forward_as_a_run_does(tmp_path: Path, monkeyp
     monkeypatch.setattr(choose_forward, "choose_forward", lambda *_, **__: next(choices))
     model = write_model(tmp_path / "model")
     config = EvaluationConfig.of(model=str(model), data="pairs.jsonl", reference=str(model))
-    assert load_models(config, CPU).forward.forward == PackedForward()
+    assert load_models(config, CPU).runner.forward == PackedForward()

@@ -1,5 +1,7 @@
 """The seam between the trainer and the way log-probs are computed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -9,7 +11,7 @@ from preftune.model.forward.head.token_values import TokenExtra, TokenValues
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.planning import Layout
 
-__all__ = ["Distributions", "Forward", "TokenExtra", "TokenValues", "completion_logps"]
+__all__ = ["Distributions", "Forward", "TokenExtra", "TokenValues", "completion_logps", "evaluating"]
 
 
 class Forward(Protocol):
@@ -51,3 +53,15 @@ class Forward(Protocol):
 def completion_logps(forward: Forward, model: nn.Module, batch: PackedBatch) -> Tensor:
     """Log-prob of every completion, summed over its tokens. Shape: (completion,). Unit: nats."""
     return batch.sum_by_completion(forward.token_logps(model, batch))
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode (no dropout) inside the context; afterwards every module is in the mode it was in."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -1,7 +1,6 @@
 """Before the first step: is the packed forward right for this model, and with which kernels?"""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from preftune.data.tokens.token_group import TokenGroup, TokenIds
+from preftune.errors import first_line
 from preftune.groups import Origin
-from preftune.model.forward.forward import Forward
+from preftune.model.forward.forward import Forward, evaluating
 from preftune.model.forward.head.logit_tiles import DEFAULT_TILES, Tiles
 from preftune.model.forward.kernels.kernel_choice import KernelChoice, candidates_on, choose_kernels
 from preftune.model.forward.kernels.kernels import PLAIN
@@ -64,10 +64,10 @@ def choose_forward(
     plain = SequencesForward()
     try:
         groups = groups or _random_groups(_vocabulary_size(model))
-        with _evaluating(model):
+        with torch.no_grad(), evaluating(model):
             share = _error(model, packed, plain, groups)
     except Exception as error:  # Whatever a model may raise, it means that it cannot do this.
-        return ForwardChoice(plain, f"one row per completion: {_told(error)}")
+        return ForwardChoice(plain, f"one row per completion: {first_line(error)}")
     tolerance = TOLERANCES[compute_dtype or _dtype(model)]
     finding = f"log-probs differ by {share:.1e} of their spread, {tolerance:.0e} allowed"
     if not share <= tolerance:
@@ -91,11 +91,11 @@ def _right_kernels(
     if candidates is None:
         return None
     try:
-        with _evaluating(model):
+        with torch.no_grad(), evaluating(model):
             choice = choose_kernels(model, pack(groups).to(device), candidates)
             share = _error(model, PackedForward(tiles, kernels=choice.kernels), SequencesForward(), groups)
     except Exception as error:  # As above: plain torch is known to do.
-        return KernelChoice(PLAIN, f"no kernels: {_told(error)}")
+        return KernelChoice(PLAIN, f"no kernels: {first_line(error)}")
     if not share <= tolerance:
         return KernelChoice(PLAIN, f"no kernels: with {choice.reason}, log-probs differ by {share:.1e} of their spread")
     return choice
@@ -153,21 +153,3 @@ def _dtype(model: nn.Module) -> torch.dtype:
     parameter = next(parameter for parameter in model.parameters() if parameter.is_floating_point())
     device = parameter.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else parameter.dtype
-
-
-def _told(error: Exception) -> str:
-    """Its first line."""
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Without dropout and gradients; then as it was."""
-    before = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in before:
-            module.training = training

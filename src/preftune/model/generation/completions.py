@@ -15,10 +15,10 @@ from preftune.data.progress import track
 from preftune.data.tokens.token_group import TokenIds
 from preftune.errors import ConfigError, TokenizerError
 from preftune.groups import Text
+from preftune.model.forward.forward import evaluating
 from preftune.model.forward.model_size import context_length, num_embeddings
-from preftune.model.generation.prompt_ids import encode_prompts
+from preftune.model.generation.prompts import encode_prompts
 from preftune.model.generation.realigned import Mixer, Realignment
-from preftune.model.reference.logps import evaluating
 from preftune.model.reference.reference import FrozenCopy
 from preftune.settings.sampling import Sampling
 

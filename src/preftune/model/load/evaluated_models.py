@@ -1,51 +1,52 @@
-"""The models of an evaluation: the one that is evaluated, what it is compared with, and how they are run."""
+"""The models of an evaluation: the one that is evaluated, its reference, and how they are run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from peft import PeftModel
-from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.data.tokens.tokenize import check_vocabulary
-from preftune.errors import ModelError, TokenizerError
+from preftune.errors import ConfigError, ModelError, TokenizerError
+from preftune.losses import PolicyLogps, ReferencedLogps
 from preftune.metrics.implicit_reward import ImplicitReward
 from preftune.model.forward.arithmetic import Arithmetic
-from preftune.model.forward.forward import Forward
 from preftune.model.forward.model_size import num_embeddings
 from preftune.model.forward.realigned import RealignedForward
-from preftune.model.forward.self_check import ForwardChoice
 from preftune.model.generation.realigned import Realignment
 from preftune.model.load.choose_forward import choose_forward_for
-from preftune.model.load.load_model import load_causal_lm, load_tokenizer
-from preftune.model.load.realignment import realignment_with
+from preftune.model.load.load_model import load_frozen, load_tokenizer
 from preftune.model.reference.computed_by import ComputedBy
+from preftune.model.reference.location import store_path
+from preftune.model.reference.logps import Runner, policy_logps, referenced_logps
+from preftune.model.reference.optional_store import OptionalStore
 from preftune.model.reference.reference import AdapterOff, FrozenCopy, NoReference, Reference
+from preftune.model.reference.reference_pass import ReferencePass
 from preftune.settings import ModelSettings, TrainConfig
 from preftune.settings.evaluation_config import EvaluationConfig
 
-__all__ = ["DEFAULT_BETA", "Models", "find_reference", "load_models", "load_other"]
+__all__ = ["DEFAULT_BETA", "Models", "find_reference", "load_models", "load_other", "realignment_with"]
 
 DEFAULT_BETA = 0.1
-"""Of a model that is no run. It scales margins, and with them how sure the model is; it never turns a preference."""
+"""Beta of a model that is not a run. It scales margins, and with them confidence; it never turns a preference."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Models:
-    """What an evaluation runs.
+    """The models of an evaluation.
 
     Args:
         tokenizer: The policy's.
         policy: The model that is evaluated, in evaluation mode on its device.
-        reference: What it is compared with; `NoReference` for nothing.
-        reference_name: What the reference is, for people; None for nothing.
-        reward: The implicit reward; None where it would need a reference and there is none.
-        forward: How log-probs of either model are computed, and why so.
-        arithmetic: Device and precision.
-        realignment: What is evaluated is this mix of policy and reference; None: the policy.
-        policy_forward: Computes log-probs of what is evaluated, given the policy.
+        reference: Model that it is compared with; `NoReference` for none.
+        reference_name: Name of the reference for people; None for none.
+        reward: The implicit reward; None if it needs a reference and there is none.
+        runner: Runs either model by itself.
+        reason: One line on why the runner's forward was chosen.
+        realignment: The evaluated distribution is this mix of policy and reference; None: the policy.
+        policy_runner: Runs the evaluated distribution, given the policy.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -53,32 +54,57 @@ class Models:
     reference: Reference
     reference_name: str | None
     reward: ImplicitReward | None
-    forward: ForwardChoice
-    arithmetic: Arithmetic
+    runner: Runner
+    reason: str
     realignment: Realignment | None = None
-    policy_forward: Forward = field(init=False)
+    policy_runner: Runner = field(init=False)
 
     def __post_init__(self) -> None:
-        plain, mix = self.forward.forward, self.realignment
-        forward = plain if mix is None else RealignedForward(plain, mix.reference, mix.strength)
-        object.__setattr__(self, "policy_forward", forward)
+        runner, mix = self.runner, self.realignment
+        if mix is not None:
+            runner = replace(runner, forward=RealignedForward(runner.forward, mix.reference, mix.strength))
+        object.__setattr__(self, "policy_runner", runner)
 
     @property
     def reference_beside(self) -> Reference:
-        """The reference, to be computed beside what is evaluated: by a forward that does not mix."""
-        return self.reference if self.realignment is None else ComputedBy(self.forward.forward, self.reference)
+        """The reference as `policy_runner` needs it: computed by a forward that does not mix."""
+        return self.reference if self.realignment is None else ComputedBy(self.runner.forward, self.reference)
 
     @property
     def has_reference(self) -> bool:
-        """Whether there is something to compare with."""
+        """True if there is a model to compare with."""
         return not isinstance(self.reference, NoReference)
+
+    def logps(self, groups: Sequence[TokenGroup], *, with_reference: bool) -> PolicyLogps | ReferencedLogps:
+        """Log-probs of all completions under the evaluated distribution, and under its reference if asked for."""
+        if with_reference:
+            return referenced_logps(self.policy, self.reference_beside, groups, self.policy_runner)
+        return policy_logps(self.policy, groups, self.policy_runner)
+
+    def kept_logps(self, groups: Sequence[TokenGroup], say: Callable[[str], None]) -> PolicyLogps | ReferencedLogps:
+        """Like `logps`, with a reference if there is one, whose log-probs come from the cache and are kept there.
+
+        Args:
+            groups: Data whose log-probs are worth keeping.
+            say: Gets a line on how many were computed.
+        """
+        if not self.has_reference:
+            return self.logps(groups, with_reference=False)
+        runner, store = self.runner, OptionalStore(store_path(), say)
+        assert runner.arithmetic is not None, "load_models sets it"
+        found = ReferencePass(
+            self.reference, self.policy, runner.forward, runner.arithmetic, runner.max_tokens, runner.show_progress
+        ).run(groups, store)
+        store.close()
+        say(f"reference: {found.num_computed:,} log-probs computed, {found.num_kept:,} kept from earlier")
+        return referenced_logps(self.policy, found.reference, groups, self.policy_runner)
 
     def check_fits(self, groups: Sequence[TokenGroup]) -> None:
         """Make sure that both models have an embedding for each token.
 
         Raises:
-            TokenizerError: the policy has not.
-            ModelError: the reference has not.
+            TokenizerError: the policy lacks one.
+            ModelError: the reference lacks one.
         """
         check_vocabulary(groups, num_embeddings(self.policy))
         if isinstance(self.reference, FrozenCopy):
@@ -91,7 +117,7 @@ class Models:
 
     @contextmanager
     def reference_model(self) -> Iterator[PreTrainedModel | PeftModel]:
-        """The reference as a model to draw from, while this is on."""
+        """The reference as a model to draw from, inside the context."""
         if isinstance(self.reference, FrozenCopy):
             yield self.reference.model
             return
@@ -101,24 +127,31 @@ class Models:
             yield self.policy
 
 
-def load_models(config: EvaluationConfig, arithmetic: Arithmetic) -> Models:
-    """Load policy and reference, and find out how to compute their log-probs.
+def load_models(config: EvaluationConfig, arithmetic: Arithmetic, *, show_progress: bool = False) -> Models:
+    """Load policy and reference, and choose the forward that computes their log-probs.
 
     Raises:
-        ModelError, TokenizerError: what cannot be loaded.
+        ModelError, TokenizerError: a model or tokenizer that cannot be loaded.
         ConfigError: there is no reference to mix in.
     """
     tokenizer = load_tokenizer(config.model)
-    policy = _held(load_causal_lm(config.model), arithmetic)
+    policy = load_frozen(config.model, arithmetic.device)
     reference, name = find_reference(policy, config.model, config.run, config.reference.reference, arithmetic)
     strength = config.reference.strength
     mix = None if strength is None else realignment_with(reference, strength, policy, tokenizer, config.model)
-    forward = choose_forward_for(policy, reference, arithmetic)
-    reward = _reward(config)
+    choice = choose_forward_for(policy, reference, arithmetic)
+    reward: ImplicitReward | None = _reward(config)
     if reward is not None and reward.needs_reference and isinstance(reference, NoReference):
         reward = None
     return Models(
-        tokenizer, policy, reference, name, reward, forward, arithmetic, None if mix is None or mix.is_policy else mix
+        tokenizer,
+        policy,
+        reference,
+        name,
+        reward,
+        Runner(choice.forward, arithmetic, config.memory.max_tokens, show_progress),
+        choice.reason,
+        None if mix is None or mix.is_policy else mix,
     )
 
 
@@ -131,7 +164,7 @@ def load_other(
         ModelError, TokenizerError: it cannot be loaded.
     """
     settings = replace(config.model, model=name, revision=None)
-    return _held(load_causal_lm(settings), arithmetic), load_tokenizer(settings)
+    return load_frozen(settings, arithmetic.device), load_tokenizer(settings)
 
 
 def find_reference(
@@ -141,15 +174,15 @@ def find_reference(
     wanted: str | None,
     arithmetic: Arithmetic,
 ) -> tuple[Reference, str | None]:
-    """What a model is compared or mixed with, and its name.
+    """Reference of a finished model, and its name.
 
     Args:
         policy: The model.
-        settings: How it was loaded.
-        run: The run that it is of; None for a model that is no run.
-        wanted: The model to take, or `none`; None: of a run the one that it began from, of an adapter its base, else
-            nothing.
-        arithmetic: Says the device.
+        settings: Settings that it was loaded with.
+        run: Config of the run that produced it, or None.
+        wanted: Hub id or folder of the reference, or `none`. Default: of a run the model that it began from, of an
+            adapter its base, otherwise none.
+        arithmetic: Gives the device.
     Raises:
         ModelError: it cannot be loaded.
     """
@@ -164,18 +197,72 @@ def find_reference(
     if wanted is None or wanted == base:
         return AdapterOff(), f"{base} (adapter off)"
     try:
-        other = load_causal_lm(replace(settings, model=wanted, revision=revision))
-        return FrozenCopy(_held(other, arithmetic)), wanted
+        other = load_frozen(replace(settings, model=wanted, revision=revision), arithmetic.device)
     except ModelError as error:
         raise ModelError(
             f"reference: {error} Name another one with --reference; none where nothing is mixed."
         ) from error
+    return FrozenCopy(other), wanted
 
 
-def _reward(config: EvaluationConfig) -> ImplicitReward | None:
-    """The reward that the run was tuned by; of a run by a method without one, or of another model, the logratio.
+def realignment_with(
+    reference: Reference,
+    strength: float,
+    policy: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    settings: ModelSettings,
+) -> Realignment:
+    """Mix of a policy and its reference, whose tokens must be the same.
 
-    The mix of strength s is taken for what training with beta / s gives, whose reward has that scale.
+    Args:
+        reference: As `find_reference` returns it.
+        strength: 0: the reference, 1: the policy, above 1: extrapolation.
+        policy: In evaluation mode.
+        tokenizer: The policy's.
+        settings: Settings that the policy was loaded with.
+    Raises:
+        ConfigError: there is no reference, or the strength is out of its range.
+        ModelError: the two models give probabilities to different tokens.
+    """
+    if not isinstance(reference, FrozenCopy | AdapterOff):
+        raise ConfigError(
+            [
+                f"strength = {strength:g}: mixes the model with its reference, and {settings.model} is neither a run "
+                "nor an adapter, so it has none. Name the model that it was tuned from with --reference."
+            ]
+        )
+    mix = Realignment(reference, strength)
+    try:
+        mix.check(policy)
+        if isinstance(reference, FrozenCopy):
+            name = str(reference.model.config.name_or_path)
+            _check_tokenizers(tokenizer, replace(settings, model=name, revision=None, chat_template=None))
+    except ModelError as error:
+        raise ModelError(f"strength = {strength:g}: {error}") from None
+    return mix
+
+
+def _check_tokenizers(tokenizer: PreTrainedTokenizerBase, of_reference: ModelSettings) -> None:
+    """Make sure that no token has two ids; a reference without a tokenizer is taken to share the policy's."""
+    try:
+        other = load_tokenizer(of_reference).get_vocab()
+    except TokenizerError:
+        return
+    own = tokenizer.get_vocab()
+    unlike = [token for token, number in own.items() if other.get(token, number) != number]
+    if unlike:
+        token = unlike[0]
+        raise ModelError(
+            f"the tokenizers of the model and of its reference, {of_reference.model}, differ in {len(unlike):,} "
+            f"tokens: {token!r} is {own[token]} in one and {other[token]} in the other. Such models cannot be mixed. "
+            "Name the model that this one was tuned from."
+        )
+
+
+def _reward(config: EvaluationConfig) -> ImplicitReward:
+    """Implicit reward of the run's method; the logratio if the method has none, or the model is not a run.
+
+    A mix of strength s approximates training with beta / s, whose reward has that scale.
     """
     beta, strength = config.reference.beta, config.reference.strength
     own = None if config.run is None else ImplicitReward.of_method(config.run.method, beta)
@@ -190,10 +277,3 @@ def _base_of(model: PreTrainedModel | PeftModel) -> str | None:
     if not isinstance(model, PeftModel):
         return None
     return str(model.peft_config[model.active_adapter].base_model_name_or_path)
-
-
-def _held(model: PreTrainedModel | PeftModel, arithmetic: Arithmetic) -> PreTrainedModel | PeftModel:
-    nn.Module.to(model, arithmetic.device)
-    model.requires_grad_(False)
-    model.eval()
-    return model

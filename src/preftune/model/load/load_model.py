@@ -3,7 +3,7 @@
 import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from peft import (
@@ -25,19 +25,23 @@ from transformers import (
 )
 from transformers.utils.peft_utils import find_adapter_config_file
 
-from preftune.errors import ModelError, TokenizerError
+from preftune.errors import ModelError, TokenizerError, first_line
 from preftune.model.reference.reference import AdapterOff, FrozenCopy, KeptAdapter, NoReference, Reference
 from preftune.settings import AdapterSettings, ModelSettings, TrainConfig
 
 __all__ = [
     "Policy",
+    "frozen",
     "keep_adapter",
     "load_causal_lm",
     "load_config",
+    "load_frozen",
     "load_policy",
     "load_tokenizer",
     "turn_dropout_off",
 ]
+
+Model = TypeVar("Model", bound=nn.Module)
 
 _TRAINED, _KEPT = "default", "reference"
 
@@ -69,7 +73,7 @@ def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(settings.model, **_hub_options(settings))
     except (OSError, ValueError, KeyError) as error:
         raise TokenizerError(
-            f"model = {settings.model}: no tokenizer could be loaded from it. {_first_line(error)} Put the tokenizer "
+            f"model = {settings.model}: no tokenizer could be loaded from it ({first_line(error)}). Put the tokenizer "
             "files of the model (tokenizer.json, tokenizer_config.json) into the folder, or check the hub id."
         ) from error
     if settings.chat_template is not None:
@@ -113,6 +117,24 @@ def load_causal_lm(settings: ModelSettings, name: str | None = None) -> PreTrain
         raise _not_loadable(name, error) from error
 
 
+def load_frozen(settings: ModelSettings, device: torch.device, name: str | None = None) -> PreTrainedModel | PeftModel:
+    """Like `load_causal_lm`, but on the device, in evaluation mode and without gradients.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    model = frozen(load_causal_lm(settings, name))
+    nn.Module.to(model, device)
+    return model
+
+
+def frozen(model: Model) -> Model:
+    """The model itself, put into evaluation mode and with gradients off."""
+    model.eval()
+    nn.Module.requires_grad_(model, False)
+    return model
+
+
 def load_policy(config: TrainConfig) -> Policy:
     """Policy and reference as the settings want them: full weights or an adapter, copy, adapter off or another model.
 
@@ -131,7 +153,7 @@ def load_policy(config: TrainConfig) -> Policy:
             policy = replace(policy, reference=keep_adapter(policy.model))
     if needs_reference and config.model.reference_model is not None:
         other = load_causal_lm(config.model, config.model.reference_model)
-        policy = Policy(policy.model, FrozenCopy(_frozen(other)), starts_at_reference=False)
+        policy = Policy(policy.model, FrozenCopy(frozen(other)), starts_at_reference=False)
     if not config.model.dropout:
         turn_dropout_off(policy.model, but_adapters=config.adapter.lora_dropout > 0)
     return policy
@@ -171,7 +193,7 @@ def _full(model: PreTrainedModel | PeftModel, *, needs_reference: bool) -> Polic
     plain.requires_grad_(True)
     if not needs_reference:
         return Policy(plain, NoReference(), starts_at_reference=False)
-    return Policy(plain, FrozenCopy(_frozen(copy.deepcopy(plain))), starts_at_reference=True)
+    return Policy(plain, FrozenCopy(frozen(copy.deepcopy(plain))), starts_at_reference=True)
 
 
 def _new_adapter(model: PreTrainedModel, settings: AdapterSettings, *, needs_reference: bool) -> Policy:
@@ -200,12 +222,6 @@ def _continued_adapter(model: PeftModel, settings: ModelSettings, *, needs_refer
     return Policy(model, KeptAdapter(trained=_TRAINED, kept=_KEPT), starts_at_reference=True)
 
 
-def _frozen(model: PreTrainedModel | PeftModel) -> PreTrainedModel | PeftModel:
-    model.eval()
-    model.requires_grad_(False)
-    return model
-
-
 def _adapter_base(settings: ModelSettings, name: str | None = None) -> str | None:
     """The base model of an adapter, or None if `name` is a whole model."""
     name = name or settings.model
@@ -226,13 +242,6 @@ def _hub_options(settings: ModelSettings) -> dict[str, Any]:
 
 def _not_loadable(name: str, error: Exception) -> ModelError:
     return ModelError(
-        f"model = {name}: no causal language model could be loaded from it. {_first_line(error)} "
+        f"model = {name}: no causal language model could be loaded from it ({first_line(error)}). "
         "Give a folder with config.json and weights, or a hub id of a model that transformers can load."
     )
-
-
-def _first_line(error: Exception) -> str:
-    """What a library says, at the length of a sentence."""
-    lines = str(error).strip().splitlines()
-    text = lines[0].strip() if lines else type(error).__name__
-    return text if text.endswith(".") else text + "."

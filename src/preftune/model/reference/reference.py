@@ -12,7 +12,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from preftune.model.forward.forward import Forward
+from preftune.model.forward.forward import Forward, evaluating
 from preftune.model.forward.head.distributions import Distributions
 from preftune.model.forward.packed_batch import PackedBatch
 
@@ -103,7 +103,7 @@ class AdapterOff(_ModelReference):
 
     @contextmanager
     def _held_fixed(self, policy: nn.Module) -> Iterator[nn.Module]:
-        with _evaluating(policy), _peft_model(policy).disable_adapter():
+        with evaluating(policy), _peft_model(policy).disable_adapter():
             yield policy
 
 
@@ -123,7 +123,7 @@ class KeptAdapter(_ModelReference):
     @contextmanager
     def _held_fixed(self, policy: nn.Module) -> Iterator[nn.Module]:
         model = _peft_model(policy)
-        with _evaluating(policy):
+        with evaluating(policy):
             model.set_adapter(self.kept, inference_mode=True)
             try:
                 yield policy
@@ -135,14 +135,3 @@ def _peft_model(policy: nn.Module) -> PeftModel:
     model = extract_model_from_parallel(policy)
     assert isinstance(model, PeftModel), f"expected a model with adapters, got {type(model).__name__}"
     return model
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Dropout off for the time being."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)

@@ -13,6 +13,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from preftune.errors import first_line
 from preftune.model.forward.head.linear_logits import LinearLogits
 from preftune.model.forward.head.logit_tiles import product_dtype
 from preftune.model.forward.kernels.kernels import LogpTask
@@ -81,7 +82,7 @@ def find_cut_cross_entropy() -> CutCrossEntropy | str:
     except ModuleNotFoundError as error:
         return f"{error.name} is not installed"
     except Exception as error:  # It looks for drivers as it is imported; whatever goes wrong, it cannot be used.
-        return f"cut_cross_entropy cannot be imported: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        return f"cut_cross_entropy cannot be imported: {first_line(error)}"
     function = package.linear_cross_entropy
     missing = NEEDED - set(signature(function).parameters)
     if missing:

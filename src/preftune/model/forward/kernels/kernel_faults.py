@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from preftune.errors import first_line
 from preftune.model.forward.attention.plan import AttentionPlan
 from preftune.model.forward.attention.segment_attention import segment_attention
 from preftune.model.forward.head.linear_logits import LinearLogits
@@ -111,7 +112,7 @@ class _Trial:
             try:
                 found = _results(tried, self.inputs)
             except Exception as raised:  # Whatever a kernel may raise, it means that it cannot do this.
-                return f"{type(raised).__name__}: {str(raised).partition(chr(10))[0]}"
+                return first_line(raised)
         faults = (_deviation(name, found, plain, exact) for name in exact)
         return next((fault for fault in faults if fault is not None), None)
 

@@ -1,4 +1,4 @@
-"""Prompts as the tokens that a model continues."""
+"""Prompts as token ids for a model and as text for people."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from preftune.data.tokens.token_group import TokenIds
 from preftune.errors import DataError
 from preftune.groups import Text
 
-__all__ = ["encode_prompts"]
+__all__ = ["encode_prompts", "text_of"]
 
 
 def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Text]) -> list[TokenIds]:
@@ -45,3 +45,16 @@ def _encode(tokenizer: PreTrainedTokenizerBase, prompt: Text, number: int) -> To
             "of the completion has nothing to be predicted from. Give some text."
         )
     return np.asarray(ids, dtype=np.int32)
+
+
+def text_of(prompt: Text) -> str:
+    """A prompt as text, one line per turn of a conversation.
+
+    >>> from preftune.groups import Message
+    >>> print(text_of((Message("user", "Hi"), Message("assistant", "Hello"))))
+    user: Hi
+    assistant: Hello
+    """
+    if isinstance(prompt, str):
+        return prompt
+    return "\n".join(f"{message.role}: {message.content}" for message in prompt)

@@ -9,12 +9,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from preftune.data import load_groups
 from preftune.data.tokens.tokenize import tokenize_groups
 from preftune.errors import ConfigError, DataError, ModelError
-from preftune.evaluation import folds
-from preftune.evaluation.check_labels import check_labels
-from preftune.evaluation.folds import folds_by_prompt
-from preftune.evaluation.label_check import LabelCheck
+from preftune.evaluation.label_check import LabelCheck, check_labels
 from preftune.runs.run import train
-from preftune.settings import TrainConfig
 from tests.model.forward.tiny_models import one_by_one_logps
 from tests.runs.inputs import config_of, write_model, write_pairs
 
@@ -39,11 +35,6 @@ def tuned(model: Path, data: Path, output: Path, **settings: object) -> Path:
     """A run of two epochs."""
     train(config_of(model, data, output, **{"method": "dpo", "learning_rate": 1e-2, **settings}))
     return output
-
-
-def prompts_of(file: Path) -> list[str]:
-    """The prompt of each row."""
-    return [json.loads(line)["prompt"] for line in file.read_text().splitlines()]
 
 
 def plain_margins(run: Path, reference: Path, data: Path, *, beta: float) -> list[float]:
@@ -90,53 +81,6 @@ def test_lists_are_judged_by_the_pairs_that_the_run_would_make_of_them(
     assert len(check_labels(run, str(file)).pairs) == 3
 
 
-def test_each_pair_is_judged_by_a_run_without_its_prompt(run: Path, model: Path, pairs: Path, tmp_path: Path) -> None:
-    found = check_labels(run, str(pairs), folds=2, fold_folder=tmp_path)
-    places = sorted(tmp_path.iterdir())
-    prompts = [set(prompts_of(place / "data.jsonl")) for place in places]
-    assert [len(part) for part in prompts] == [4, 4]
-    assert prompts[0].isdisjoint(prompts[1])
-    assert all(str(TrainConfig.read(place / "run" / "config.yaml").model.model) == str(model) for place in places)
-    of_run = [plain_margins(place / "run", model, pairs, beta=0.5) for place in places]
-    expected = [of_run[prompt in prompts[0]][row] for row, prompt in enumerate(prompts_of(pairs))]
-    assert found.noise.margins.tolist() == pytest.approx(expected, abs=1e-4)
-
-
-def test_a_second_call_trains_nothing_and_an_interrupted_one_goes_on(
-    run: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = check_labels(run, str(pairs), folds=2, fold_folder=tmp_path)
-    trained: list[str] = []
-
-    def counted(config: TrainConfig, *, console: Console) -> object:
-        trained.append(config.output.output)
-        return train(config, console=console)
-
-    monkeypatch.setattr(folds, "train", counted)
-    again = check_labels(run, str(pairs), folds=2, fold_folder=tmp_path)
-    assert not trained
-    torn = min(tmp_path.iterdir()) / "run"
-    (torn / "summary.json").unlink()
-    resumed = check_labels(run, str(pairs), folds=2, fold_folder=tmp_path)
-    assert trained == [str(torn)]
-    for other in (again, resumed):
-        torch.testing.assert_close(other.noise.margins, first.noise.margins, atol=1e-5, rtol=1e-4)
-
-
-def test_other_data_get_runs_of_their_own(run: Path, pairs: Path, tmp_path: Path) -> None:
-    check_labels(run, str(pairs), folds=2, fold_folder=tmp_path)
-    check_labels(run, str(write_pairs(tmp_path.with_name("other.jsonl"), count=9)), folds=2, fold_folder=tmp_path)
-    assert len(list(tmp_path.iterdir())) == 4
-
-
-def test_folds_hold_all_rows_of_a_prompt_together(pairs: Path) -> None:
-    groups = load_groups([str(pairs), str(pairs)]).groups
-    for fold in folds_by_prompt(groups, 3):
-        assert {group.prompt for group in fold.train}.isdisjoint(group.prompt for group in fold.held_out)
-        assert len(fold.train) + len(fold.held_out) == 16
-        assert len(fold.held_out) in (4, 6)
-
-
 def test_the_table_and_the_json_name_the_likeliest_flips_first(run: Path, pairs: Path) -> None:
     found = check_labels(run, str(pairs), num_shown=2)
     result = json.loads(json.dumps(found.as_dict()))
@@ -154,10 +98,6 @@ def test_texts_are_left_out_where_they_are_not_wanted(run: Path, pairs: Path) ->
 def test_what_cannot_judge_labels_is_named(run: Path, model: Path, pairs: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not the folder of a run"):
         check_labels(model, str(pairs))
-    with pytest.raises(ConfigError, match="folds = 1"):
-        check_labels(run, str(pairs), folds=1)
-    with pytest.raises(DataError, match="too few for 9 folds"):
-        check_labels(run, str(pairs), folds=9, fold_folder=tmp_path)
     other = tuned(model, pairs, tmp_path / "orpo", method="orpo", learning_rate=1e-3)
     with pytest.raises(ConfigError, match="orpo has no implicit reward against a reference"):
         check_labels(other, str(pairs))
