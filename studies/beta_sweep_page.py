@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from preftune.metrics.bootstrap import Interval
+from preftune.metrics.intervals import Interval
 from preftune.sweep.result import ModelRow, PointRow, Realigned, SweepResult
 from preftune.sweep.table import gap_text, interval_text
 

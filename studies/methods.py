@@ -15,7 +15,7 @@ from preftune.demo.demo import is_usable, run_demo
 from preftune.demo.demo_result import Writer
 from preftune.demo.reviews.world import ReviewWorld
 from preftune.losses import LOSSES, Method
-from preftune.metrics.estimate import Estimate
+from preftune.metrics.intervals import Estimate
 from preftune.model.forward.sequences import SequencesForward
 from preftune.model.generation.completions import Generation, generate
 from preftune.model.generation.sample_values import sampled_kl

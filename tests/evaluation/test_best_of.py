@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from preftune.evaluation.best_of import best_samples, kl_of_best, rate_best
-from preftune.metrics.bootstrap import Bootstrap
+from preftune.metrics.intervals import Bootstrap
 from preftune.model.generation.completions import Generation
 from studies.enumerable import World, kl_divergence
 from tests.evaluation.table_model import draw_prompts, draw_samples

@@ -3,7 +3,7 @@ import pytest
 from sklearn.calibration import calibration_curve
 
 from preftune.evaluation.calibration import calibrate
-from preftune.metrics.bootstrap import Bootstrap
+from preftune.metrics.intervals import Bootstrap
 from tests.evaluation.pair_tables import pair_table
 
 BOOTSTRAP = Bootstrap(num_resamples=200)

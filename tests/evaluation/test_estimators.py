@@ -19,8 +19,8 @@ from preftune.judges.comparison import Comparison, Judged, Question, Verdict
 from preftune.judges.judge import Keep
 from preftune.judges.judging import judge_comparisons
 from preftune.judges.scores import ScoringJudge
-from preftune.metrics.bootstrap import Bootstrap, Interval
 from preftune.metrics.implicit_reward import ImplicitReward
+from preftune.metrics.intervals import Bootstrap, Interval
 from preftune.model.reference.logps import Runner, referenced_logps
 from preftune.model.reference.reference import FrozenCopy
 from studies.enumerable import World, expected_reward, kl_divergence

@@ -9,7 +9,7 @@ from scipy.stats import kendalltau
 
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.evaluation.lists import best_of_list, kendall_tau, list_agreement
-from preftune.metrics.bootstrap import Bootstrap
+from preftune.metrics.intervals import Bootstrap
 from tests.builders import token_groups
 
 BOOTSTRAP = Bootstrap(num_resamples=100)

@@ -7,8 +7,8 @@ from torch import nn
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.evaluation.preferences import Preferences, evaluate_preferences
 from preftune.groups import Pair
-from preftune.metrics.bootstrap import Bootstrap
 from preftune.metrics.implicit_reward import ImplicitReward
+from preftune.metrics.intervals import Bootstrap
 from preftune.model.forward.sequences import SequencesForward
 from preftune.model.reference.logps import Runner, policy_logps, referenced_logps
 from preftune.model.reference.reference import FrozenCopy

@@ -3,7 +3,7 @@ import torch
 
 from preftune.evaluation.reference_free import score_reference_free
 from preftune.losses import PolicyLogps
-from preftune.metrics.bootstrap import Bootstrap
+from preftune.metrics.intervals import Bootstrap
 from tests.builders import token_groups
 
 BOOTSTRAP = Bootstrap(num_resamples=50)

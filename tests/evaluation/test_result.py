@@ -12,11 +12,11 @@ from preftune.evaluation.result import EvaluationResult
 from preftune.evaluation.samples import Example, Samples
 from preftune.evaluation.win_rate import rate_wins
 from preftune.evaluation.writing import Writing
-from preftune.files.json_record import as_json, from_json
+from preftune.files.json_files import as_json, from_json
 from preftune.judges.comparison import Comparison, Judged, Verdict
 from preftune.losses import ReferencedLogps
-from preftune.metrics.bootstrap import Bootstrap, Interval
 from preftune.metrics.implicit_reward import ImplicitReward
+from preftune.metrics.intervals import Bootstrap, Interval
 from tests.builders import token_groups
 
 BOOTSTRAP = Bootstrap(num_resamples=20)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from preftune.evaluation.samples import Samples, evaluate_samples
-from preftune.metrics.bootstrap import Bootstrap
+from preftune.metrics.intervals import Bootstrap
 from preftune.model.forward.packed import PackedForward
 from preftune.model.forward.sequences import SequencesForward
 from preftune.model.generation.completions import Generation, generate

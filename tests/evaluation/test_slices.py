@@ -1,6 +1,6 @@
 from preftune.evaluation.pair_table import PairTable
 from preftune.evaluation.slices import SliceKind, slice_pairs
-from preftune.metrics.bootstrap import Bootstrap
+from preftune.metrics.intervals import Bootstrap
 from tests.evaluation.pair_tables import pair_table
 
 

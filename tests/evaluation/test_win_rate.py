@@ -4,7 +4,7 @@ from scipy.stats import binom
 
 from preftune.evaluation.win_rate import WinRate, rate_wins
 from preftune.judges.comparison import Choice, Comparison, Judged, Verdict
-from preftune.metrics.bootstrap import Bootstrap
+from preftune.metrics.intervals import Bootstrap
 from preftune.metrics.logistic import sigmoid
 
 BOOTSTRAP = Bootstrap(num_resamples=100)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from preftune.evaluation.writing import Writing, distinct_ngrams, length_drift
-from preftune.metrics.bootstrap import Bootstrap
+from preftune.metrics.intervals import Bootstrap
 from preftune.model.generation.completions import Generation
 
 BOOTSTRAP = Bootstrap(num_resamples=50)

@@ -14,8 +14,8 @@ from preftune.evaluation.samples import Example, Samples
 from preftune.evaluation.slices import Slice
 from preftune.evaluation.win_rate import WinRate
 from preftune.evaluation.writing import Writing
-from preftune.metrics.bootstrap import Interval
 from preftune.metrics.implicit_reward import ImplicitReward
+from preftune.metrics.intervals import Interval
 from preftune.settings import TrainConfig
 
 __all__ = ["FINDING", "LOGS", "NASTY", "evaluation", "write_lines", "write_run"]

@@ -7,8 +7,7 @@ import pytest
 
 from preftune.data.quality import CheckSettings, Example, Finding, Histogram, QualityReport, check_groups
 from preftune.groups import Origin, PromptGroup
-from preftune.report.check_page import check_page
-from preftune.report.check_pictures import histogram_svg
+from preftune.report.check_page import check_page, histogram_svg
 from tests.data.quality.groups import by_word, numbered, pair
 from tests.data.quality.planted import clean_rows
 from tests.report.html_links import asks_for_nothing, parsed

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from preftune.files.pictures import svg_file
 from preftune.report import draw_curves
 from preftune.report.curves import panel_figure
 from preftune.report.panels import panels_of
-from preftune.report.svg import svg_file
 
 
 def write_metrics(folder: Path) -> None:

@@ -1,7 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from preftune.metrics.bootstrap import Interval
+from preftune.metrics.intervals import Interval
 from preftune.report.sweep_page import sweep_page
 from preftune.sweep.distance import SureGap
 from preftune.sweep.recommendation import Recommendation

@@ -16,11 +16,10 @@ from preftune.errors import ConfigError, JudgeError, TrainingError
 from preftune.judges.function import FunctionJudge
 from preftune.judges.judge import Judge
 from preftune.judges.scores import ScoringJudge
-from preftune.metrics.estimate import Estimate
-from preftune.runs.drawn_samples import DrawnSamples
+from preftune.metrics.intervals import Estimate
 from preftune.runs.judged_samples import JudgedSamples, judged_measures
 from preftune.runs.result import RunResult
-from preftune.runs.sample_prompts import SamplePrompt
+from preftune.runs.samples import DrawnSamples, SamplePrompt
 from tests.runs.inputs import config_of, history, write_model, write_pairs
 
 BEST: dict[str, Any] = {"keep": "best", "eval_fraction": 0.5, "judge_samples": 3, "eval_sample_tokens": 6}

@@ -18,10 +18,34 @@ from preftune.model.reference.reference import FrozenCopy
 from preftune.planning import MicroBatchShape, sizes_of
 from preftune.runs import memory_budget
 from preftune.runs.arguments import checkpointing_argument
-from preftune.runs.memory_budget import MeasuredBudget, measure_budget
+from preftune.runs.memory_budget import MeasuredBudget, Pace, measure_budget
 from preftune.training.objective import Objective
 from tests.builders import tiny_llama, token_groups
-from tests.training.test_trainer import arguments
+from tests.training.test_trainer import arguments, trainer_of
+
+
+def test_time_is_carried_over_from_the_faster_of_two_steps_by_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    trainer = trainer_of(tiny_llama(), token_groups(12), tmp_path, batch_size=3, num_train_epochs=2)
+    works = [trainer.train_steps.work(index) for index in (0, 1)]
+    times = iter([0.0, 5 * works[0], 100.0, 100.0 + 2 * works[1]])
+    monkeypatch.setattr(memory_budget, "seconds_now", lambda _device: next(times))
+    trainer.add_callback(Pace(trainer.train_steps, 35.0, lines.append))
+    trainer.train()
+    assert lines == ["pace: about 1.2 min a step, 9 min 20 s for 8 steps"]
+    assert next(times, None) is None
+
+
+def test_a_run_of_one_step_says_nothing(tmp_path: Path) -> None:
+    lines: list[str] = []
+    trainer = trainer_of(tiny_llama(), token_groups(4), tmp_path)
+    trainer.add_callback(Pace(trainer.train_steps, trainer.plan.work_per_step, lines.append))
+    trainer.train()
+    assert trainer.state.global_step == 3  # three epochs of a step each
+    assert len(lines) == 1
+
 
 GROUPS = token_groups(200, longest=40)
 BIGGEST = max(MicroBatchShape.of([size]).packed_tokens for size in sizes_of(GROUPS))

@@ -1,6 +1,6 @@
 import math
 
-from preftune.metrics.bootstrap import Interval
+from preftune.metrics.intervals import Interval
 from preftune.sweep.distance import SureGap
 from preftune.sweep.recommendation import Recommendation
 from preftune.sweep.record import PointRecord

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from preftune.evaluation.by_prompt import ByPrompt
-from preftune.metrics.bootstrap import Bootstrap
+from preftune.metrics.intervals import Bootstrap
 from preftune.sweep.evaluated import Evaluated
 from preftune.sweep.pooled import Pooled, pool
 

@@ -15,7 +15,7 @@ from preftune.model.forward.sequences import SequencesForward
 from preftune.model.load.load_model import Policy
 from preftune.model.reference.cached import Cached
 from preftune.runs import run as run_module
-from preftune.runs.cache_reference import cache_reference
+from preftune.runs.reference import cache_reference
 from preftune.training.health.finding import SickRunError
 from preftune.training.objective import Objective
 from preftune.training.start import EXPECTED

@@ -19,14 +19,11 @@ from typing_extensions import override
 
 from preftune.errors import TrainingError
 from preftune.losses import Method
-from preftune.metrics.estimate import Estimate
+from preftune.metrics.intervals import Estimate
 from preftune.model.forward.packed import PackedForward
 from preftune.model.reference.reference import FrozenCopy
-from preftune.runs.drawn_samples import DrawnSamples, SampleMeasure
-from preftune.runs.run_samples import RunSamples
-from preftune.runs.sample_prompts import SamplePrompt
-from preftune.runs.sampler import Sampler
-from preftune.runs.samples_file import SamplesFile
+from preftune.runs.sampler import RunSamples, Sampler
+from preftune.runs.samples import DrawnSamples, SampleMeasure, SamplePrompt, SamplesFile
 from preftune.training.objective import Objective
 from preftune.training.trainer import PreferenceTrainer
 from tests.builders import tiny_llama, token_groups

@@ -135,7 +135,7 @@ command.params += output_flags()
 
 def _write(folders: list[Path], target: Path | None) -> Path:
     from preftune.cli.report import write_run_report, write_sweep_report
-    from preftune.report.comparison_page import compare_runs
+    from preftune.report.comparison import compare_runs
     from preftune.report.run_page import report_run
     from preftune.report.sweep_page import sweep_page
 
@@ -153,7 +153,7 @@ def _write(folders: list[Path], target: Path | None) -> Path:
 
 def _check_target(path: Path) -> None:
     """Make sure that nothing but an earlier page is replaced."""
-    from preftune.report.templates import MARK
+    from preftune.report.page import MARK
 
     if path.is_dir():
         raise OutputError(f"output = {path}: is a folder. Name a file with --output.")

@@ -128,7 +128,7 @@ def _how_to_resume(config: TrainConfig, what: str, *, sick: bool = False) -> Ite
 
 
 def _what_next(config: TrainConfig, run: "RunRecord | None") -> Iterator[str]:
-    from preftune.report.lacking import further_evaluation
+    from preftune.report.verdict import further_evaluation
 
     model, base = shlex.quote(config.output.output), shlex.quote(config.model.model)
     yield "Next:"

@@ -28,8 +28,8 @@ from preftune.model.load.load_model import Policy
 from preftune.model.reference.cached import Cached
 from preftune.model.reference.reference import FrozenCopy
 from preftune.planning import Layout, MicroBatchShape, sizes_of
-from preftune.runs.cache_reference import cache_reference
 from preftune.runs.prepare_data import PartReport, microbatch_budget
+from preftune.runs.reference import cache_reference
 from preftune.training.objective import Objective
 from preftune.training.steps import Batching, Step, StepDataset
 from preftune.training.trainer import PreferenceTrainer

@@ -18,7 +18,7 @@ from preftune.demo.small_model import make_llama
 from preftune.errors import OutputError
 from preftune.evaluation.run import evaluate
 from preftune.groups import PromptGroup
-from preftune.metrics.estimate import Estimate
+from preftune.metrics.intervals import Estimate
 from preftune.model.forward.sequences import SequencesForward
 from preftune.model.generation.completions import Generation, generate
 from preftune.model.generation.sample_values import sampled_kl

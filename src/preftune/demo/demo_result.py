@@ -8,7 +8,7 @@ import torch
 from rich.console import Group
 from rich.table import Table
 
-from preftune.metrics.estimate import Estimate
+from preftune.metrics.intervals import Estimate
 
 __all__ = ["DemoResult", "Writer"]
 

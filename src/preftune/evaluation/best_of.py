@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from preftune.evaluation.win_rate import WinRate
-from preftune.metrics.bootstrap import Bootstrap, Interval, ratio_of
+from preftune.metrics.intervals import Bootstrap, Interval, ratio_of
 from preftune.model.generation.completions import Generation
 
 __all__ = ["BestOf", "best_samples", "kl_of_best", "rate_best"]

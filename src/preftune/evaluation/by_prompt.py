@@ -12,7 +12,7 @@ from preftune.data.tokens.token_group import TokenGroup
 from preftune.evaluation.pair_table import PairTable, prompt_numbers
 from preftune.groups import Text
 from preftune.judges.comparison import Judged
-from preftune.metrics.bootstrap import FloatArray, Statistic, ratio_of, sums_by_prompt
+from preftune.metrics.intervals import FloatArray, Statistic, ratio_of, sums_by_prompt
 
 __all__ = ["ByPrompt", "Measured", "PromptRecord", "accuracy_by_prompt", "record_verdicts"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from preftune.evaluation.pair_table import PairTable
-from preftune.metrics.bootstrap import Bootstrap, FloatArray, IntArray, Interval, ratio_of, sums_by_prompt
+from preftune.metrics.intervals import Bootstrap, FloatArray, IntArray, Interval, ratio_of, sums_by_prompt
 from preftune.metrics.logistic import sigmoid
 
 __all__ = ["Calibration", "ReliabilityBin", "calibrate"]

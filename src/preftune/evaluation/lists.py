@@ -8,7 +8,7 @@ from torch import Tensor
 
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.evaluation.pair_table import prompt_numbers
-from preftune.metrics.bootstrap import Bootstrap, FloatArray, Interval, Statistic, ratio_of, sums_by_prompt
+from preftune.metrics.intervals import Bootstrap, FloatArray, Interval, Statistic, ratio_of, sums_by_prompt
 
 __all__ = ["ListAgreement", "best_of_list", "kendall_tau", "list_agreement"]
 

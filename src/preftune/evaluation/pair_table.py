@@ -11,8 +11,8 @@ from torch import Tensor
 
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.losses import PolicyLogps, ReferencedLogps
-from preftune.metrics.bootstrap import BoolArray, FloatArray, IntArray, Statistic, ratio_of, sums_by_prompt
 from preftune.metrics.implicit_reward import ImplicitReward
+from preftune.metrics.intervals import BoolArray, FloatArray, IntArray, Statistic, ratio_of, sums_by_prompt
 from preftune.metrics.sums import preference_metrics
 
 __all__ = ["PairTable", "pair_indices", "prompt_numbers"]

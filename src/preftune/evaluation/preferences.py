@@ -11,8 +11,8 @@ from preftune.evaluation.pair_table import PairTable
 from preftune.evaluation.reference_free import ReferenceFree, score_reference_free
 from preftune.evaluation.slices import Slice, slice_pairs
 from preftune.losses import PolicyLogps, ReferencedLogps
-from preftune.metrics.bootstrap import Bootstrap, Interval
 from preftune.metrics.implicit_reward import ImplicitReward
+from preftune.metrics.intervals import Bootstrap, Interval
 
 __all__ = ["PairAgreement", "Preferences", "evaluate_preferences"]
 

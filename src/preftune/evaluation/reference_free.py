@@ -10,8 +10,8 @@ from torch import Tensor
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.evaluation.pair_table import PairTable, pair_indices, prompt_numbers
 from preftune.losses import PolicyLogps, ReferencedLogps
-from preftune.metrics.bootstrap import Bootstrap, FloatArray, IntArray, Interval, ratio_of, sums_by_prompt
 from preftune.metrics.implicit_reward import ImplicitReward
+from preftune.metrics.intervals import Bootstrap, FloatArray, IntArray, Interval, ratio_of, sums_by_prompt
 
 __all__ = ["ReferenceFree", "score_reference_free"]
 

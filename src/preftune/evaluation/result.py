@@ -10,7 +10,7 @@ from preftune.evaluation.best_of import BestOf
 from preftune.evaluation.preferences import Preferences
 from preftune.evaluation.samples import Samples
 from preftune.evaluation.win_rate import WinRate
-from preftune.files.json_record import as_json, from_json
+from preftune.files.json_files import as_json, from_json
 from preftune.files.whole_file import write_whole
 
 __all__ = ["EvaluationResult"]

@@ -17,7 +17,7 @@ from preftune.evaluation.sampled import Sampled, check_models, evaluate_sampled
 from preftune.groups import PromptGroup
 from preftune.judges.find import find_judge
 from preftune.judges.store import EvaluationStore, evaluation_path
-from preftune.metrics.bootstrap import Bootstrap
+from preftune.metrics.intervals import Bootstrap
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.model_size import context_length
 from preftune.model.load.evaluated_models import Models, load_models

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from preftune.evaluation.by_prompt import ByPrompt, PromptRecord
 from preftune.evaluation.writing import Writing, length_drift
 from preftune.groups import Text
-from preftune.metrics.bootstrap import Bootstrap, FloatArray, Interval, Statistic, ratio_of, sums_by_prompt
+from preftune.metrics.intervals import Bootstrap, FloatArray, Interval, Statistic, ratio_of, sums_by_prompt
 from preftune.model.generation.completions import Generation
 from preftune.model.generation.prompts import text_of
 from preftune.model.generation.sample_values import sample_values

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from preftune.evaluation.pair_table import PairTable
-from preftune.metrics.bootstrap import BoolArray, Bootstrap, FloatArray, Interval
+from preftune.metrics.intervals import BoolArray, Bootstrap, FloatArray, Interval
 
 __all__ = ["Slice", "SliceKind", "slice_pairs"]
 

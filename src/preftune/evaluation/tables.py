@@ -9,7 +9,7 @@ from preftune.evaluation.preferences import PairAgreement, Preferences
 from preftune.evaluation.result import EvaluationResult
 from preftune.evaluation.samples import Samples
 from preftune.evaluation.win_rate import WinRate
-from preftune.metrics.bootstrap import Interval
+from preftune.metrics.intervals import Interval
 
 __all__ = ["tables_of"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from preftune.judges.comparison import Judged
-from preftune.metrics.bootstrap import (
+from preftune.metrics.intervals import (
     Bootstrap,
     FloatArray,
     IntArray,

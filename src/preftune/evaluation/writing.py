@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from preftune.metrics.bootstrap import Bootstrap, FloatArray, Interval, ratio_of
+from preftune.metrics.intervals import Bootstrap, FloatArray, Interval, ratio_of
 from preftune.model.generation.completions import Generation
 
 __all__ = ["Writing", "distinct_ngrams", "length_drift"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from preftune.metrics.bootstrap import FloatArray
+from preftune.metrics.intervals import FloatArray
 
 __all__ = ["fit_logistic", "sigmoid"]
 

@@ -12,10 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from preftune.report.colours import COLOURS
+from preftune.files.pictures import COLOURS, new_figure, picture_style
 from preftune.report.logs import Log, Series, read_logs, series_of
 from preftune.report.panels import Curve, Panel, overview_panels
-from preftune.report.svg import new_figure, picture_style
 
 __all__ = ["MANY_POINTS", "StepMark", "draw_curves", "overlaid_figure", "panel_figure"]
 

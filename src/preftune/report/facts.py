@@ -9,14 +9,18 @@ from preftune.files.number_text import bytes_text
 from preftune.losses import loss_options
 from preftune.losses.description import value_text
 from preftune.losses.docstring import loss_text
+from preftune.report.page import PageTable, Row
 from preftune.report.run_record import RunRecord
-from preftune.report.table import PageTable, Row
+from preftune.runs.data_report import LOST_TEXTS
 from preftune.runs.result import duration_text
 from preftune.settings import SECTIONS, settings_of
 
 __all__ = [
     "Fact",
+    "Loss",
     "MethodPart",
+    "data_losses",
+    "data_table",
     "environment_facts",
     "method_parts",
     "run_facts",
@@ -203,3 +207,56 @@ def _optimizer(settings: Mapping[str, Any]) -> str:
         f"{settings.get('optimizer', '?')}, learning rate {shown}, {settings.get('schedule', '?')} schedule, "
         f"warmup {settings.get('warmup', '?')}"
     )
+
+
+_COUNTS = (
+    ("num_prompts", "prompts"),
+    ("num_pairs", "pairs"),
+    ("num_desirable", "desirable answers"),
+    ("num_undesirable", "undesirable answers"),
+    ("num_tokens", "tokens"),
+)
+_NUM_PLACES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Something that was left out or cut.
+
+    Args:
+        part: Of which part of the data.
+        text: How many, and why.
+        places: Where the first of them are.
+        num_more: How many there are beyond these.
+    """
+
+    part: str
+    text: str
+    places: tuple[str, ...] = ()
+    num_more: int = 0
+
+
+def data_table(run: RunRecord) -> PageTable | None:
+    """The counts of each part of the data; None where the run has not written them."""
+    parts = _parts(run)
+    if not parts:
+        return None
+    named = [(label, [report.get(name, 0) for report in parts.values()]) for name, label in _COUNTS]
+    rows = tuple(Row((label, *(f"{count:,}" for count in counts))) for label, counts in named if any(counts))
+    return PageTable("", ("", *parts), rows)
+
+
+def data_losses(run: RunRecord) -> Iterator[Loss]:
+    """All that was not used as it was, part by part."""
+    for part, report in _parts(run).items():
+        for name, what in LOST_TEXTS.items():
+            places = report.get(name) or ()
+            if places:
+                shown = tuple(map(str, places[:_NUM_PLACES]))
+                yield Loss(part, f"{len(places):,} {what}", shown, len(places) - len(shown))
+        for prefix, name in (("", "left_out"), ("mix: ", "mix"), ("", "warnings")):
+            yield from (Loss(part, f"{prefix}{line}") for line in report.get(name) or ())
+
+
+def _parts(run: RunRecord) -> Mapping[str, Mapping[str, Any]]:
+    return {} if run.summary is None else run.summary.get("data", {})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from preftune.files.json_file import read_json_lines
+from preftune.files.json_files import read_json_lines
 
 __all__ = ["Log", "Series", "merged", "read_logs", "series_of"]
 

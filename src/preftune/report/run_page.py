@@ -1,4 +1,4 @@
-"""The report of a run as a page: one HTML file that asks for nothing else."""
+"""Page of a run: one self-contained HTML file."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,19 +11,121 @@ from preftune.evaluation.tables import tables_of
 from preftune.files.number_text import percent_text, value_text
 from preftune.metrics.catalogue import find_metric, metric_text
 from preftune.report.curves import MANY_POINTS
-from preftune.report.data_facts import data_losses, data_table
-from preftune.report.facts import environment_facts, method_parts, run_facts, settings_tables
+from preftune.report.facts import data_losses, data_table, environment_facts, method_parts, run_facts, settings_tables
 from preftune.report.generations import generations_of
-from preftune.report.health_rules import rules_of
-from preftune.report.lacking import check_command, evaluation_command, generation_command, lacks_of
-from preftune.report.plots import Picture, curve_pictures, evaluation_pictures, write_plots
-from preftune.report.run_files import files_of
+from preftune.report.page import PageTable, Row, page_table, render
+from preftune.report.pictures import Picture, curve_pictures, evaluation_pictures, write_plots
 from preftune.report.run_record import RunRecord
-from preftune.report.table import PageTable, Row, page_table
-from preftune.report.templates import render
-from preftune.report.verdict import main_win_rate, verdict_of
+from preftune.report.verdict import (
+    check_command,
+    evaluation_command,
+    generation_command,
+    lacks_of,
+    main_win_rate,
+    verdict_of,
+)
+from preftune.training.health.table import RULES
 
-__all__ = ["RunReport", "report_run"]
+__all__ = ["HealthRule", "RunFile", "RunReport", "files_of", "report_run", "rules_of"]
+
+_ABOUT = {
+    "adapter_config.json": "the adapter's settings",
+    "adapter_model.safetensors": "the tuned adapter",
+    "chat_template.jinja": "how conversations become text",
+    "config.json": "the model's settings",
+    "config.yaml": "all settings of the run; repeats it",
+    "data-check.json": "what is wrong with the data",
+    "evaluation.json": "the result of preftune eval",
+    "generation_config.json": "how the model samples by itself",
+    "health.json": "what rules on the run's health found",
+    "metrics.jsonl": "every metric, a line per logged step and evaluation",
+    "model.safetensors": "the tuned model",
+    "plots": "the curves as SVG and PNG files",
+    "report.html": "this page",
+    "run.json": "versions, git state, command",
+    "runs": "for TensorBoard",
+    "samples.jsonl": "what the model wrote, evaluation by evaluation",
+    "summary.json": "first, last and best of each metric, time, memory, data",
+    "tokenizer.json": "the tokenizer",
+    "tokenizer_config.json": "its settings",
+    "training_args.bin": "arguments of the trainer",
+}
+_BY_START = (
+    ("checkpoint-", "to resume from, or to evaluate"),
+    ("model-", "a part of the tuned model"),
+    ("evaluation-strength-", "the result of preftune eval --strength"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """A file or folder of a run.
+
+    Args:
+        name: In the run's folder; folders end with a slash.
+        num_bytes: Its size; of a folder that of all in it.
+        about: What it is; empty for what is not the run's own.
+    """
+
+    name: str
+    num_bytes: int
+    about: str
+
+
+def files_of(folder: Path) -> Iterator[RunFile]:
+    """What lies in the folder, by name; hidden files are left out."""
+    for path in sorted(folder.iterdir(), key=lambda path: (path.is_dir(), path.name)):
+        if not path.name.startswith("."):
+            yield RunFile(path.name + "/" * path.is_dir(), _size(path), _about(path.name))
+
+
+def _size(path: Path) -> int:
+    files = [path] if path.is_file() else [item for item in path.rglob("*") if item.is_file()]
+    return sum(file.stat().st_size for file in files)
+
+
+def _about(name: str) -> str:
+    starts = (text for start, text in _BY_START if name.startswith(start))
+    return _ABOUT.get(name) or next(starts, "")
+
+
+@dataclass(frozen=True, slots=True)
+class HealthRule:
+    """A rule, and whether it looked at a run.
+
+    Args:
+        name: A key of `RULES`.
+        title, severity, sees, threshold, reason: As in `Rule`.
+        not_applied: Which runs it is for, if this is none of them.
+        has_fired: Whether it found something.
+    """
+
+    name: str
+    title: str
+    severity: str
+    sees: str
+    threshold: str
+    reason: str
+    not_applied: str
+    has_fired: bool
+
+
+def rules_of(run: RunRecord) -> Iterator[HealthRule]:
+    """The rules of this version that looked at the run or did not apply to it; none without a health record."""
+    health: Mapping[str, Any] = run.health or {}
+    fired = {finding["rule"] for finding in run.findings}
+    for name, rule in RULES.items():
+        if name in health.get("rules", ()) or name in health.get("not_applied", {}) or name in fired:
+            yield HealthRule(
+                name,
+                rule.title,
+                rule.severity,
+                rule.sees,
+                rule.threshold,
+                rule.reason,
+                health.get("not_applied", {}).get(name, ""),
+                name in fired,
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from preftune.errors import ConfigError, DataError, OutputError
 from preftune.evaluation.result import EvaluationResult
-from preftune.files.json_file import read_json_lines, read_json_object
+from preftune.files.json_files import read_json_lines, read_json_object
 from preftune.losses import Method, loss_options, losses_of
 from preftune.report.logs import Log, Series, read_logs, series_of
 from preftune.settings import read_settings

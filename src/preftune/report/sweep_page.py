@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from preftune.report.plots import Picture
-from preftune.report.svg import picture_style
-from preftune.report.table import page_table
-from preftune.report.templates import render
+from preftune.files.pictures import picture_style
+from preftune.report.page import page_table, render
+from preftune.report.pictures import Picture
 from preftune.sweep.picture import frontier_figure
 from preftune.sweep.result import SweepResult
 from preftune.sweep.table import gap_lines, reference_line, tables_of

@@ -8,7 +8,7 @@ import torch
 from transformers import TrainingArguments
 
 from preftune.model.forward.arithmetic import Arithmetic
-from preftune.runs.checkpoint_choice import choice_arguments
+from preftune.runs.checkpoints import choice_arguments
 from preftune.settings import ModelSettings, OptimizerSettings, TrainConfig
 
 __all__ = ["checkpointing_argument", "training_arguments"]

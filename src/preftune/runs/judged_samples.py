@@ -15,7 +15,7 @@ from preftune.judges.judging import judge_comparisons
 from preftune.judges.scores import ScoringJudge
 from preftune.metrics.catalogue import REWARD_AT_KL_BUDGET
 from preftune.model.forward.arithmetic import Arithmetic
-from preftune.runs.drawn_samples import DrawnSamples, SampleMeasure
+from preftune.runs.samples import DrawnSamples, SampleMeasure
 from preftune.settings import TrainConfig
 from preftune.settings.evaluation_sections import JudgeSettings
 

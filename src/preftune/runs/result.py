@@ -8,10 +8,9 @@ from typing import Any
 from rich.table import Table
 
 from preftune.metrics.catalogue import METRICS
-from preftune.runs.checkpoint_choice import KeptCheckpoint
 from preftune.training.health.finding import Finding
 
-__all__ = ["MetricPath", "RunResult", "duration_text"]
+__all__ = ["KeptCheckpoint", "MetricPath", "RunResult", "duration_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,23 @@ class MetricPath:
         pick = min if METRICS[name].direction == "lower" else max
         best, step = pick(values, key=lambda item: item[0])
         return MetricPath(values[0][0], values[-1][0], best, step)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCheckpoint:
+    """The checkpoint that became the run's model.
+
+    Args:
+        metric: What it was the best by, on held-out data.
+        value: What it had there.
+        at_start: What the model had before the first step.
+        step: Steps it was made after.
+    """
+
+    metric: str
+    value: float
+    at_start: float | None
+    step: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,21 +22,17 @@ from preftune.model.load.device_memory import peak_memory_bytes
 from preftune.model.load.load_model import Policy, load_config, load_policy, load_tokenizer
 from preftune.model.reference.reference import FrozenCopy, KeptAdapter
 from preftune.runs.arguments import training_arguments
-from preftune.runs.cache_reference import cache_reference
 from preftune.runs.callbacks import MetricsFile, ProgressDisplay, StopOnSignal
-from preftune.runs.checkpoint_choice import check_within_budget, choice_callbacks, kept_checkpoint
-from preftune.runs.drawn_samples import SampleMeasure
+from preftune.runs.checkpoints import check_within_budget, choice_callbacks, guarded_saves, kept_checkpoint, save_model
 from preftune.runs.health_callback import HealthCallback
 from preftune.runs.judged_samples import judged_measures
-from preftune.runs.memory_budget import measure_budget
-from preftune.runs.pace import Pace
+from preftune.runs.memory_budget import Pace, measure_budget
 from preftune.runs.prepare_data import PreparedData, microbatch_budget, prepare_data
+from preftune.runs.reference import SampleReference, cache_reference
 from preftune.runs.result import RunResult
 from preftune.runs.run_folder import RunFolder
-from preftune.runs.run_samples import RunSamples
-from preftune.runs.sample_reference import SampleReference
-from preftune.runs.sampler import Sampler
-from preftune.runs.saving import guarded_saves, save_model
+from preftune.runs.sampler import RunSamples, Sampler
+from preftune.runs.samples import SampleMeasure
 from preftune.settings import TrainConfig
 from preftune.training.measure import Measure
 from preftune.training.objective import Objective

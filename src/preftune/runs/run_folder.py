@@ -15,7 +15,7 @@ from typing import Any
 
 from preftune.errors import ConfigError, OutputError
 from preftune.files.whole_file import write_whole
-from preftune.runs.samples_file import SamplesFile
+from preftune.runs.samples import SamplesFile
 from preftune.settings import TrainConfig, read_settings
 
 __all__ = ["RunFolder"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from preftune.errors import ConfigError
-from preftune.metrics.bootstrap import Bootstrap
+from preftune.metrics.intervals import Bootstrap
 from preftune.settings import (
     DataSettings,
     ModelSettings,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from preftune.errors import ConfigError
-from preftune.metrics.bootstrap import Bootstrap
+from preftune.metrics.intervals import Bootstrap
 from preftune.settings import TrainConfig, build_section
 from preftune.settings.space import (
     Dimension,

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from preftune.metrics.bootstrap import Bootstrap
+from preftune.metrics.intervals import Bootstrap
 from preftune.settings.space import setup_name
 from preftune.settings.sweep_config import SweepConfig
 from preftune.settings.sweep_sections import VALUE_TEXTS, value_format

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from preftune.metrics.bootstrap import FloatArray, Interval
+from preftune.metrics.intervals import FloatArray, Interval
 from preftune.sweep.pooled import Pooled
 
 __all__ = ["Curve", "Gap", "SureGap", "gap_between", "gap_of"]

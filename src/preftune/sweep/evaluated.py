@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preftune.evaluation.by_prompt import ByPrompt
-from preftune.files.json_record import as_json, from_json
+from preftune.files.json_files import as_json, from_json
 from preftune.files.whole_file import write_whole
-from preftune.metrics.bootstrap import Bootstrap, Interval
+from preftune.metrics.intervals import Bootstrap, Interval
 from preftune.settings.sweep_sections import ValueKind
 
 __all__ = ["Evaluated", "interval_of"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from preftune.errors import ConfigError, OutputError
-from preftune.files.json_record import as_json
+from preftune.files.json_files import as_json
 from preftune.settings.space import value_text
 from preftune.settings.sweep_config import SweepConfig
 from preftune.settings.sweep_sections import MAY_CHANGE

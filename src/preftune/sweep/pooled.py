@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from preftune.evaluation.by_prompt import ByPrompt
-from preftune.metrics.bootstrap import Bootstrap, FloatArray, Interval
+from preftune.metrics.intervals import Bootstrap, FloatArray, Interval
 from preftune.settings.sweep_sections import ValueKind
 from preftune.sweep.evaluated import Evaluated, interval_of
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from preftune.metrics.bootstrap import Interval
+from preftune.metrics.intervals import Interval
 from preftune.sweep.pooled import Pooled, difference
 
 __all__ = ["Candidate", "Recommendation", "recommend"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from preftune.files.json_record import as_json, from_json
+from preftune.files.json_files import as_json, from_json
 from preftune.files.whole_file import write_whole
 
 __all__ = ["PointRecord", "Status"]

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from preftune.errors import DataError
-from preftune.files.json_record import as_json, from_json
+from preftune.files.json_files import as_json, from_json
 from preftune.files.whole_file import write_whole
-from preftune.metrics.bootstrap import Interval
+from preftune.metrics.intervals import Interval
 from preftune.settings.sweep_sections import ValueKind
 from preftune.sweep.distance import SureGap
 from preftune.sweep.recommendation import Recommendation

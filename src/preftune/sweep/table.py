@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from rich.table import Table
 
-from preftune.metrics.bootstrap import Bootstrap, Interval
+from preftune.metrics.intervals import Bootstrap, Interval
 from preftune.runs.result import duration_text
 from preftune.settings.sweep_sections import VALUE_TEXTS, ValueKind, value_format
 from preftune.sweep.distance import SureGap

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.groups import Origin
-from preftune.metrics.estimate import Estimate
+from preftune.metrics.intervals import Estimate
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.model.generation.completions import Generation
 from preftune.model.reference.logps import Runner, referenced_logps

@@ -1,35 +1,37 @@
-"""Which checkpoint becomes the run's model: transformers' choice of the best one, held to our metrics and folders."""
+"""Checkpoints of a run: choosing the best one, and saving models without damage to earlier ones."""
 
+import errno
+import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from safetensors import SafetensorError
+from transformers import (
+    EarlyStoppingCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 from typing_extensions import override
 
-from preftune.errors import ConfigError, SaveError, TrainingError
+from preftune.errors import ConfigError, PreftuneError, SaveError, TrainingError
 from preftune.metrics.catalogue import HELD_OUT, SAMPLES_KL
+from preftune.runs.result import KeptCheckpoint
+from preftune.runs.run_folder import RunFolder
 from preftune.settings import TrainConfig
 
-__all__ = ["KeptCheckpoint", "check_within_budget", "choice_arguments", "choice_callbacks", "kept_checkpoint"]
-
-
-@dataclass(frozen=True, slots=True)
-class KeptCheckpoint:
-    """The checkpoint that became the run's model.
-
-    Args:
-        metric: What it was the best by, on held-out data.
-        value: What it had there.
-        at_start: What the model had before the first step.
-        step: Steps it was made after.
-    """
-
-    metric: str
-    value: float
-    at_start: float | None
-    step: int
+__all__ = [
+    "check_within_budget",
+    "choice_arguments",
+    "choice_callbacks",
+    "guarded_saves",
+    "kept_checkpoint",
+    "save_model",
+]
 
 
 def choice_arguments(config: TrainConfig) -> dict[str, Any]:
@@ -138,3 +140,62 @@ class _StopWithoutImprovement(EarlyStoppingCallback):
     ) -> None:
         if state.global_step > self._began_at:
             super().on_evaluate(args, state, control, metrics, **kwargs)  # type: ignore[no-untyped-call]
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL_TEXTS = (
+    "No space left",
+    "os error 28",
+    "os error 122",
+    "os error 27",
+    "PytorchStreamWriter",
+    "inline_container.cc",
+)
+"""What safetensors (Rust) and torch.save (C++) say of a full disk; they give no errno."""
+
+
+@contextmanager
+def guarded_saves(folder: RunFolder) -> Iterator[None]:
+    """Whatever ends the run, torn checkpoints are removed and whole ones stay.
+
+    Raises:
+        SaveError: the disk is full.
+    """
+    try:
+        yield
+    except BaseException as error:
+        folder.remove_torn_checkpoints()
+        if isinstance(error, PreftuneError) or not _is_full_disk(error):
+            raise
+        last = folder.last_checkpoint()
+        good = f"The last good checkpoint is {last}." if last else "No checkpoint was complete."
+        raise SaveError(
+            f"{folder.path}: the disk is full, so the model could not be saved. {good} Free some space and go on "
+            "with --resume."
+        ) from error
+
+
+def save_model(trainer: Trainer, folder: RunFolder) -> None:
+    """Write model and tokenizer into the run folder: beside it first, then file by file in place."""
+    partial = folder.path / ".model.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        trainer.save_model(str(partial))
+        if trainer.is_world_process_zero():
+            for file in sorted(partial.iterdir()):
+                file.replace(folder.path / file.name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _is_full_disk(error: BaseException) -> bool:
+    chain: BaseException | None = error
+    while chain is not None:
+        if isinstance(chain, OSError) and chain.errno in _FULL:
+            return True
+        if isinstance(chain, (OSError, SafetensorError, RuntimeError)) and any(
+            text in str(chain) for text in _FULL_TEXTS
+        ):
+            return True
+        chain = chain.__cause__ or chain.__context__
+    return False

@@ -22,7 +22,7 @@ from preftune.model.reference.cached import Cached
 from preftune.model.reference.reference import AdapterOff, FrozenCopy, KeptAdapter, NoReference
 from preftune.runs import run as run_module
 from preftune.runs.arguments import training_arguments
-from preftune.runs.cache_reference import cache_reference
+from preftune.runs.reference import cache_reference
 from preftune.runs.run import train
 from preftune.settings import TrainConfig
 from preftune.training.objective import Objective

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from preftune.errors import ConfigError
-from preftune.report.comparison_page import compare_runs
+from preftune.report.comparison import compare_runs
 from tests.report.html_links import asks_for_nothing
 from tests.report.run_folders import FINDING, LOGS, NASTY, evaluation, write_run
 

@@ -1,4 +1,4 @@
-"""Intervals by resampling prompts: completions of one prompt depend on each other, prompts do not."""
+"""Means and intervals: bootstrap over prompts, and standard errors of independent values."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -7,8 +7,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
+from torch import Tensor
 
-__all__ = ["BoolArray", "Bootstrap", "FloatArray", "IntArray", "Interval", "Statistic", "ratio_of", "sums_by_prompt"]
+__all__ = [
+    "BoolArray",
+    "Bootstrap",
+    "Estimate",
+    "FloatArray",
+    "IntArray",
+    "Interval",
+    "Statistic",
+    "ratio_of",
+    "sums_by_prompt",
+]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -180,3 +191,49 @@ def sums_by_prompt(values: FloatArray, prompts: IntArray, num_prompts: int) -> F
     array([5., 2.])
     """
     return np.bincount(prompts, weights=values, minlength=num_prompts).astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over independent values.
+
+    Args:
+        mean: Of the values.
+        standard_error: Standard deviation of the mean; NaN for a single value, which says nothing of its spread.
+        num_samples: How many values there were.
+    """
+
+    mean: float
+    standard_error: float
+    num_samples: int
+
+    @staticmethod
+    def of(values: Tensor) -> "Estimate":
+        """The mean of `values`, shape (sample,), which must not be empty.
+
+        >>> import torch
+        >>> Estimate.of(torch.tensor([1.0, 3.0]))
+        Estimate(mean=2.0, standard_error=1.0, num_samples=2)
+        """
+        count = values.numel()
+        if count == 0:
+            raise ValueError("there are no values, so they have no mean. Give at least one.")
+        wide = values.detach().double()
+        error = wide.std().item() / math.sqrt(count) if count > 1 else math.nan
+        return Estimate(wide.mean().item(), error, count)
+
+    @staticmethod
+    def of_share(share: float, count: int) -> "Estimate":
+        """The estimate of a probability from how often something happened in `count` tries.
+
+        >>> Estimate.of_share(0.75, 300)
+        Estimate(mean=0.75, standard_error=0.025, num_samples=300)
+        """
+        return Estimate(share, math.sqrt(share * (1 - share) / count), count)
+
+    def __str__(self) -> str:
+        """
+        >>> str(Estimate(12.345, 0.0567, 200))
+        '12.345 ± 0.057'
+        """
+        return f"{self.mean:.3f} ± {self.standard_error:.3f}"

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from preftune.data import LoadedGroups, groups_from_rows
 from preftune.data.quality import CHECKS
-from preftune.runs import data_check as data_check_module
-from preftune.runs.data_check import LEFT_OUT, check_data
+from preftune.runs import data_report
+from preftune.runs.data_report import LEFT_OUT, check_data
 from preftune.runs.run import train
 from tests.runs.inputs import config_of
 from tests.training.health.world import friendly_pairs, write_rows
@@ -92,6 +92,6 @@ def test_a_run_writes_the_report_and_trains_whatever_is_found(model_folder: Path
 def test_it_may_be_left_out(
     model_folder: Path, pairs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(data_check_module, "check_groups")
+    monkeypatch.delattr(data_report, "check_groups")
     train(config_of(model_folder, pairs_file, tmp_path / "run", epochs=1, check_data=False))
     assert not (tmp_path / "run" / "data-check.json").exists()

@@ -13,12 +13,11 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from preftune.errors import ConfigError, JudgeError, OutputError
-from preftune.runs import run_samples as run_samples_module
-from preftune.runs import sample_reference as sample_reference_module
+from preftune.runs import reference as reference_module
 from preftune.runs import sampler as sampler_module
-from preftune.runs.drawn_samples import DrawnSamples
 from preftune.runs.result import RunResult
 from preftune.runs.run import train
+from preftune.runs.samples import DrawnSamples
 from preftune.training.health.monitor import HealthMonitor
 from tests.runs.inputs import config_of, history
 
@@ -162,7 +161,7 @@ def test_a_reference_that_does_not_fit_costs_the_kl_and_not_the_run(
     def too_big(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 14 GiB.")
 
-    monkeypatch.setattr(sample_reference_module, "load_frozen", too_big)
+    monkeypatch.setattr(reference_module, "load_frozen", too_big)
     result, text = said(config_of(model_folder, pairs_file, tmp_path / "run", **DRAWS, eval_kl=True))
     assert result.num_steps == 6
     assert text.count("samples: no KL from now on: OutOfMemoryError: CUDA out of memory.") == 1
@@ -195,7 +194,7 @@ def test_prompts_that_leave_no_room_are_told_of_in_a_line(model_folder: Path, pa
 def test_a_sharded_model_is_not_drawn_from(
     model_folder: Path, pairs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_samples_module, "is_sharded", lambda _: True)
+    monkeypatch.setattr(sampler_module, "is_sharded", lambda _: True)
     result, text = said(config_of(model_folder, pairs_file, tmp_path / "run", **EVALUATES))
     assert result.num_steps == 6
     assert text.count("samples: none are drawn: the model is sharded") == 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from preftune.metrics.bootstrap import Bootstrap, FloatArray, Interval, ratio_of, sums_by_prompt
+from preftune.metrics.intervals import Bootstrap, FloatArray, Interval, ratio_of, sums_by_prompt
 
 
 def mean_interval(values: FloatArray, bootstrap: Bootstrap) -> Interval:
@@ -55,7 +55,7 @@ def test_the_same_seed_draws_the_same_prompts_whatever_the_memory(
     skewed: FloatArray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = mean_interval(skewed, Bootstrap(num_resamples=50, seed=3))
-    monkeypatch.setattr("preftune.metrics.bootstrap._NUMBERS_AT_ONCE", 1000)
+    monkeypatch.setattr("preftune.metrics.intervals._NUMBERS_AT_ONCE", 1000)
     again, other = (mean_interval(skewed, Bootstrap(num_resamples=50, seed=seed)) for seed in (3, 4))
     assert (again.low, again.high) == pytest.approx((found.low, found.high), rel=1e-12)
     assert other.low != pytest.approx(found.low, rel=1e-12)
