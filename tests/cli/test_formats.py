@@ -3,7 +3,7 @@ from click.testing import CliRunner
 
 from preftune.cli.main import preftune
 from preftune.data import FORMATS, PRESETS
-from preftune.data.columns import TARGETS
+from preftune.data.convert import TARGETS
 
 
 @pytest.mark.parametrize("width", ["80", "140"])

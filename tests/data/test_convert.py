@@ -10,13 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preftune.data import BadRow, LeftOut, groups_from_rows
-from preftune.data.columns import TARGETS
-from preftune.data.convert import Conversion, Converter
-from preftune.data.pairing import Pairing
-from preftune.data.views import PairRule
+from preftune.data.convert import TARGETS, Conversion, Converter
+from preftune.data.views import Pairing, PairRule
 from preftune.errors import ConfigError, DataError
 from preftune.groups import Completion, Message, Origin, Pair, PromptGroup, Text, WeightedSpan
-from tests.data.views.groups import paired, scored, thumbed
+from tests.data.groups import paired, scored, thumbed
 
 ORIGIN = Origin("rows", 1)
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from preftune.data.feedback import FeedbackReport, groups_for
+from preftune.data.feedback import FeedbackReport, groups_for, methods_that_fit
 from preftune.errors import ConfigError, DataError
-from preftune.groups import Origin, Pair
-from preftune.losses import Feedback
-from tests.data.views.groups import contents, paired, scored, thumbed
+from preftune.groups import Origin, Pair, PromptGroup
+from preftune.losses import LOSSES, Feedback
+from tests.data.groups import contents, paired, scored, thumbed
 
 
 def test_pairs_may_be_given_by_some_rows_and_made_of_scores_for_others() -> None:
@@ -117,3 +117,27 @@ def test_nothing_left_is_an_error(feedback: Feedback, group: Any, problem: str) 
 
 def test_no_groups_give_no_groups() -> None:
     assert groups_for("pairs", []).groups == []
+
+
+@pytest.mark.parametrize(
+    ("group", "kinds"),
+    [
+        (paired((0, 1)), {"pairs", "thumbs", "lists", "demonstrations"}),
+        (paired((0, 1), (1, 2), number=3), {"pairs", "thumbs", "demonstrations"}),
+        (scored(1.0, 2.0), {"pairs", "lists", "demonstrations"}),
+        (thumbed(True), {"thumbs", "demonstrations"}),
+        (scored(None), {"demonstrations"}),
+    ],
+)
+def test_data_fit_the_methods_that_learn_from_what_they_say(group: PromptGroup, kinds: set[str]) -> None:
+    wanted = {loss.feedback for loss in LOSSES.values()} & kinds
+    assert set(methods_that_fit([group])) == wanted
+    assert set(methods_that_fit([group, scored(None)])) == {"demonstrations"}
+
+
+def test_methods_that_need_margins_fit_data_that_have_them() -> None:
+    takes_margins = {name for name, loss in LOSSES.items() if loss.needs("margins")}
+    without = methods_that_fit([paired((0, 1))])["pairs"]
+    assert "dpo" in without
+    assert not takes_margins & set(without)
+    assert takes_margins <= set(methods_that_fit([scored(2.0, 1.0, pairs=[Pair(0, 1)])])["pairs"])

@@ -12,10 +12,8 @@ from rich.text import Text
 
 from preftune.cli.console import main_console, quiet_libraries
 from preftune.cli.options import Word, given_values, output_flags, setting_flags
-from preftune.data.columns import TARGETS, Columns
-from preftune.data.convert import Conversion, Converter
-from preftune.data.group_stream import GroupStream
-from preftune.data.load import iter_groups
+from preftune.data.convert import TARGETS, Columns, Conversion, Converter
+from preftune.data.load import GroupStream, iter_groups
 from preftune.data.views import PairRule
 from preftune.errors import ConfigError, DataError
 from preftune.files.outputs import check_output, saving

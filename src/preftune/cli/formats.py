@@ -9,7 +9,7 @@ from rich.text import Text
 
 from preftune.cli.console import main_console
 from preftune.cli.options import output_flags
-from preftune.data.columns import TARGETS
+from preftune.data.convert import TARGETS
 from preftune.data.formats import FORMATS, Format
 from preftune.data.presets import PRESETS
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from preftune.data.compression import data_suffix, open_bytes
 from preftune.data.load import iter_groups
 from preftune.data.progress import track
 from preftune.data.rows import DataRow
+from preftune.data.text_files import data_suffix, open_bytes
 
 __all__ = ["RowSource"]
 

@@ -6,11 +6,9 @@ from dataclasses import replace
 from transformers import PreTrainedTokenizerBase
 
 from preftune.data import LoadedGroups, load_groups, split_by_prompt
-from preftune.data.pairing import pairs_by_score
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.data.tokens.tokenize import tokenize_groups
-from preftune.data.views import PairRule, has_margins, with_margins
-from preftune.data.views.view import scores_of
+from preftune.data.views import PairRule, has_margins, pairs_by_score, scores_of, with_margins
 from preftune.errors import DataError
 from preftune.groups import Pair, PromptGroup
 from preftune.settings import DataSettings

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from preftune.data.views.best_answer import best_answer
+from preftune.data.views import best_answer
 from preftune.errors import DataError
 from preftune.groups import PromptGroup, Text
 from preftune.model.generation.prompts import encode_prompts

@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from transformers import PreTrainedTokenizerBase
 
 from preftune.data import LoadedGroups, load_groups, split_by_prompt
-from preftune.data.cap import Capped, cap_per_prompt
 from preftune.data.feedback import FeedbackReport, groups_for
 from preftune.data.mixture import Mixture
-from preftune.data.tokens.auxiliary import LENGTH
-from preftune.data.tokens.first_difference import weighted_from_first_difference
+from preftune.data.prompts import Capped, cap_per_prompt
 from preftune.data.tokens.mismatched import with_mismatched
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.data.tokens.tokenize import TokenizedGroups, tokenize_groups
+from preftune.data.tokens.weights import LENGTH, weighted_from_first_difference
 from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin, PromptGroup
 from preftune.losses import Method

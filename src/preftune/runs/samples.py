@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from transformers import PreTrainedTokenizerBase
 
-from preftune.data.views.best_answer import best_answer
+from preftune.data.views import best_answer
 from preftune.errors import DataError, TokenizerError
 from preftune.files.whole_file import write_whole
 from preftune.groups import PromptGroup, Text

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from preftune.data import FORMATS, PRESETS, Format, recognise
-from preftune.data.columns import TARGETS
+from preftune.data.convert import TARGETS
 
 PUBLISHED = {
     "pairs": "prompt prompt_id chosen rejected messages score_chosen score_rejected",

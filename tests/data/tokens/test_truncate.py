@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preftune.data.tokens.tokenize import TokenizedGroups, tokenize_groups
-from preftune.data.tokens.truncate import TooLong
+from preftune.data.tokens.tokenize import TokenizedGroups, TooLong, tokenize_groups
 from preftune.errors import DataError
 from preftune.groups import Completion, Message, Origin, Pair, PromptGroup
 from tests.data.tokenizers_for_tests import BOS, make_tokenizer

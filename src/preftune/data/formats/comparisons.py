@@ -1,14 +1,26 @@
-"""Rows with two completions and which of them is preferred, by how much."""
+"""Formats with completions of which one is preferred: comparisons, AlpacaEval, SHP, summaries."""
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
-from preftune.data.formats.extra_scores import refuse_extra_scores
-from preftune.data.formats.fields import as_conversation, is_blank, read_completion, read_number, read_text, to_number
+from preftune.data.formats.completions import refuse_extra_scores
+from preftune.data.formats.fields import (
+    as_conversation,
+    is_blank,
+    read_choice,
+    read_completion,
+    read_number,
+    read_objects,
+    read_string,
+    read_text,
+    to_number,
+    to_string,
+)
 from preftune.data.rows import Row
 from preftune.errors import DataError
 from preftune.groups import Pair, PromptGroup, Text
 
-__all__ = ["chosen_group", "preference_group", "read_comparison"]
+__all__ = ["chosen_group", "preference_group", "read_alpaca_eval", "read_comparison", "read_shp", "read_summaries"]
 
 _TIES = (0.0, 1.5)
 
@@ -124,3 +136,93 @@ def _preference(row: Row) -> float:
     if not 1 <= preference <= 2:
         raise row.error("preference", f"is {preference:g}. It must lie between 1, the first is better, and 2; or 0.")
     return preference
+
+
+def read_alpaca_eval(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+    """A group of two completions and a pair, from `instruction`, `output_1`, `output_2` and `preference`.
+
+    `preference` lies between 1 and 2, as `preference_group` explains. The instruction becomes a user turn, an output
+    an assistant turn.
+
+    Raises:
+        DataError: a field that is missing or of a wrong type; an empty output; equal outputs.
+    Source: https://github.com/tatsu-lab/alpaca_eval, annotations.json
+
+    >>> from preftune.groups import Origin
+    >>> fields = {"instruction": "2+2=", "output_1": "5", "output_2": "4", "preference": 1.75}
+    >>> read_alpaca_eval(Row(Origin("annotations.json", 1), fields)).pairs
+    (Pair(chosen=1, rejected=0, margin=0.5),)
+    """
+    refuse_extra_scores(row, extra_scores)
+    prompt = as_conversation(read_string(row, "instruction"), "user")
+    outputs = {name: as_conversation(read_string(row, name), "assistant") for name in ("output_1", "output_2")}
+    return preference_group(row, prompt, outputs)
+
+
+def read_shp(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+    """A group of two completions and a pair, from `history`, `human_ref_A`, `human_ref_B` and `labels`.
+
+    `labels` is 1 if A is better, else 0. Optional: the votes `score_A` and `score_B`. The post becomes a user turn, a
+    comment an assistant turn. Pairs of a clear preference only: `--where 'score_ratio>=2'`.
+
+    Raises:
+        DataError: a field that is missing or of a wrong type; an empty comment; equal comments.
+    Source: Ethayarajh et al. 2022; https://huggingface.co/datasets/stanfordnlp/SHP
+
+    >>> from preftune.groups import Origin
+    >>> fields = {"history": "2+2=", "human_ref_A": "5", "human_ref_B": "4", "labels": 0, "score_A": 2, "score_B": 9}
+    >>> group = read_shp(Row(Origin("shp.jsonl", 1), fields))
+    >>> group.pairs, [completion.score for completion in group.completions]
+    ((Pair(chosen=1, rejected=0, margin=None),), [2.0, 9.0])
+    """
+    refuse_extra_scores(row, extra_scores)
+    prompt = as_conversation(read_string(row, "history"), "user")
+    comments = {name: as_conversation(read_string(row, name), "assistant") for name in ("human_ref_A", "human_ref_B")}
+    scores = (read_number(row, "score_A"), read_number(row, "score_B"))
+    return chosen_group(row, prompt, comments, 1 - read_choice(row, "labels", 2), scores=scores)
+
+
+_POST = {"subreddit": "SUBREDDIT: r/", "title": "TITLE: ", "post": "POST: "}
+
+
+def read_summaries(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+    r"""A group of two completions and a pair, from `info`, `summaries` and `choice`.
+
+    A summary is an object with its `text`; `choice` is the index of the better one. `info` holds a Reddit `post` with
+    its `subreddit` and `title`, or a news `article`. The prompt is text, as in the paper:
+    `SUBREDDIT: r/...\n\nTITLE: ...\n\nPOST: ...\n\nTL;DR:` or `Article:\n...\n\nTL;DR:`.
+
+    Raises:
+        DataError: a field that is missing or of a wrong type; an empty summary; equal summaries.
+    Source: Stiennon et al. 2020, arXiv:2009.01325, Table 4;
+        https://huggingface.co/datasets/openai/summarize_from_feedback, config `comparisons`.
+
+    >>> from preftune.groups import Origin
+    >>> info = {"subreddit": "sums", "title": "Help", "post": "What is 2+2?", "article": None}
+    >>> fields = {"info": info, "summaries": [{"text": " Sum wanted."}, {"text": " Help."}], "choice": 0}
+    >>> group = read_summaries(Row(Origin("tldr.jsonl", 1), fields))
+    >>> group.prompt, group.pairs
+    ('SUBREDDIT: r/sums\n\nTITLE: Help\n\nPOST: What is 2+2?\n\nTL;DR:', (Pair(chosen=0, rejected=1, margin=None),))
+    """
+    refuse_extra_scores(row, extra_scores)
+    summaries = {
+        f"summaries[{index}].text": to_string(row, f"summaries[{index}].text", item.get("text"))
+        for index, item in enumerate(read_objects(row, "summaries", "the summaries"))
+    }
+    if len(summaries) < 2:
+        raise row.error("summaries", "has a single item. There must be at least two to compare.")
+    return chosen_group(row, _prompt(row), summaries, read_choice(row, "choice", len(summaries)))
+
+
+def _prompt(row: Row) -> str:
+    info = row.fields.get("info")
+    if not isinstance(info, Mapping):
+        raise row.error("info", f"is of type {type(info).__name__}. It must be an object with a post or an article.")
+    if is_blank(info.get("post")):
+        return f"Article:\n{_part(row, info, 'article')}\n\nTL;DR:"
+    given = [name for name in _POST if name == "post" or not is_blank(info.get(name))]
+    return "\n\n".join([*(_POST[name] + _part(row, info, name) for name in given), "TL;DR:"])
+
+
+def _part(row: Row, info: Mapping[str, Any], name: str) -> str:
+    return to_string(row, f"info.{name}", info.get(name))

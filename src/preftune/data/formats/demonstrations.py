@@ -1,13 +1,16 @@
-"""Rows with one completion to imitate."""
+"""Formats with one completion: demonstrations, thumbs, reviews."""
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 
-from preftune.data.formats.fields import as_conversation, read_completion, read_text
+from preftune.data.formats.completions import read_weights, refuse_extra_scores
+from preftune.data.formats.fields import as_conversation, is_blank, read_completion, read_string, read_text, to_choice
 from preftune.data.rows import Row
 from preftune.errors import DataError
 from preftune.groups import Message, PromptGroup
 
-__all__ = ["last_turn_group", "read_demonstration"]
+__all__ = ["last_turn_group", "read_demonstration", "read_review", "read_thumb"]
 
 
 def read_demonstration(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
@@ -63,3 +66,78 @@ def _refuse(row: Row, extra_scores: Collection[str]) -> None:
             f"{row.origin}: there is a single completion, so that {names} (--auxiliary) has nothing to compare. Give "
             "pairs or lists, or leave --auxiliary out."
         )
+
+
+_LABELS: Mapping[str, bool] = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+
+
+def read_thumb(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+    """A group of one completion, desirable or not, from `prompt`, `completion` and `label`.
+
+    A label is true or false, 1 or 0, or one of these as text, as in CSV files. Prompt and completion are text or lists
+    of messages. Optional: `weights`.
+
+    Raises:
+        DataError: a field that is missing or of a wrong type; an empty completion; further scores asked for, as there
+            is nothing to compare them with.
+
+    >>> from preftune.groups import Origin
+    >>> row = Row(Origin("sums.jsonl", 1), {"prompt": "2+2=", "completion": "4", "label": True})
+    >>> read_thumb(row).completions[0].desirable
+    True
+    """
+    group = read_demonstration(row, extra_scores)
+    [completion] = group.completions
+    known = replace(
+        completion,
+        desirable=_read_label(row),
+        weights=read_weights(row, "weights", completion.content),
+    )
+    return replace(group, completions=(known,))
+
+
+def _read_label(row: Row) -> bool:
+    value = row.fields.get("label")
+    if is_blank(value):
+        raise row.error("label", "is missing.")
+    label = _LABELS.get(str(value).strip().lower())
+    if label is None:
+        raise row.error(
+            "label",
+            f"is {value!r:.40}. It must be true or false, or 1 or 0. If it does not say whether the completion is "
+            "good, give --format demonstrations.",
+        )
+    return label
+
+
+_NUM_WORDS = 4
+_BEGINNING = re.compile(rf"\s*(?:\S+\s+){{{_NUM_WORDS - 1}}}\S+")
+_UNLABELLED = -1
+
+
+def read_review(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+    """A group of one completion from `text` and `label`: its first four words are the prompt, the rest follows.
+
+    `label` is 1 for a positive text, a desirable completion, and 0 for a negative one. -1 says that it is not known:
+    a completion to imitate.
+
+    Raises:
+        DataError: a field that is missing or of a wrong type; a text of four words or fewer.
+    Source: https://huggingface.co/datasets/stanfordnlp/imdb; prompts are beginnings of 2 to 8 tokens in Rafailov et
+        al. 2023, arXiv:2305.18290, Appendix C.1.
+
+    >>> from preftune.groups import Origin
+    >>> group = read_review(Row(Origin("imdb", 1), {"text": "I like this film a lot.", "label": 1}))
+    >>> group.prompt, group.completions[0].content, group.completions[0].desirable
+    ('I like this film', ' a lot.', True)
+    """
+    refuse_extra_scores(row, extra_scores)
+    text = read_string(row, "text")
+    beginning = _BEGINNING.match(text)
+    if beginning is None or not text[beginning.end() :].strip():
+        raise row.error("text", f"has {_NUM_WORDS} words or fewer, which are the prompt, so that nothing follows.")
+    completion = read_completion(row, "text", text[beginning.end() :])
+    label = row.fields.get("label")
+    if label != _UNLABELLED:
+        completion = replace(completion, desirable=bool(to_choice(row, "label", label, 2)))
+    return PromptGroup(beginning.group(), (completion,), (), row.origin)

@@ -1,18 +1,136 @@
-"""Rows of OpenAssistant: a tree of messages in each row, or a message of a tree."""
+"""Formats of OpenAssistant: a tree of messages in each row, or a message of a tree."""
 
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from preftune.data.formats.extra_scores import refuse_extra_scores
-from preftune.data.formats.fields import is_blank
-from preftune.data.formats.trees import Node, groups_of_trees, read_node
+from preftune.data.formats.completions import refuse_extra_scores
+from preftune.data.formats.fields import is_blank, to_number, to_string
+from preftune.data.formats.lists import Answer, scored_group
 from preftune.data.rows import BadRow, LeftOut, Row, RowStream
 from preftune.errors import DataError
-from preftune.groups import PromptGroup
+from preftune.groups import Message, Origin, PromptGroup
 
-__all__ = ["read_message_rows", "read_message_trees"]
+__all__ = ["Node", "groups_of_trees", "read_message_rows", "read_message_trees", "read_node"]
+
+_ROLES = {"prompter": "user", "assistant": "assistant"}
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A message of a tree.
+
+    Args:
+        origin: The row that it is in.
+        prefix: The way to it within the row, such as `prompt.replies[0].`.
+        id: Its name.
+        parent: Name of the message that it answers; None for a root.
+        message: What is said.
+        rank: Its place among the answers to its parent, 0 for the best; None if it has none.
+    """
+
+    origin: Origin
+    prefix: str
+    id: str
+    parent: str | None
+    message: Message
+    rank: float | None
+
+
+def read_node(row: Row, prefix: str, fields: Mapping[str, Any], parent: str | None) -> Node | LeftOut:
+    """A message of a tree, or that it was deleted.
+
+    Args:
+        row, prefix: Where it is, as in `Node`.
+        fields: `message_id`, `role` (prompter or assistant), `text`, and perhaps `rank` and `deleted`.
+        parent: Name of the message that it answers.
+    Raises:
+        DataError: a field that is missing or of a wrong type; an answer without text.
+    """
+    name = to_string(row, f"{prefix}message_id", fields.get("message_id"))
+    role = to_string(row, f"{prefix}role", fields.get("role"))
+    if role not in _ROLES:
+        raise row.error(f"{prefix}role", f"is {role!r:.40}. It must be prompter or assistant.")
+    if fields.get("deleted") is True:
+        return LeftOut(row.origin, "deleted message")
+    text = to_string(row, f"{prefix}text", fields.get("text"))
+    if role == "assistant" and not text.strip():
+        raise row.error(f"{prefix}text", "has an empty completion. It has nothing to learn from.", fault="empty")
+    rank: Any = fields.get("rank")
+    known = None if is_blank(rank) else to_number(row, f"{prefix}rank", rank)
+    return Node(row.origin, prefix, name, parent, Message(_ROLES[role], text), known)
+
+
+def groups_of_trees(nodes: Sequence[Node]) -> Iterator[PromptGroup | BadRow | LeftOut]:
+    """A group for each message of a user that was answered: the conversation up to it, and its ranked answers.
+
+    The scores are the ranks with their sign turned. A single answer needs no rank. An answer without a rank among some
+    with ranks is left out, and so are answers of which none has one, and messages whose parent is not there.
+
+    Args:
+        nodes: Whole trees, in any order.
+    Returns:
+        Groups in the order of the messages that were answered, with the origin of these.
+    """
+    by_id: dict[str, Node] = {}
+    for node in nodes:
+        if node.id in by_id:
+            yield BadRow(node.origin, f"field '{node.prefix}message_id' is {node.id!r:.60}, as in another message.")
+        else:
+            by_id[node.id] = node
+    answers: dict[str | None, list[Node]] = {}
+    for node in by_id.values():
+        answers.setdefault(node.parent, []).append(node)
+    reached = {None, *_reached(answers)}
+    for node in by_id.values():
+        if node.id not in reached:
+            yield LeftOut(node.origin, "what the message answers is not there")
+        elif problem := _turn_problem(node, by_id):
+            yield problem
+        elif node.message.role == "user":
+            yield from _group(node, answers.get(node.id, []), by_id)
+
+
+def _reached(answers: Mapping[str | None, Sequence[Node]]) -> Iterator[str]:
+    """Names of the messages that roots lead to."""
+    waiting = list(answers.get(None, []))
+    while waiting:
+        node = waiting.pop()
+        yield node.id
+        waiting.extend(answers.get(node.id, []))
+
+
+def _turn_problem(node: Node, by_id: Mapping[str, Node]) -> BadRow | None:
+    parent = by_id[node.parent] if node.parent is not None else None
+    speaks_before = parent.message.role if parent is not None else "assistant"
+    if node.message.role != speaks_before:
+        return None
+    what = "starts a tree, which a prompter must" if parent is None else "answers a message of the same role"
+    return BadRow(node.origin, f"field '{node.prefix}role': the message {what}.")
+
+
+def _group(node: Node, replies: Sequence[Node], by_id: Mapping[str, Node]) -> Iterator[PromptGroup | LeftOut]:
+    given = [reply for reply in replies if reply.message.role == "assistant"]
+    ranked = [reply for reply in given if reply.rank is not None] if len(given) > 1 else given
+    if not ranked:
+        yield LeftOut(node.origin, "answers without ranks" if given else "message without an answer")
+        return
+    for reply in given:
+        if reply.rank is None and len(given) > 1:
+            yield LeftOut(reply.origin, "answer without a rank")
+    scored = [Answer(f"{reply.prefix}text", (reply.message,), 0.0 - (reply.rank or 0.0)) for reply in ranked]
+    yield scored_group(Row(node.origin, {}), _conversation(node, by_id), scored)
+
+
+def _conversation(node: Node, by_id: Mapping[str, Node]) -> tuple[Message, ...]:
+    messages = [node.message]
+    while node.parent is not None:
+        node = by_id[node.parent]
+        messages.append(node.message)
+    return tuple(reversed(messages))
+
 
 Items = Iterator[PromptGroup | BadRow | LeftOut]
 

@@ -2,24 +2,13 @@
 
 from collections.abc import Collection
 
-from preftune.data.formats.alpaca import read_alpaca
-from preftune.data.formats.alpaca_eval import read_alpaca_eval
-from preftune.data.formats.comparisons import read_comparison
-from preftune.data.formats.demonstrations import read_demonstration
+from preftune.data.formats.comparisons import read_alpaca_eval, read_comparison, read_shp, read_summaries
+from preftune.data.formats.demonstrations import read_demonstration, read_review, read_thumb
 from preftune.data.formats.format import Format, each_row
-from preftune.data.formats.lists import read_list
+from preftune.data.formats.lists import read_list, read_nectar, read_stack_exchange, read_ultrafeedback
+from preftune.data.formats.llama_factory import read_alpaca, read_sharegpt
 from preftune.data.formats.message_trees import read_message_rows, read_message_trees
-from preftune.data.formats.nectar import read_nectar
-from preftune.data.formats.orca import read_orca
-from preftune.data.formats.pairs import read_pair
-from preftune.data.formats.reviews import read_review
-from preftune.data.formats.sharegpt import read_sharegpt
-from preftune.data.formats.shp import read_shp
-from preftune.data.formats.stack_exchange import read_stack_exchange
-from preftune.data.formats.summaries import read_summaries
-from preftune.data.formats.thumbs import read_thumb
-from preftune.data.formats.transcripts import read_transcripts
-from preftune.data.formats.ultrafeedback import read_ultrafeedback
+from preftune.data.formats.pairs import read_orca, read_pair, read_transcripts
 from preftune.errors import DataError
 
 __all__ = ["FORMATS", "find_format", "recognise"]

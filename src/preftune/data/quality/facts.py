@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from preftune.data.normalised import normalised_prompt
+from preftune.data.prompts import normalised_prompt
 from preftune.data.quality.comparisons import Judged, judged
 from preftune.data.quality.keys import key_of, mixed_key
 from preftune.data.quality.texts import num_words, plain_text, shortened

@@ -7,7 +7,7 @@ from itertools import islice
 
 import numpy as np
 
-from preftune.data.normalised import normalised_prompt
+from preftune.data.prompts import normalised_prompt
 from preftune.data.quality.check import Check, CheckSettings
 from preftune.data.quality.checks import CHECKS, Need, chosen_checks
 from preftune.data.quality.facts import TokenCounts, excerpt, facts_of

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from preftune.data.tokens.boundary import common_prefix_length, end_once
 from preftune.data.tokens.chat import find_behind, render_chat
-from preftune.data.tokens.token_group import TokenGroup, TokenIds, TokenWeights
-from preftune.data.tokens.token_weights import Offsets, character_weights, token_weights
+from preftune.data.tokens.token_group import TokenGroup, TokenIds, TokenWeights, common_prefix_length, end_once
+from preftune.data.tokens.weights import Offsets, character_weights, token_weights
 from preftune.errors import DataError, TokenizerError
 from preftune.groups import Message, PromptGroup, Text
 

@@ -1,0 +1,143 @@
+"""Formats of LLaMA-Factory: Alpaca and ShareGPT, each with one completion or a pair."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from preftune.data.formats.comparisons import chosen_group
+from preftune.data.formats.completions import refuse_extra_scores
+from preftune.data.formats.demonstrations import last_turn_group
+from preftune.data.formats.fields import (
+    as_conversation,
+    is_blank,
+    read_completion,
+    read_items,
+    read_objects,
+    read_string,
+    to_message,
+    to_string,
+)
+from preftune.data.formats.pairs import pair_group, system_turn
+from preftune.data.rows import Row
+from preftune.groups import Message, PromptGroup
+
+__all__ = ["read_alpaca", "read_sharegpt"]
+
+
+def read_alpaca(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+    r"""A group of one completion from `instruction` and `output`, or of a pair from `chosen` and `rejected`.
+
+    An `output` that is a list of two is a pair, too, the better one first. Optional: `input`, which follows the
+    instruction in the user's turn after a line break; `system`; `history`, a list of earlier [instruction, output];
+    and for `chosen` and `rejected` all that is optional for pairs.
+
+    Raises:
+        DataError: a field that is missing or of a wrong type; an empty output; equal outputs.
+    Source: https://github.com/tatsu-lab/stanford_alpaca; pairs, system and history:
+        https://github.com/hiyouga/LLaMA-Factory, data/README.md
+
+    >>> from preftune.groups import Origin
+    >>> fields = {"instruction": "Add.", "input": "2 and 2", "output": "4"}
+    >>> read_alpaca(Row(Origin("alpaca.json", 1), fields)).prompt[0].content
+    'Add.\n2 and 2'
+    """
+    prompt = _prompt(row)
+    if not is_blank(row.fields.get("chosen")):
+        chosen, rejected = (as_conversation(read_string(row, name), "assistant") for name in ("chosen", "rejected"))
+        return pair_group(row, prompt, chosen, rejected, extra_scores=extra_scores)
+    refuse_extra_scores(row, extra_scores)
+    if isinstance(row.fields.get("output"), list | tuple):
+        return _output_pair(row, prompt)
+    content = as_conversation(read_string(row, "output"), "assistant")
+    return PromptGroup(prompt, (read_completion(row, "output", content),), (), row.origin)
+
+
+def _output_pair(row: Row, prompt: tuple[Message, ...]) -> PromptGroup:
+    items = read_items(row, "output", "the better and the worse output")
+    if len(items) != 2:
+        raise row.error("output", f"is a list of {len(items)}. It must be text, or the better and the worse output.")
+    outputs = {
+        f"output[{index}]": as_conversation(to_string(row, f"output[{index}]", item), "assistant")
+        for index, item in enumerate(items)
+    }
+    return chosen_group(row, prompt, outputs, 0)
+
+
+def _prompt(row: Row) -> tuple[Message, ...]:
+    instruction = read_string(row, "instruction")
+    if not is_blank(row.fields.get("input")):
+        instruction = f"{instruction}\n{read_string(row, 'input')}"
+    return (*system_turn(row), *_history(row), Message("user", instruction))
+
+
+def _history(row: Row) -> list[Message]:
+    turns: Any = row.fields.get("history")
+    if is_blank(turns) or turns in ([], ()):
+        return []
+    messages = []
+    for index, turn in enumerate(read_items(row, "history", "earlier [instruction, output]")):
+        name = f"history[{index}]"
+        if not isinstance(turn, list | tuple) or len(turn) != 2:
+            raise row.error(name, f"is {turn!r:.40}. It must be [instruction, output].")
+        messages.append(Message("user", to_string(row, f"{name}[0]", turn[0])))
+        messages.append(Message("assistant", to_string(row, f"{name}[1]", turn[1])))
+    return messages
+
+
+_ROLES = {
+    "human": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
+    "model": "assistant",
+    "function_call": "assistant",
+    "observation": "tool",
+    "function_response": "tool",
+}
+
+
+def read_sharegpt(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+    """A group of a pair from `conversations`, `chosen` and `rejected`, or of one completion from `conversations` alone.
+
+    A turn is an object with `from` and `value`, or with `role` and `content`; human is the user, gpt the assistant,
+    observation a tool. `chosen` and `rejected` are such a turn or text. Of a conversation alone, the last turn is the
+    completion. Optional: `system`, a turn before all, and for `chosen` and `rejected` all that is optional for pairs.
+
+    Raises:
+        DataError: a field that is missing or of a wrong type; an empty completion, or one that is not the
+            assistant's; equal completions; further scores asked for of a single completion.
+    Source: https://github.com/hiyouga/LLaMA-Factory, data/README.md
+
+    >>> from preftune.groups import Origin
+    >>> turns = [{"from": "human", "value": "2+2="}]
+    >>> four, five = ({"from": "gpt", "value": text} for text in "45")
+    >>> row = Row(Origin("chats.json", 1), {"conversations": turns, "chosen": four, "rejected": five})
+    >>> read_sharegpt(row).completions[0].content
+    (Message(role='assistant', content='4', extra={}),)
+    """
+    items = read_objects(row, "conversations", "the turns")
+    turns = tuple(_turn(row, f"conversations[{index}]", item) for index, item in enumerate(items))
+    prompt = (*system_turn(row), *turns)
+    if is_blank(row.fields.get("chosen")) and is_blank(row.fields.get("rejected")):
+        return last_turn_group(row, "conversations", prompt, extra_scores)
+    return pair_group(row, prompt, _answer(row, "chosen"), _answer(row, "rejected"), extra_scores=extra_scores)
+
+
+def _answer(row: Row, name: str) -> tuple[Message, ...]:
+    value: Any = row.fields.get(name)
+    if isinstance(value, list | tuple):
+        items = read_objects(row, name, "the turns of the answer")
+        return tuple(_turn(row, f"{name}[{index}]", item) for index, item in enumerate(items))
+    turn = value if isinstance(value, Mapping) else {"from": "gpt", "value": value}
+    return (_turn(row, name, turn),)
+
+
+def _turn(row: Row, name: str, item: Mapping[str, Any]) -> Message:
+    if is_blank(item.get("from")):
+        return to_message(row, name, item)
+    role = item["from"]
+    if not isinstance(role, str):
+        raise row.error(f"{name}.from", f"is of type {type(role).__name__}. It must be the name of who speaks.")
+    content = to_string(row, f"{name}.value", item.get("value"))
+    further = {key: value for key, value in item.items() if key not in ("from", "value")}
+    return to_message(row, name, {**further, "role": _ROLES.get(role, role), "content": content})

@@ -1,0 +1,177 @@
+"""Prompts as units of the data: their normal form, the held-out split, and the cap per prompt."""
+
+import hashlib
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from unicodedata import normalize
+
+from preftune.data.views import only
+from preftune.errors import ConfigError, DataError
+from preftune.groups import Origin, PromptGroup, Text
+from preftune.losses import Feedback
+
+__all__ = ["Capped", "cap_per_prompt", "normalised_prompt", "split_by_prompt"]
+
+_MARKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
+_ROLES = {"Human": "user", "Assistant": "assistant"}
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+"""Soft hyphen, zero-width space, word joiner, byte order mark."""
+
+
+def normalised_prompt(prompt: Text) -> str:
+    r"""A prompt without differences in case, white space, Unicode form and invisible characters.
+
+    A single user turn is the same as its text, and a transcript of the form `\n\nHuman: ... \n\nAssistant:` the same as
+    its turns, so that a prompt is known again in a data set of another layout.
+
+    >>> normalised_prompt("What  is\n2+2?")
+    'what is 2+2?'
+    >>> normalised_prompt("\n\nHuman: What is 2+2?\n\nAssistant:")
+    'what is 2+2?'
+    """
+    turns = _turns(prompt) if isinstance(prompt, str) else [(message.role, message.content) for message in prompt]
+    if turns is None:
+        return _normalised(str(prompt))
+    texts = [(role, _normalised(content)) for role, content in turns]
+    if [role for role, _ in texts] == ["user"]:
+        return texts[0][1]
+    return "\n".join(f"{role}: {content}" for role, content in texts)
+
+
+def _turns(text: str) -> list[tuple[str, str]] | None:
+    """The turns of a transcript that the assistant is to go on with; None of a text that is none."""
+    parts = _MARKER.split(text)
+    if parts[0].strip() or len(parts) < 3 or parts[-2] != "Assistant" or parts[-1].strip():
+        return None
+    return [(_ROLES[role], content) for role, content in zip(parts[1:-2:2], parts[2:-2:2], strict=True)]
+
+
+def _normalised(text: str) -> str:
+    if not text.isascii():
+        text = normalize("NFKC", text.translate(_INVISIBLE))
+        text = normalize("NFKC", text.casefold())  # folding may undo the form
+    return " ".join(text.split()).casefold()
+
+
+def split_by_prompt(
+    groups: Sequence[PromptGroup], fraction: float, *, seed: int
+) -> tuple[list[PromptGroup], list[PromptGroup]]:
+    """Hold out a part of the prompts, with all their groups.
+
+    A prompt is held out if hash(seed, normalised prompt) / 2^64 < fraction. So its side does not depend on the other
+    rows, their order or the file that they are in: a prompt that is held out of SFT is held out of DPO on another file
+    with the same seed, and stays so when the data grow. If that leaves a side empty, the prompt with the hash next to
+    the limit changes sides.
+
+    Args:
+        groups: What to split.
+        fraction: Part of the distinct prompts to hold out, in (0, 1). Met on average over prompts.
+        seed: Another seed holds out other prompts.
+    Returns:
+        The groups to train on and the groups held out, each in the order given.
+    Raises:
+        ConfigError: a fraction out of its range.
+        DataError: fewer than two distinct prompts.
+
+    >>> from preftune.groups import Completion, Origin
+    >>> groups = [PromptGroup(text, (Completion("4"),), (), Origin("sums", 1)) for text in ("2+2=", "2+2= ", "1+3=")]
+    >>> train, held_out = split_by_prompt(groups, 0.5, seed=0)
+    >>> sorted(len(side) for side in (train, held_out))  # the first two are one prompt
+    [1, 2]
+    """
+    if not 0 < fraction < 1:
+        raise ConfigError([f"fraction = {fraction}: must lie between 0 and 1, such as 0.05."])
+    prompts = [normalised_prompt(group.prompt) for group in groups]
+    places = {prompt: _place(prompt, seed) for prompt in prompts}
+    if len(places) < 2:
+        raise DataError(
+            f"the data have {len(places)} distinct prompt(s), so none can be held out: the rest would be empty. "
+            "Give more prompts, or name a file of its own for evaluation."
+        )
+    ranked = sorted(places, key=lambda prompt: (places[prompt], prompt))
+    num_below = sum(place < fraction for place in places.values())
+    held = set(ranked[: min(max(num_below, 1), len(ranked) - 1)])
+    train = [group for group, prompt in zip(groups, prompts, strict=True) if prompt not in held]
+    held_out = [group for group, prompt in zip(groups, prompts, strict=True) if prompt in held]
+    return train, held_out
+
+
+def _place(prompt: str, seed: int) -> float:
+    digest = hashlib.blake2b(f"{seed}\n{prompt}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+_Unit = tuple[int, int]
+"""Index of a group, and of the pair or completion within it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capped:
+    """The groups with what is left of them, and origins of the pairs, completions or lists left out, once for each."""
+
+    groups: list[PromptGroup]
+    left_out: tuple[Origin, ...]
+
+
+def cap_per_prompt(groups: Sequence[PromptGroup], limit: int, *, feedback: Feedback, seed: int) -> Capped:
+    """Keep at most `limit` of what is learned from a prompt, over all its groups.
+
+    Kept are those with the least hash(seed, origin, index), which does not depend on other rows. Prompts that differ
+    in case, white space and the like are one prompt.
+
+    Args:
+        groups: As a method sees them (`groups_for`).
+        limit: Most pairs of a prompt, completions (thumbs, demonstrations) or whole lists; at least 1.
+        feedback: What the method learns from: says what is counted.
+        seed: Another seed keeps others.
+    Returns:
+        The groups of which anything is left, in order.
+
+    >>> from preftune.groups import Completion, Pair
+    >>> answers = tuple(map(Completion, "abc"))
+    >>> group = PromptGroup("?", answers, (Pair(0, 1), Pair(0, 2), Pair(1, 2)), Origin("doc", 1))
+    >>> capped = cap_per_prompt([group], 1, feedback="pairs", seed=0)
+    >>> len(capped.groups[0].pairs), len(capped.groups[0].completions), len(capped.left_out)
+    (1, 2, 2)
+    """
+    assert limit >= 1, limit
+    by_prompt: dict[str, list[_Unit]] = {}
+    for index, group in enumerate(groups):
+        own = by_prompt.setdefault(normalised_prompt(group.prompt), [])
+        own.extend((index, unit) for unit in range(_num_units(group, feedback)))
+    dropped: dict[int, set[int]] = {}
+    for units in by_prompt.values():
+        if len(units) > limit:
+            for index, unit in sorted(units, key=lambda unit: _rank(groups, unit, seed))[limit:]:
+                dropped.setdefault(index, set()).add(unit)
+    left_out = [groups[index].origin for index in sorted(dropped) for _ in dropped[index]]
+    kept = (_without(group, dropped.get(index, ()), feedback) for index, group in enumerate(groups))
+    return Capped([group for group in kept if group is not None], tuple(left_out))
+
+
+def _num_units(group: PromptGroup, feedback: Feedback) -> int:
+    match feedback:
+        case "pairs":
+            return len(group.pairs)
+        case "lists":
+            return 1
+        case "thumbs" | "demonstrations":
+            return len(group.completions)
+
+
+def _without(group: PromptGroup, dropped: Collection[int], feedback: Feedback) -> PromptGroup | None:
+    if not dropped:
+        return group
+    kept = [unit for unit in range(_num_units(group, feedback)) if unit not in dropped]
+    if not kept:
+        return None
+    if feedback != "pairs":
+        return only(group, kept)
+    pairs = tuple(group.pairs[unit] for unit in kept)
+    return only(replace(group, pairs=pairs), {index for pair in pairs for index in (pair.chosen, pair.rejected)})
+
+
+def _rank(groups: Sequence[PromptGroup], unit: _Unit, seed: int) -> bytes:
+    index, number = unit
+    return hashlib.blake2b(f"{seed}\n{groups[index].origin}\n{number}".encode(), digest_size=8).digest()
