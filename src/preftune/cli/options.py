@@ -12,7 +12,7 @@ from typing_extensions import override
 from preftune.cli.console import ask_for_traceback
 from preftune.cli.row_source import RowSource
 from preftune.losses import LOSSES, Option, loss_options
-from preftune.losses.description import value_text
+from preftune.losses.options import value_text
 from preftune.settings import ModelSettings, Setting, build_section, settings_of
 
 __all__ = [

@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from preftune.losses.logps import ReferencedLogps
-from preftune.losses.ranges import check_beta, check_unused
+from preftune.losses.options import check_beta, check_unused
 from preftune.losses.reward_shift import check_shift_decay, reward_shift, updated_reward_shift
 
 __all__ = ["apo_down", "apo_zero", "bco_pair", "nca_pair", "sppo_hard", "updated_bco_pair"]

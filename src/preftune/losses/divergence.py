@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from preftune.losses.ranges import check_unused, check_word
+from preftune.losses.options import check_unused, check_word
 
 __all__ = ["Divergence", "divergence_score"]
 

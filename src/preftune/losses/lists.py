@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from preftune.losses.logps import ReferencedLogps
-from preftune.losses.ranges import check_beta
+from preftune.losses.options import check_beta
 from preftune.losses.segments import logsumexp_by, num_segments, pairs_in, ranks_in, sum_by
 
 __all__ = ["infonca", "lipo_lambda", "nca", "plackett_luce"]

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from preftune.losses.logps import ReferencedLogps
-from preftune.losses.ranges import check_beta
+from preftune.losses.options import check_beta
 
 __all__ = ["discopop", "exo_pair"]
 

@@ -14,7 +14,7 @@ from preftune.errors import ConfigError
 from preftune.losses.inputs import INPUTS, Argument, Feedback, Need
 from preftune.losses.logps import PolicyLogps, ReferencedLogps
 from preftune.losses.loss import Loss, OptionValue, Unit
-from preftune.losses.options import checked_value, loss_options
+from preftune.losses.options import loss_options, value_problem
 from preftune.losses.table import LOSSES
 
 __all__ = ["Method", "Part", "ReferenceUse", "find_loss", "losses_of", "probe_arguments"]
@@ -240,7 +240,7 @@ def _mixed_feedback(losses: Mapping[str, Loss]) -> Iterator[str]:
 
 def _range_problems(part: Part) -> Iterator[str]:
     """What the loss says of its options when it is given two rows of zeros."""
-    problems = [problem for option in loss_options(part.loss) if (problem := checked_value(option, part.options))]
+    problems = [problem for option in loss_options(part.loss) if (problem := value_problem(option, part.options))]
     yield from problems
     if problems:
         return

@@ -1,16 +1,27 @@
-"""The options of a loss: its keyword arguments."""
+"""Options of losses, which are their keyword arguments, and checks of their ranges."""
 
 import inspect
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal, get_args, get_origin, get_type_hints
 
-from preftune.losses.docstring import parse_docstring
 from preftune.losses.loss import Loss, OptionValue
+from preftune.losses.texts import loss_text
 
-__all__ = ["Option", "checked_value", "loss_options"]
+__all__ = [
+    "Option",
+    "check_beta",
+    "check_label_smoothing",
+    "check_unused",
+    "check_word",
+    "loss_options",
+    "option_texts",
+    "range_text",
+    "value_problem",
+    "value_text",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +31,9 @@ class Option:
     Args:
         name: Name of the keyword argument.
         kind: `float`, `bool`, or `str` for one of `choices`.
-        default: What the method uses when nothing is said.
-        help: What the loss's docstring says of it.
-        choices: The words that it may be, for an option that is a word.
+        default: Value of the method if the option is not given.
+        help: Meaning, unit and range.
+        choices: Allowed words of a `str`.
     """
 
     name: str
@@ -33,32 +44,33 @@ class Option:
 
 
 def loss_options(loss: Loss) -> tuple[Option, ...]:
-    """The options of a loss: its keyword arguments, their defaults and their help.
+    """The options of a loss.
 
     >>> from preftune.losses import LOSSES
     >>> [(option.name, option.default) for option in loss_options(LOSSES["dpo"])]
     [('beta', 0.1), ('label_smoothing', 0.0), ('divergence', 'reverse_kl'), ('alpha', 0.5)]
     """
-    return tuple(_options(loss.function, tuple(loss.defaults.items())))
+    help_of = loss_text(loss).arguments
+    return tuple(
+        replace(option, default=loss.defaults.get(option.name, option.default), help=help_of.get(option.name, ""))
+        for option in _keywords(loss.function)
+    )
 
 
 @cache
-def _options(function: object, defaults: tuple[tuple[str, OptionValue], ...]) -> list[Option]:
-    assert callable(function)
-    texts = parse_docstring(inspect.getdoc(function) or "").arguments
+def _keywords(function: Callable[..., object]) -> list[Option]:
     kinds = get_type_hints(function)
     found = []
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
             kind, name = kinds[parameter.name], parameter.name
             choices = get_args(kind) if get_origin(kind) is Literal else ()
-            default = dict(defaults).get(name, parameter.default)
-            found.append(Option(name, str if choices else kind, default, texts[name], choices))
+            found.append(Option(name, str if choices else kind, parameter.default, "", choices))
     return found
 
 
-def checked_value(option: Option, values: Mapping[str, OptionValue]) -> str | None:
-    """What is wrong with the kind of an option's value, or None."""
+def value_problem(option: Option, values: Mapping[str, OptionValue]) -> str | None:
+    """The problem if the value of an option is of the wrong type; None if there is none."""
     value = values[option.name]
     if option.choices:
         return None if value in option.choices else f"{option.name} = {value}: must be {' or '.join(option.choices)}."
@@ -67,3 +79,66 @@ def checked_value(option: Option, values: Mapping[str, OptionValue]) -> str | No
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return None
     return f"{option.name} = {value}: must be a finite number."
+
+
+# --- texts --------------------------------------------------------------------------------------------------------
+
+
+def option_texts(loss: Loss) -> list[str]:
+    """The options of a loss with their defaults.
+
+    >>> from preftune.losses import LOSSES
+    >>> option_texts(LOSSES["ipo"])
+    ['tau 0.1', 'length_normalized off']
+    """
+    return [f"{option.name} {value_text(option.default)}" for option in loss_options(loss)]
+
+
+def value_text(value: OptionValue) -> str:
+    """A value as help texts show it.
+
+    >>> value_text(True), value_text(0.10), value_text("log")
+    ('on', '0.1', 'log')
+    """
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def range_text(option: Option) -> str:
+    """Values that the type of an option allows.
+
+    >>> from preftune.losses import LOSSES
+    >>> [range_text(option) for option in loss_options(LOSSES["ipo"])]
+    ['number', 'on or off']
+    """
+    if option.kind is bool:
+        return "on or off"
+    return ", ".join(option.choices) if option.choices else "number"
+
+
+# --- ranges that several losses share -----------------------------------------------------------------------------
+
+
+def check_beta(beta: float) -> None:
+    """Refuse a beta that is not above 0."""
+    if not beta > 0:
+        raise ValueError(f"beta = {beta}: must be above 0. The loss would not depend on the policy, or train it away.")
+
+
+def check_label_smoothing(label_smoothing: float) -> None:
+    """Refuse a probability of flipped labels outside [0, 0.5)."""
+    if not 0 <= label_smoothing < 0.5:
+        raise ValueError(f"label_smoothing = {label_smoothing}: must be in [0, 0.5). From 0.5 on labels say nothing.")
+
+
+def check_word(name: str, value: str, words: object) -> None:
+    """Refuse a word that is not one of the Literal `words`."""
+    if value not in get_args(words):
+        raise ValueError(f"{name} = {value}: must be {' or '.join(get_args(words))}.")
+
+
+def check_unused(name: str, value: float, *, default: float, needs: str) -> None:
+    """Refuse a value for an option that does nothing unless `needs` is set."""
+    if value != default:
+        raise ValueError(f"{name} = {value}: does nothing without {needs}. Leave it out, or set {needs}.")

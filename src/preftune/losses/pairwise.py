@@ -6,7 +6,7 @@ from torch.nn.functional import logsigmoid
 
 from preftune.losses.divergence import Divergence, divergence_score
 from preftune.losses.logps import ReferencedLogps
-from preftune.losses.ranges import check_beta, check_label_smoothing
+from preftune.losses.options import check_beta, check_label_smoothing
 
 __all__ = ["dpo", "hinge", "ipo", "logistic", "robust_dpo"]
 

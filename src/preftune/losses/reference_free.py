@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, relu
 
 from preftune.losses.logps import PolicyLogps
-from preftune.losses.ranges import check_beta, check_unused
+from preftune.losses.options import check_beta, check_unused
 
 __all__ = ["cpo", "orpo", "simpo", "slic"]
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from preftune.losses.anchored import apo_down, apo_zero, bco_pair, nca_pair, sppo_hard, updated_bco_pair
 from preftune.losses.demonstrations import sft
 from preftune.losses.dynamic_beta import average_gap, beta_dpo
-from preftune.losses.inputs import Argument
+from preftune.losses.inputs import Argument, Feedback
 from preftune.losses.length import dpo_length_normalized, ld_dpo, rdpo_length
 from preftune.losses.likelihood import preferred_ft, unlikelihood
 from preftune.losses.lists import infonca, lipo_lambda, nca, plackett_luce
@@ -17,11 +17,12 @@ from preftune.losses.margin import discopop, exo_pair
 from preftune.losses.offset import dpop, odpo
 from preftune.losses.pairwise import dpo, hinge, ipo, robust_dpo
 from preftune.losses.reference_free import cpo, orpo, simpo, slic
+from preftune.losses.texts import FEEDBACK_TEXTS
 from preftune.losses.thumbs import apo_zero_unpaired, bco, kto, updated_bco
 from preftune.losses.token_level import tdpo, wpo
 from preftune.losses.transport import aot, aot_unpaired
 
-__all__ = ["LOSSES"]
+__all__ = ["LOSSES", "losses_by_feedback"]
 
 
 def _with_reference(function: Callable[..., Tensor], source: str, *more: Argument, **fields: Any) -> Loss:
@@ -117,3 +118,15 @@ LOSSES: Mapping[str, Loss] = {
     "nca": _of_lists(nca, "arXiv:2402.05369", defaults={"beta": 0.01}),
     "lipo_lambda": _of_lists(lipo_lambda, "arXiv:2402.01878", defaults={"beta": 0.05}, tiltable=True),
 }
+
+
+def losses_by_feedback() -> dict[Feedback, dict[str, Loss]]:
+    """The table, grouped by feedback.
+
+    >>> list(losses_by_feedback()["demonstrations"])
+    ['sft']
+    """
+    groups: dict[Feedback, dict[str, Loss]] = {feedback: {} for feedback in FEEDBACK_TEXTS}
+    for name, loss in LOSSES.items():
+        groups[loss.feedback][name] = loss
+    return groups

@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from preftune.losses.logps import ReferencedLogps
+from preftune.losses.options import check_beta
 from preftune.losses.pairwise import logistic
-from preftune.losses.ranges import check_beta
 
 __all__ = ["aot", "aot_unpaired"]
 

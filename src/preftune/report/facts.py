@@ -7,8 +7,8 @@ from typing import Any
 
 from preftune.files.number_text import bytes_text
 from preftune.losses import loss_options
-from preftune.losses.description import value_text
-from preftune.losses.docstring import loss_text
+from preftune.losses.options import value_text
+from preftune.losses.texts import loss_text
 from preftune.report.page import PageTable, Row
 from preftune.report.run_record import RunRecord
 from preftune.runs.data_report import LOST_TEXTS

@@ -4,16 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 
 from preftune.losses import Loss, loss_options
-from preftune.losses.description import (
-    FEEDBACK_TEXTS,
-    abilities,
-    losses_by_feedback,
-    needs,
-    option_texts,
-    range_text,
-    value_text,
-)
-from preftune.losses.docstring import loss_text
+from preftune.losses.options import option_texts, range_text, value_text
+from preftune.losses.table import losses_by_feedback
+from preftune.losses.texts import FEEDBACK_TEXTS, abilities, loss_text, needs
 
 __all__ = ["losses_page"]
 
