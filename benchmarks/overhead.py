@@ -24,6 +24,7 @@ from preftune.model.forward.packed import PackedForward
 from preftune.model.forward.packed_batch import pack
 from preftune.model.reference.cached import Cached
 from preftune.training.objective import Objective
+from preftune.training.steps import Batching, StepDataset
 from preftune.training.trainer import PreferenceTrainer
 
 __all__ = ["run", "workload_names"]
@@ -156,20 +157,22 @@ class _TimedTrainer:
         self._run_clock = _RunClock(self.clock)
         self.losses: list[float] = []
         reference = Cached(_reference_table(model, groups, bf16=bf16))
+        arguments = TrainingArguments(
+            str(folder), per_device_train_batch_size=1, learning_rate=LEARNING_RATE, lr_scheduler_type="constant",
+            max_steps=STEPS_PER_TURN, logging_steps=1, save_strategy="no", report_to="none", disable_tqdm=True,
+            use_cpu=True, bf16=bf16,
+        )  # fmt: skip
+        method, forward = Method.named("dpo", {"beta": BETA}), PackedForward()
+        batching = Batching.of(
+            model, arguments, forward.layout, batch_size=len(groups), max_tokens=1 << 30, shuffle=False
+        )
         self._trainer = PreferenceTrainer(
             model,
-            TrainingArguments(
-                str(folder), per_device_train_batch_size=1, learning_rate=LEARNING_RATE, lr_scheduler_type="constant",
-                max_steps=STEPS_PER_TURN, logging_steps=1, save_strategy="no", report_to="none", disable_tqdm=True,
-                use_cpu=True, bf16=bf16,
-            ),
-            objective=Objective(Method.named("dpo", {"beta": BETA}), reference, PackedForward()),
-            train_groups=groups,
-            batch_size=len(groups),
-            max_tokens_per_microbatch=1 << 30,
-            shuffle=False,
+            arguments,
+            objective=Objective(method, reference, forward),
+            train_steps=StepDataset(groups, method, batching),
             callbacks=[self._run_clock],
-        )  # fmt: skip
+        )
         trainer: Any = self._trainer
         trainer.pop_callback(_printing_callback())
         trainer.objective = _TimedObjective(trainer.objective, self.clock)

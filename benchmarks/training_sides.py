@@ -31,6 +31,7 @@ from preftune.model.forward.packed import PackedForward
 from preftune.model.forward.packed_batch import pack
 from preftune.model.reference.cached import Cached
 from preftune.training.objective import Objective
+from preftune.training.steps import Batching, StepDataset
 from preftune.training.trainer import PreferenceTrainer
 
 __all__ = ["SIDES", "Case", "Side", "SideName", "make_side", "work_of"]
@@ -195,16 +196,20 @@ def _lists(case: Case, model: LlamaForCausalLM, folder: Path) -> PreferenceTrain
     settings = _settings(case, folder) | {"per_device_train_batch_size": 1}
     of_pairs = ("beta", "train_sampling_strategy", "max_length")
     arguments = TrainingArguments(**{name: value for name, value in settings.items() if name not in of_pairs})
+    method = Method.named("dpo", {"beta": BETA})
+    batching = Batching.of(
+        model,
+        arguments,
+        forward.layout,
+        batch_size=case.workload.num_pairs,
+        max_tokens=1 << 30,
+        shuffle=False,
+    )
     return PreferenceTrainer(
         model,
         arguments,
-        objective=Objective(
-            Method.named("dpo", {"beta": BETA}), Cached(dict(zip(batch.keys, logps.tolist(), strict=True))), forward
-        ),
-        train_groups=groups,
-        batch_size=case.workload.num_pairs,
-        max_tokens_per_microbatch=1 << 30,
-        shuffle=False,
+        objective=Objective(method, Cached(dict(zip(batch.keys, logps.tolist(), strict=True))), forward),
+        train_steps=StepDataset(groups, method, batching),
     )
 
 

@@ -30,6 +30,7 @@ from preftune.training.trainer import PreferenceTrainer
 from tests.builders import tiny_llama, token_groups
 from tests.runs.inputs import config_of, history, write_model, write_pairs
 from tests.training.test_trainer import arguments, frozen
+from tests.training.trainers import make_trainer
 
 QUIET = Console(quiet=True)
 
@@ -221,7 +222,7 @@ def test_direct_references_compute_in_the_precision_of_training(
     tmp_path: Path,
 ) -> None:
     model = tiny_llama()
-    trainer = PreferenceTrainer(
+    trainer = make_trainer(
         model,
         arguments(tmp_path, bf16=True),
         objective=Objective(Method.named("dpo"), frozen(model), SequencesForward()),

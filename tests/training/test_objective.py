@@ -22,9 +22,9 @@ from preftune.model.forward.sequences import SequencesForward
 from preftune.model.reference.reference import FrozenCopy, NoReference
 from preftune.training.objective import Objective
 from preftune.training.step_values import StepValues, measure
-from preftune.training.trainer import PreferenceTrainer
 from tests.builders import tiny_llama, token_groups
 from tests.training.test_trainer import arguments, frozen, gradients, plain_logps
+from tests.training.trainers import make_trainer
 
 
 def groups_with_all_feedback(count: int, *, completions: int = 2) -> list[TokenGroup]:
@@ -58,7 +58,7 @@ def one_step(
     """Loss, gradients and number of micro-batches of a step over all groups."""
     model = copy.deepcopy(models[0])
     reference = frozen(models[1]) if method.needs_reference else NoReference()
-    trainer = PreferenceTrainer(
+    trainer = make_trainer(
         model,
         arguments(folder),
         objective=Objective(method, reference, forward or SequencesForward()),
@@ -205,7 +205,7 @@ def test_a_further_reward_moves_the_margin_by_its_difference() -> None:
 
 def test_the_mismatched_completions_of_a_step_say_how_far_the_policy_has_moved(tmp_path: Path) -> None:
     groups, models = groups_with_all_feedback(3), two_models()
-    trainer = PreferenceTrainer(
+    trainer = make_trainer(
         models[0],
         arguments(tmp_path),
         objective=Objective(Method.named("kto"), frozen(models[1]), SequencesForward()),

@@ -14,6 +14,7 @@ from preftune.training.out_of_memory import OutOfMemory, is_out_of_memory
 from preftune.training.trainer import PreferenceTrainer
 from tests.builders import tiny_llama, token_groups
 from tests.training.test_trainer import arguments, frozen
+from tests.training.trainers import make_trainer
 
 BUDGET = 400
 GROUPS = token_groups(24, longest=40)
@@ -43,7 +44,7 @@ def trainer_of(
             raise error
 
     model.register_forward_pre_hook(fail)
-    return PreferenceTrainer(
+    return make_trainer(
         model,
         arguments(folder, num_train_epochs=1, **settings),
         objective=Objective(Method.named(method), frozen(start), SequencesForward()),

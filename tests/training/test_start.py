@@ -25,13 +25,14 @@ from tests.training.conftest import Start
 from tests.training.health.world import friendly_pairs
 from tests.training.test_objective import groups_with_all_feedback
 from tests.training.test_trainer import arguments, frozen
+from tests.training.trainers import make_trainer
 
 WITH_REFERENCE = [name for name, loss in LOSSES.items() if loss.needs_reference]
 
 
 def trainer_of(method: Method, model: LlamaForCausalLM, reference: LlamaForCausalLM, folder: Path) -> PreferenceTrainer:
     groups: list[TokenGroup] = groups_with_all_feedback(6)
-    return PreferenceTrainer(
+    return make_trainer(
         model,
         arguments(folder),
         objective=Objective(method, frozen(reference), SequencesForward()),

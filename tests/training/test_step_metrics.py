@@ -11,10 +11,10 @@ from preftune.data.tokens.token_group import TokenGroup
 from preftune.losses import Method
 from preftune.model.forward.sequences import SequencesForward
 from preftune.training.objective import Objective
-from preftune.training.trainer import PreferenceTrainer
 from tests.builders import tiny_llama, token_groups
 from tests.training.test_objective import groups_with_all_feedback
 from tests.training.test_trainer import arguments, frozen, plain_logps
+from tests.training.trainers import make_trainer
 
 OF_LISTS = {"rewards/length_correlation", "logratios/absolute", "logratios/per_token", "entropy"}
 OF_THUMBS = OF_LISTS - {"rewards/length_correlation"}
@@ -24,7 +24,7 @@ def evaluated(groups: list[TokenGroup], folder: Path, max_tokens: int, method: s
     """Metrics of a policy that differs from its reference."""
     torch.manual_seed(0)
     policy, reference = tiny_llama().double(), tiny_llama().double()
-    trainer = PreferenceTrainer(
+    trainer = make_trainer(
         policy,
         arguments(folder),
         objective=Objective(Method.named(method), frozen(reference), SequencesForward()),
@@ -80,7 +80,7 @@ def test_the_entropy_is_that_of_the_next_token_over_all_held_out_tokens(tmp_path
 
 def test_training_steps_measure_no_entropy(tmp_path: Path) -> None:
     policy = tiny_llama()
-    trainer = PreferenceTrainer(
+    trainer = make_trainer(
         policy,
         arguments(tmp_path),
         objective=Objective(Method.named("dpo"), frozen(policy), SequencesForward()),

@@ -18,6 +18,7 @@ from preftune.runs.arguments import checkpointing_argument
 from preftune.training.objective import Objective
 from preftune.training.trainer import PreferenceTrainer
 from tests.builders import tiny_llama, token_groups
+from tests.training.trainers import make_trainer
 
 
 def arguments(folder: Path, **settings: Any) -> TrainingArguments:
@@ -48,7 +49,7 @@ def trainer_of(
     starts_at_reference: bool = False,
     **settings: Any,
 ) -> PreferenceTrainer:
-    return PreferenceTrainer(
+    return make_trainer(
         model,
         arguments(folder, **settings),
         objective=Objective(Method.named(method), reference or frozen(model), SequencesForward()),

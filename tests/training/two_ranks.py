@@ -27,6 +27,7 @@ from preftune.runs.samples import DrawnSamples, SampleMeasure, SamplePrompt, Sam
 from preftune.training.objective import Objective
 from preftune.training.trainer import PreferenceTrainer
 from tests.builders import tiny_llama, token_groups
+from tests.training.trainers import make_trainer
 from tests.two_ranks import run_as_rank
 
 WRAPPERS: dict[str, dict[str, Any]] = {
@@ -104,7 +105,7 @@ def train(folder: Path, **settings: Any) -> None:
     )
     if arguments.fsdp:
         _let_accelerate_shard()
-    trainer = PreferenceTrainer(
+    trainer = make_trainer(
         model,
         arguments,
         objective=Objective(Method.named("dpo"), FrozenCopy(copy.deepcopy(model).eval()), PackedForward()),

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,7 +11,6 @@ import torch
 from peft import PeftConfig
 from rich.console import Console
 from torch import nn
-from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainingArguments, set_seed
 from typing_extensions import override
 
@@ -23,6 +23,7 @@ from preftune.losses import Unit
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
 from preftune.model.forward.model_size import context_length, num_embeddings
+from preftune.model.forward.work import work_of
 from preftune.model.load.choose_forward import choose_forward_for
 from preftune.model.load.load_model import Policy
 from preftune.model.reference.cached import Cached
@@ -31,7 +32,7 @@ from preftune.planning import Layout, MicroBatchShape, sizes_of
 from preftune.runs.prepare_data import PartReport, microbatch_budget
 from preftune.runs.reference import cache_reference
 from preftune.training.objective import Objective
-from preftune.training.steps import Batching, Step, StepDataset
+from preftune.training.steps import Batching, StepDataset
 from preftune.training.trainer import PreferenceTrainer
 
 __all__ = ["ReferenceFreeTrainer", "TuningTrainer"]
@@ -113,23 +114,24 @@ class TuningTrainer(PreferenceTrainer):
         self._layout = forward.layout
         if config.reference_plan.num_at_once is not None:
             policy = self._precompute(policy, forward, [train, *held_out.values()])
-        batching = self._batching(train, config.per_device_train_batch_size, config.gradient_accumulation_steps)
+        batching = replace(
+            self._batching(train, config.per_device_train_batch_size, config.gradient_accumulation_steps),
+            work=work_of(policy.model),
+            seed=config.seed,
+            shuffle=config.shuffles,
+        )
         super().__init__(
             policy.model,
             step_by_step(config),
             objective=Objective(config.method, policy.reference, forward),
-            train_groups=train,
-            eval_groups=[group for groups in held_out.values() for group in groups],
-            batch_size=batching.batch_size,
-            max_tokens_per_microbatch=batching.max_tokens,
+            train_steps=StepDataset(train, config.method, batching),
+            eval_steps=self._held_out_steps(held_out, by_name=isinstance(eval_dataset, Mapping)),
             reference_sync=config.reference_plan.sync(policy.reference),
-            shuffle=config.shuffles,
             starts_at_reference=policy.starts_at_reference and not _is_noisy(config),
             processing_class=self._tokenizer,
             callbacks=callbacks,
             optimizers=optimizers,
         )
-        self.eval_dataset = self._held_out_steps(held_out, by_name=isinstance(eval_dataset, Mapping))
 
     def _precompute(self, policy: Policy, forward: Forward, parts: Sequence[list[TokenGroup]]) -> Policy:
         """The policy with the reference model replaced by its log-probs for all rows."""
@@ -172,13 +174,6 @@ class TuningTrainer(PreferenceTrainer):
             eval_dataset = self._held_out_steps(held_out, by_name=isinstance(eval_dataset, Mapping))
         return dict(super().evaluate(eval_dataset, ignore_keys, metric_key_prefix))
 
-    @override
-    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Step]:
-        """A loader of the steps of held-out rows, in order."""
-        held_out: Any = self.eval_dataset
-        steps = held_out if eval_dataset is None else eval_dataset
-        return super().get_eval_dataloader(held_out[steps] if isinstance(steps, str) else steps)
-
     def _read_held_out(self, rows: Rows | Mapping[str, Rows] | None) -> dict[str, list[TokenGroup]]:
         if rows is None:
             return {}
@@ -189,10 +184,10 @@ class TuningTrainer(PreferenceTrainer):
     def _held_out_steps(
         self, held_out: Mapping[str, list[TokenGroup]], *, by_name: bool
     ) -> StepDataset | dict[str, StepDataset] | None:
-        method = self.objective.method
+        method = self._config.method
         size = self._config.per_device_eval_batch_size
         steps = {name: StepDataset(groups, method, self._batching(groups, size)) for name, groups in held_out.items()}
-        return steps if by_name else steps.get("")
+        return steps or None if by_name else steps.get("")
 
     # --- rows and steps ---------------------------------------------------------------------------------------
 

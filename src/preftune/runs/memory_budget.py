@@ -25,7 +25,7 @@ from preftune.runs.result import duration_text
 from preftune.training.objective import Objective
 from preftune.training.out_of_memory import is_out_of_memory, ways_out_of_memory
 from preftune.training.step_values import measure
-from preftune.training.steps import StepDataset
+from preftune.training.steps import StepSource
 
 __all__ = ["MeasuredBudget", "MemoryUse", "Pace", "measure_budget", "seconds_now"]
 
@@ -46,7 +46,7 @@ class Pace(TrainerCallback):
         say: Takes the line.
     """
 
-    def __init__(self, steps: StepDataset, work_per_step: float, say: Callable[[str], None]) -> None:
+    def __init__(self, steps: StepSource, work_per_step: float, say: Callable[[str], None]) -> None:
         self._steps = steps
         self._work_per_step = work_per_step
         self._say = say

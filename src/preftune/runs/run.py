@@ -34,11 +34,11 @@ from preftune.runs.run_folder import RunFolder
 from preftune.runs.sampler import RunSamples, Sampler
 from preftune.runs.samples import SampleMeasure
 from preftune.settings import TrainConfig
-from preftune.training.measure import Measure
 from preftune.training.objective import Objective
 from preftune.training.out_of_memory import OutOfMemory
 from preftune.training.reference_sync import ReferenceSync
-from preftune.training.trainer import PreferenceTrainer
+from preftune.training.steps import Batching, StepDataset
+from preftune.training.trainer import Measure, PreferenceTrainer
 
 __all__ = ["train"]
 
@@ -216,16 +216,20 @@ class _Run:
     ) -> tuple[PreferenceTrainer, StopOnSignal]:
         stop = StopOnSignal(lambda text: self.console.print(text, style="bold yellow"))
         samples = self._samples(arguments, models, data, tokenizer, folder)
+        batching = Batching.of(
+            models.policy.model,
+            arguments,
+            models.forward.layout,
+            batch_size=self.config.steps.batch_size,
+            max_tokens=models.max_tokens,
+            shuffle=self.config.steps.shuffle,
+        )
         trainer = PreferenceTrainer(
             models.policy.model,
             arguments,
             objective=Objective(self.config.method, models.policy.reference, models.forward),
-            train_groups=data.train,
-            mixture=data.mixture,
-            eval_groups=data.held_out or None,
-            batch_size=self.config.steps.batch_size,
-            max_tokens_per_microbatch=models.max_tokens,
-            shuffle=self.config.steps.shuffle,
+            train_steps=StepDataset(data.train, self.config.method, batching, data.mixture),
+            eval_steps=StepDataset(data.held_out, self.config.method, batching) if data.held_out else None,
             starts_at_reference=models.policy.starts_at_reference,
             processing_class=tokenizer,
             out_of_memory=self._out_of_memory(),

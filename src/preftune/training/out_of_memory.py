@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from preftune.errors import TrainingError
-from preftune.training.steps import Step, StepDataset
+from preftune.training.steps import Step, StepSource
 
 __all__ = ["OutOfMemory", "is_out_of_memory", "ways_out_of_memory"]
 
@@ -54,7 +54,7 @@ class OutOfMemory:
         self._say = say
 
     def run(
-        self, learn: Callable[[Step], Tensor], step: Step, steps: StepDataset, *, undo: Callable[[], None]
+        self, learn: Callable[[Step], Tensor], step: Step, steps: StepSource, *, undo: Callable[[], None]
     ) -> Tensor:
         """What `learn` gives for the step, or for the same step cut into smaller micro-batches.
 
@@ -85,7 +85,7 @@ class OutOfMemory:
         _set_random_state(random_state)
         return self.run(learn, steps.cut_again(step), steps, undo=undo)
 
-    def _halve(self, steps: StepDataset, step: Step) -> bool:
+    def _halve(self, steps: StepSource, step: Step) -> bool:
         """Whether the step can be cut into smaller micro-batches; if so, it and those to come will be."""
         tried = steps.biggest_micro_batch(step)
         budget = max(tried // 2, steps.biggest_group)

@@ -1,16 +1,20 @@
-"""The steps of a data set: what a rank gets from its dataloader."""
+"""Steps, and the sources that a trainer takes them from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
+from peft import PeftModel
 from torch.utils.data import Dataset
+from transformers import PreTrainedModel, TrainingArguments
 
 from preftune.data.mixture import Mixture
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.groups import Origin
 from preftune.losses import Loss, Method
 from preftune.model.forward.packed_batch import PackedBatch, pack
+from preftune.model.forward.work import work_of
 from preftune.planning import (
     TOKENS,
     Layout,
@@ -25,22 +29,22 @@ from preftune.planning import (
     work_of_ranks,
 )
 
-__all__ = ["Batching", "Step", "StepDataset"]
+__all__ = ["Batching", "Step", "StepDataset", "StepSource"]
 
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """How groups become steps.
+    """Settings that make steps of groups.
 
     Args:
-        batch_size: Pairs or completions of an optimizer step, over all ranks.
-        max_tokens: Budget of a micro-batch, in tokens as the model sees them.
-        layout: How the model is given the groups.
-        work: What ranks are balanced by.
-        seed: What the order depends on.
-        shuffle: Whether to shuffle each epoch anew; else file order.
+        batch_size: Pairs, completions or prompts of an optimizer step, over all ranks.
+        max_tokens: Memory budget of a micro-batch, in tokens as the model sees them.
+        layout: Layout of the groups in the model's input.
+        work: Cost model that ranks are balanced by.
+        seed: Seed of the order of groups.
+        shuffle: Shuffle each epoch anew. If false, groups keep the order of the file.
         num_ranks: Processes that share each step.
-        rank: Which of them this one is.
+        rank: Index of this process.
     """
 
     batch_size: int
@@ -52,14 +56,36 @@ class Batching:
     num_ranks: int = 1
     rank: int = 0
 
+    @staticmethod
+    def of(
+        model: PreTrainedModel | PeftModel,
+        arguments: TrainingArguments,
+        layout: Layout,
+        *,
+        batch_size: int,
+        max_tokens: int,
+        shuffle: bool = True,
+    ) -> "Batching":
+        """The batching for a model; seed and ranks are those of the trainer's arguments."""
+        return Batching(
+            batch_size=batch_size,
+            max_tokens=max_tokens,
+            layout=layout,
+            work=work_of(model),
+            seed=arguments.seed,
+            shuffle=shuffle,
+            num_ranks=arguments.world_size,
+            rank=arguments.process_index,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """One rank's share of an optimizer step.
 
     Args:
-        micro_batches: As many on every rank.
-        num_units: What the loss of each part of the method is the mean over, counted over all ranks, by its name.
+        micro_batches: The same number on every rank.
+        num_units: Units that the mean of each part's loss is over, counted over all ranks, by the part's name.
         num_tokens: Tokens of the packed micro-batches of this rank.
         groups: Indices of the step's groups, those of all ranks.
         mismatched: Micro-batches of this rank's groups with completions of others, for methods that need them.
@@ -80,14 +106,56 @@ class Step:
         )
 
 
+class StepSource(Protocol):
+    """A source of whole steps: item i is this rank's share of step i of the epoch.
+
+    A trainer needs no more of its data than this. `StepDataset` reads steps from tokenized groups; another source may
+    sample them from the policy. All ranks must make the same steps.
+    """
+
+    def __len__(self) -> int:
+        """Number of steps of the epoch."""
+
+    def __getitem__(self, index: int) -> Step: ...
+
+    def set_epoch(self, epoch: int) -> None:
+        """Plan another epoch, counted from 0."""
+
+    def summary(self) -> PlanSummary:
+        """Summary of the epoch's plan."""
+
+    def work(self, index: int) -> float:
+        """Work of the busiest rank in a step of the epoch, in the unit of the work model."""
+
+    def alone(self, group: int) -> tuple[Origin, PackedBatch]:
+        """Origin of a group of a step, and the group as a micro-batch of its own."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Memory budget of a micro-batch, in tokens as the model sees them."""
+
+    def set_max_tokens(self, max_tokens: int) -> None:
+        """Cut all further steps to another budget. The groups of a step and the ranks' shares of them stay."""
+
+    @property
+    def biggest_group(self) -> int:
+        """Tokens of the biggest group, as the model sees them: the least budget."""
+
+    def biggest_micro_batch(self, step: Step) -> int:
+        """Tokens of the biggest micro-batch that any rank has in `step`, as the model sees them."""
+
+    def cut_again(self, step: Step) -> Step:
+        """The same step, cut to the current budget."""
+
+
 class StepDataset(Dataset[Step]):
-    """The steps of an epoch. Item i is a pure function of the groups, the seed and the epoch.
+    """The steps of a tokenized data set. Item i is a pure function of the groups, the seed and the epoch.
 
     Args:
         groups: The data set, tokenized.
-        method: Says what a step is counted in, and what its losses are means over.
-        batching: How groups become steps.
-        mixture: Which groups an epoch holds. Default: all.
+        method: Decides the units that steps and means of losses are counted in.
+        batching: Settings that make steps of groups.
+        mixture: Draws the groups of each epoch. Default: all groups.
     """
 
     def __init__(
@@ -102,7 +170,7 @@ class StepDataset(Dataset[Step]):
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Plan another epoch."""
+        """See `StepSource`."""
         batching = self._batching
         drawn = self._mixture.draw(epoch) if self._mixture else range(len(self._groups))
         steps = epoch_steps(
@@ -116,20 +184,20 @@ class StepDataset(Dataset[Step]):
 
     @property
     def max_tokens(self) -> int:
-        """Budget of a micro-batch, in tokens as the model sees them."""
+        """See `StepSource`."""
         return self._batching.max_tokens
 
     def set_max_tokens(self, max_tokens: int) -> None:
-        """From now on cut steps under another budget. What a step holds and the ranks' shares of it stay."""
+        """See `StepSource`."""
         self._batching = replace(self._batching, max_tokens=max_tokens)
 
     @property
     def biggest_group(self) -> int:
-        """Tokens of the biggest group, as the model sees them: no budget can be below."""
+        """See `StepSource`."""
         return max(self._num_tokens((group,)) for group in range(len(self._sizes)))
 
     def summary(self) -> PlanSummary:
-        """What the plan of the epoch comes to."""
+        """See `StepSource`."""
         batching = self._batching
         return summarise_plan(
             self._steps,
@@ -141,20 +209,20 @@ class StepDataset(Dataset[Step]):
         )
 
     def work(self, index: int) -> float:
-        """Work of the busiest rank in a step of the epoch, in the unit of the work model."""
+        """See `StepSource`."""
         plan = self._plan(self._steps[index])
         return max(work_of_ranks(plan, self._sizes, self._batching.layout, self._batching.work))
 
     def biggest_micro_batch(self, step: Step) -> int:
-        """Tokens of the biggest micro-batch that any rank has in `step`, as the model sees them."""
+        """See `StepSource`."""
         return max(self._num_tokens(chosen) for rank in self._plan(step.groups).ranks for chosen in rank)
 
     def alone(self, group: int) -> tuple[Origin, PackedBatch]:
-        """Where a group comes from, and the group as a micro-batch of its own."""
+        """See `StepSource`."""
         return self._groups[group].origin, pack([self._groups[group]])
 
     def cut_again(self, step: Step) -> Step:
-        """The same step under the budget as it is now."""
+        """See `StepSource`."""
         return self._step(step.groups)
 
     def __len__(self) -> int:

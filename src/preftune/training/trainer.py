@@ -1,11 +1,11 @@
 """`transformers.Trainer` over steps of groups: wiring only, through its public hooks."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,23 +17,34 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, Trai
 from transformers.trainer_utils import EvalLoopOutput
 from typing_extensions import override
 
-from preftune.data.mixture import Mixture
-from preftune.data.tokens.token_group import TokenGroup
 from preftune.errors import ConfigError
 from preftune.groups import Origin
 from preftune.metrics.sums import MetricSums
-from preftune.model.forward.work import work_of
 from preftune.model.load.device_memory import peak_memory_bytes
 from preftune.planning import PlanSummary
-from preftune.training.measure import Measure
 from preftune.training.no_number import all_finite, stop_before_saving, stop_before_step
 from preftune.training.objective import Objective
 from preftune.training.out_of_memory import OutOfMemory
 from preftune.training.reference_sync import ReferenceSync
 from preftune.training.start import check_start, without_start
-from preftune.training.steps import Batching, Step, StepDataset
+from preftune.training.steps import Step, StepSource
 
-__all__ = ["PreferenceTrainer"]
+__all__ = ["Measure", "PreferenceTrainer"]
+
+
+class Measure(Protocol):
+    """Further metrics of the policy as it is at an evaluation.
+
+    They are logged as `eval_NAME`, and `--keep best --metric NAME:higher` (or `NAME:lower`) may choose by them. Called
+    on every rank, which must all come to the same numbers, with the policy in evaluation mode.
+    """
+
+    def __call__(self, model: nn.Module) -> Mapping[str, float]:
+        """Values by name, without `eval_`.
+
+        Args:
+            model: The policy, as the trainer wraps it.
+        """
 
 
 class PreferenceTrainer(Trainer):
@@ -47,14 +58,10 @@ class PreferenceTrainer(Trainer):
         model: The policy; with adapters of peft, or plain.
         args: `per_device_train_batch_size` and `gradient_accumulation_steps` must be 1: `batch_size` says it all.
         objective: Method, reference and forward.
-        train_groups: What is learned.
-        mixture: Which of it each epoch holds. Default: all.
-        eval_groups: What is held out; needed for `args.eval_strategy` other than `no`.
-        batch_size: Pairs or completions of a step over all ranks.
-        max_tokens_per_microbatch: Memory budget of one forward and backward, in tokens as the model sees them.
+        train_steps: Source of the steps to learn from.
+        eval_steps: Held-out steps, or several sets of them by name; needed if `args.eval_strategy` is not `no`.
         out_of_memory: What to do when memory runs out in a step. Default: end the run.
         reference_sync: Moves the reference as training goes. Default: it stays as it is.
-        shuffle: Whether to shuffle each epoch anew.
         starts_at_reference: Whether policy and reference are equal before the first step, which is then checked.
         measures: What else is measured at every evaluation.
         processing_class, callbacks, optimizers: As for `transformers.Trainer`.
@@ -69,14 +76,10 @@ class PreferenceTrainer(Trainer):
         args: TrainingArguments,
         *,
         objective: Objective,
-        train_groups: Sequence[TokenGroup],
-        mixture: Mixture | None = None,
-        eval_groups: Sequence[TokenGroup] | None = None,
-        batch_size: int,
-        max_tokens_per_microbatch: int,
+        train_steps: StepSource,
+        eval_steps: StepSource | Mapping[str, StepSource] | None = None,
         out_of_memory: OutOfMemory | None = None,
         reference_sync: ReferenceSync | None = None,
-        shuffle: bool = True,
         starts_at_reference: bool = False,
         measures: Sequence[Measure] = (),
         processing_class: PreTrainedTokenizerBase | None = None,
@@ -89,21 +92,9 @@ class PreferenceTrainer(Trainer):
         self._check_start = starts_at_reference
         self._measures = tuple(measures)
         self._last_groups: tuple[int, ...] = ()
-        batching = Batching(
-            batch_size=batch_size,
-            max_tokens=max_tokens_per_microbatch,
-            layout=objective.forward.layout,
-            work=work_of(model),
-            seed=args.seed,
-            shuffle=shuffle,
-            num_ranks=args.world_size,
-            rank=args.process_index,
-        )
         self._out_of_memory = out_of_memory or OutOfMemory()
         self._reference_sync = reference_sync
-        self.train_steps = StepDataset(train_groups, objective.method, batching, mixture)
-        eval_steps = StepDataset(eval_groups, objective.method, batching) if eval_groups else None
-        self._eval_steps = eval_steps
+        self.train_steps = train_steps
         self._train_sums = MetricSums()
         self.num_tokens = 0
         self._num_parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -112,11 +103,11 @@ class PreferenceTrainer(Trainer):
         super().__init__(
             model=model,
             args=args,
-            train_dataset=self.train_steps,
+            train_dataset=train_steps,
             eval_dataset=eval_steps,
             processing_class=processing_class,
             callbacks=[
-                *(_EpochPlanner(self.train_steps), self._clock, objective.states),
+                *(_EpochPlanner(train_steps), self._clock, objective.states),
                 *([reference_sync] if reference_sync else []),
                 *(callbacks or []),
             ],
@@ -153,8 +144,11 @@ class PreferenceTrainer(Trainer):
     @override
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Step]:
         """The steps of the held-out groups, in file order."""
-        steps = eval_dataset if eval_dataset is not None else self._eval_steps
-        assert isinstance(steps, StepDataset), "nothing is held out: pass eval_groups"
+        steps: Any = self.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(steps, str):
+            held_out: Any = self.eval_dataset
+            steps = held_out[steps]
+        assert steps is not None, "nothing is held out: pass eval_steps"
         return self._dataloader(steps)
 
     @override
@@ -162,8 +156,9 @@ class PreferenceTrainer(Trainer):
         """The next step. Its units are counted in the plan, so the trainer has nothing to count."""
         return list(islice(epoch_iterator, num_batches)), None
 
-    def _dataloader(self, steps: StepDataset) -> DataLoader[Step]:
-        return DataLoader(steps, batch_size=1, collate_fn=_only_item, num_workers=self.args.dataloader_num_workers)
+    def _dataloader(self, steps: StepSource) -> DataLoader[Step]:
+        dataset: Any = steps  # torch asks for a class of its own, but uses only length and items
+        return DataLoader(dataset, batch_size=1, collate_fn=_only_item, num_workers=self.args.dataloader_num_workers)
 
     @override
     def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> AbstractContextManager[Any]:
@@ -330,7 +325,7 @@ class PreferenceTrainer(Trainer):
 class _EpochPlanner(TrainerCallback):
     """Tells the data set which epoch begins."""
 
-    def __init__(self, steps: StepDataset) -> None:
+    def __init__(self, steps: StepSource) -> None:
         self._steps = steps
 
     @override

@@ -17,8 +17,8 @@ from preftune.model.forward.packed import PackedForward
 from preftune.model.reference.reference import FrozenCopy
 from preftune.training.health.finding import SickRunError
 from preftune.training.objective import Objective
-from preftune.training.trainer import PreferenceTrainer
 from tests.builders import tiny_llama, token_groups
+from tests.training.trainers import make_trainer
 from tests.two_ranks import run_as_rank
 
 WRAPPERS: dict[str, dict[str, Any]] = {"ddp": {}, "fsdp": {"fsdp": True, "fsdp_config": {}}}
@@ -53,7 +53,7 @@ def _train(folder: Path, **settings: Any) -> None:
     groups = token_groups(6, longest=30)
     heavy = tuple(np.full(len(completion), 3e38, np.float32) for completion in groups[2].completions)
     groups[2] = replace(groups[2], weights=heavy)
-    trainer = PreferenceTrainer(
+    trainer = make_trainer(
         model,
         arguments,
         objective=Objective(Method.named("dpo"), FrozenCopy(copy.deepcopy(model).eval()), PackedForward()),
