@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from preftune.model.forward.head.linear_logp import linear_logp, plain_linear_logp
-from preftune.model.forward.head.logit_tiles import Tiles
+from preftune.model.forward.head.tiles import Tiles
 
 __all__ = ["BASE", "LOGP_SIDES", "LogpCase", "forward_backward", "make_inputs"]
 

@@ -24,7 +24,7 @@ from benchmarks.padded_forward import PaddedFused
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.groups import Origin, Pair
 from preftune.model.forward.forward import Forward
-from preftune.model.forward.head.logit_tiles import Tiles
+from preftune.model.forward.head.tiles import Tiles
 from preftune.model.forward.packed import PackedForward
 from preftune.model.forward.packed_batch import PackedBatch, pack
 from preftune.model.forward.sequences import SequencesForward

@@ -26,7 +26,7 @@ from preftune.data.tokens.token_group import TokenGroup, TokenIds
 from preftune.groups import Origin, Pair
 from preftune.losses import Method
 from preftune.model.forward.forward import completion_logps
-from preftune.model.forward.head.logit_tiles import Tiles
+from preftune.model.forward.head.tiles import Tiles
 from preftune.model.forward.packed import PackedForward
 from preftune.model.forward.packed_batch import pack
 from preftune.model.reference.cached import Cached

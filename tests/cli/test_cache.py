@@ -7,8 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from preftune.cli.main import preftune
-from preftune.model.reference.location import store_path
-from preftune.model.reference.store import LogpStore
+from preftune.model.reference.store import LogpStore, store_path
 from tests.cli.command_line import call, tune
 
 

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.groups import Origin, Pair
-from preftune.model.forward.head.distributions import Distributions
-from preftune.model.forward.head.token_values import TokenExtra, TokenValues
+from preftune.model.forward.head.token_values import Distributions, TokenExtra, TokenValues
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.model.generation.completions import Generation
 from preftune.planning import Layout

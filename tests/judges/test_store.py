@@ -8,7 +8,7 @@ from preftune.errors import BrokenCacheError, CacheError
 from preftune.groups import Message
 from preftune.judges.comparison import Question, Verdict
 from preftune.judges.store import EvaluationStore, evaluation_path
-from preftune.model.reference.location import store_path
+from preftune.model.reference.store import store_path
 
 QUESTIONS = [Question(f"prompt {number}", "a", "b") for number in range(1200)]
 

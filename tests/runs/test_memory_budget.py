@@ -10,9 +10,9 @@ from transformers import LlamaForCausalLM
 
 from preftune.errors import ConfigError, TrainingError
 from preftune.losses import Method
+from preftune.model.forward.model_size import work_of
 from preftune.model.forward.packed import PackedForward
 from preftune.model.forward.packed_batch import pack
-from preftune.model.forward.work import work_of
 from preftune.model.load.device_memory import HostMemory
 from preftune.model.reference.reference import FrozenCopy
 from preftune.planning import MicroBatchShape, sizes_of

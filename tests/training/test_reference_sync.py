@@ -15,8 +15,8 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from preftune.errors import ConfigError, ModelError, OutputError, SaveError
 from preftune.model.load.load_model import keep_adapter
-from preftune.model.reference.location import store_path
 from preftune.model.reference.reference import FrozenCopy, KeptAdapter
+from preftune.model.reference.store import store_path
 from preftune.runs.run import train
 from preftune.settings import TrainConfig
 from preftune.training.reference_sync import ReferenceSync

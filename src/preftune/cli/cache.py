@@ -27,8 +27,7 @@ def info(verbose: bool) -> None:  # noqa: ARG001
     """Show where the file is, how big it is and what it holds of which model."""
     from rich.table import Table
 
-    from preftune.model.reference.location import store_path
-    from preftune.model.reference.store import LogpStore, files_of
+    from preftune.model.reference.store import LogpStore, files_of, store_path
 
     path, console = store_path(), main_console()
     if not path.exists():
@@ -56,8 +55,7 @@ def info(verbose: bool) -> None:  # noqa: ARG001
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def clear(yes: bool, verbose: bool) -> None:  # noqa: ARG001
     """Delete the file, and broken ones that were set aside. A run that goes on meanwhile keeps what it knows."""
-    from preftune.model.reference.location import store_path
-    from preftune.model.reference.store import broken_files_of, files_of
+    from preftune.model.reference.store import broken_files_of, files_of, store_path
 
     path, console = store_path(), main_console()
     files = [*files_of(path), *broken_files_of(path)]

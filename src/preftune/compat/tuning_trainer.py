@@ -22,8 +22,7 @@ from preftune.errors import ConfigError
 from preftune.losses import Unit
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
-from preftune.model.forward.model_size import context_length, num_embeddings
-from preftune.model.forward.work import work_of
+from preftune.model.forward.model_size import context_length, num_embeddings, work_of
 from preftune.model.load.choose_forward import choose_forward_for
 from preftune.model.load.load_model import Policy
 from preftune.model.reference.cached import Cached

@@ -10,7 +10,7 @@ from typing import Any, final
 
 from preftune.errors import BrokenCacheError, CacheError
 from preftune.judges.comparison import Question, Verdict
-from preftune.model.reference.location import store_path
+from preftune.model.reference.store import store_path
 
 __all__ = ["EvaluationStore", "evaluation_path"]
 

@@ -1,10 +1,8 @@
 """The plan: which groups make a step, and how a step is dealt to ranks and cut into micro-batches."""
 
-from preftune.planning.epoch import epoch_steps
-from preftune.planning.sizes import GroupSize, Layout, sizes_of
-from preftune.planning.step import MicroBatchShape, StepPlan, plan_step
+from preftune.planning.sizes import TOKENS, GroupSize, Layout, WorkModel, sizes_of
+from preftune.planning.step import MicroBatchShape, StepPlan, epoch_steps, plan_step
 from preftune.planning.summary import PlanSummary, pace_text, summarise_plan, work_of_ranks
-from preftune.planning.work import TOKENS, WorkModel
 
 __all__ = [
     "TOKENS",

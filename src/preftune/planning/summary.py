@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from preftune.planning.sizes import GroupSize, Layout
+from preftune.planning.sizes import TOKENS, GroupSize, Layout, WorkModel
 from preftune.planning.step import MicroBatchShape, StepPlan, plan_step
-from preftune.planning.work import TOKENS, WorkModel
 
 __all__ = ["PlanSummary", "pace_text", "summarise_plan", "work_of_ranks"]
 

@@ -15,10 +15,9 @@ from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
 from preftune.model.load.load_model import Policy, load_frozen
 from preftune.model.reference.cached import Cached
-from preftune.model.reference.location import store_path
-from preftune.model.reference.optional_store import OptionalStore
 from preftune.model.reference.reference import AdapterOff, FrozenCopy, KeptAdapter, NoReference, Reference
 from preftune.model.reference.reference_pass import ReferencePass
+from preftune.model.reference.store import OptionalStore, store_path
 from preftune.settings import TrainConfig
 
 __all__ = ["SampleReference", "cache_reference"]

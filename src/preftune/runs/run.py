@@ -15,8 +15,7 @@ from preftune.data.tokens.tokenize import check_vocabulary
 from preftune.errors import ConfigError, ModelError, TokenizerError
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
-from preftune.model.forward.model_size import context_length, num_embeddings
-from preftune.model.forward.work import work_of
+from preftune.model.forward.model_size import context_length, num_embeddings, work_of
 from preftune.model.load.choose_forward import choose_forward_for
 from preftune.model.load.device_memory import peak_memory_bytes
 from preftune.model.load.load_model import Policy, load_config, load_policy, load_tokenizer

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from preftune.model.reference.pass_count import count_passes
+from preftune.model.reference.reference_pass import count_passes
 from preftune.runs.run import train
 from preftune.runs.run_folder import RunFolder
 from preftune.settings import TrainConfig

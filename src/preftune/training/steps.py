@@ -13,8 +13,8 @@ from preftune.data.mixture import Mixture
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.groups import Origin
 from preftune.losses import Loss, Method
+from preftune.model.forward.model_size import work_of
 from preftune.model.forward.packed_batch import PackedBatch, pack
-from preftune.model.forward.work import work_of
 from preftune.planning import (
     TOKENS,
     Layout,

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from preftune.model.forward.attention.segment_keys import SegmentKeys
+from preftune.model.forward.attention.segments import SegmentKeys
 from preftune.model.forward.attention.varlen_attention import VarlenAttention
 from preftune.model.forward.head.cut_cross_entropy import CutCrossEntropy
-from preftune.model.forward.head.linear_logits import LinearLogits
 from preftune.model.forward.head.linear_logp import plain_linear_logp
+from preftune.model.forward.head.tiles import LinearLogits
 from preftune.model.forward.kernels.kernels import AttentionLayer, LogpTask
 
 

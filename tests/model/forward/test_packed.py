@@ -12,7 +12,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from preftune.errors import ModelError
 from preftune.model.forward.attention import attention
-from preftune.model.forward.head.logit_tiles import Tiles
+from preftune.model.forward.head.tiles import Tiles
 from preftune.model.forward.packed import PackedForward, language_model_of
 from preftune.model.forward.packed_batch import pack
 from preftune.model.forward.sequences import SequencesForward

@@ -10,8 +10,8 @@ from transformers import PreTrainedModel
 
 from preftune.errors import ModelError
 from preftune.model.forward.forward import Forward, TokenValues
-from preftune.model.forward.head.distributions import AllLogps, Distributions, HeadStates
-from preftune.model.forward.head.logit_tiles import Tiles
+from preftune.model.forward.head.tiles import Tiles
+from preftune.model.forward.head.token_values import AllLogps, Distributions, HeadStates
 from preftune.model.forward.packed import PackedForward
 from preftune.model.forward.packed_batch import pack
 from preftune.model.forward.realigned import RealignedForward, mixed_logits

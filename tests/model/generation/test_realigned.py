@@ -19,9 +19,8 @@ from preftune.model.forward.sequences import SequencesForward
 from preftune.model.generation.completions import Generation, generate
 from preftune.model.generation.realigned import Realignment
 from preftune.model.generation.sample_values import groups_of_samples, sampled_kl
-from preftune.model.reference.computed_by import ComputedBy
 from preftune.model.reference.logps import Runner
-from preftune.model.reference.reference import AdapterOff, FrozenCopy
+from preftune.model.reference.reference import AdapterOff, ComputedBy, FrozenCopy
 from tests.builders import tiny_llama
 from tests.data.tokenizers_for_tests import make_tokenizer
 from tests.model.forward.head.test_token_values import other_weights

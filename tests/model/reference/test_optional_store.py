@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 
 from preftune.errors import CacheError
-from preftune.model.reference import optional_store
+from preftune.model.reference import store as store_module
 from preftune.model.reference.fingerprint import Fingerprint
-from preftune.model.reference.optional_store import OptionalStore
-from preftune.model.reference.store import LogpStore
+from preftune.model.reference.store import LogpStore, OptionalStore
 
 MODEL = Fingerprint(b"m" * 16, "llama", "float32 weights")
 KEY = b"k" * 16
@@ -73,7 +72,7 @@ def test_a_broken_file_that_cannot_be_set_aside_is_not_used(
     def refuses(_: Path) -> Path:
         raise CacheError(f"{path}: cannot be set aside (Read-only file system).")
 
-    monkeypatch.setattr(optional_store, "set_aside", refuses)
+    monkeypatch.setattr(store_module, "set_aside", refuses)
     assert OptionalStore(path, said.append).read(MODEL, [KEY]) == {}
     assert "cannot be set aside" in said[0]
     assert path.read_text() == "no database" * 100

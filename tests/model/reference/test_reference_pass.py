@@ -14,10 +14,9 @@ from preftune.model.forward.forward import Distributions, Forward, TokenExtra, T
 from preftune.model.forward.packed import PackedForward
 from preftune.model.forward.packed_batch import PackedBatch, pack
 from preftune.model.forward.sequences import SequencesForward
-from preftune.model.reference.optional_store import OptionalStore
 from preftune.model.reference.reference import FrozenCopy
 from preftune.model.reference.reference_pass import ReferencePass, ReferencePassResult
-from preftune.model.reference.store import LogpStore
+from preftune.model.reference.store import LogpStore, OptionalStore
 from preftune.planning import Layout
 from tests.builders import tiny_llama, token_groups
 from tests.two_ranks import run_two_ranks

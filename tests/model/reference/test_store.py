@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 from preftune.errors import BrokenCacheError, CacheError
-from preftune.model.reference.store import LogpStore, StoredModel, files_of, set_aside
-from preftune.model.reference.token_array import TokenArray
+from preftune.model.reference.store import LogpStore, StoredModel, TokenArray, files_of, set_aside
 
 MODEL, OTHER = b"m" * 16, b"o" * 16
 ROOT = Path(__file__).parents[2]

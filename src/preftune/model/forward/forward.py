@@ -6,8 +6,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from preftune.model.forward.head.distributions import Distributions
-from preftune.model.forward.head.token_values import TokenExtra, TokenValues
+from preftune.model.forward.head.token_values import Distributions, TokenExtra, TokenValues
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.planning import Layout
 

@@ -9,14 +9,20 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from preftune.errors import ModelError
 from preftune.model.forward.attention.attention import packed_attention_on, stay_packed_in_backward
-from preftune.model.forward.attention.plan import AttentionPlan
-from preftune.model.forward.head.distributions import AllLogps, Distributions, HeadStates, check_same_tokens
+from preftune.model.forward.attention.segment_attention import AttentionPlan
 from preftune.model.forward.head.head import Head, computed_at_head, find_head
 from preftune.model.forward.head.linear_kl import linear_kl
 from preftune.model.forward.head.linear_logp import linear_token_values
-from preftune.model.forward.head.logit_tiles import DEFAULT_TILES, Tiles
-from preftune.model.forward.head.logit_values import values_of_logits
-from preftune.model.forward.head.token_values import TokenExtra, TokenValues
+from preftune.model.forward.head.tiles import DEFAULT_TILES, Tiles
+from preftune.model.forward.head.token_values import (
+    AllLogps,
+    Distributions,
+    HeadStates,
+    TokenExtra,
+    TokenValues,
+    check_same_tokens,
+    values_of_logits,
+)
 from preftune.model.forward.kernels.kernels import PLAIN, AttentionKernel, Kernels
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.planning import Layout

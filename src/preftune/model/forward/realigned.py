@@ -9,13 +9,19 @@ from torch import Tensor, nn
 
 from preftune.errors import ModelError
 from preftune.model.forward.forward import Forward
-from preftune.model.forward.head.distributions import AllLogps, Distributions, HeadStates, check_same_tokens
 from preftune.model.forward.head.head import Head
 from preftune.model.forward.head.linear_kl import linear_kl
 from preftune.model.forward.head.linear_logp import linear_token_values
-from preftune.model.forward.head.logit_tiles import DEFAULT_TILES, Tiles, stretches
-from preftune.model.forward.head.logit_values import values_of_logits
-from preftune.model.forward.head.token_values import TokenExtra, TokenValues
+from preftune.model.forward.head.tiles import DEFAULT_TILES, Tiles, stretches
+from preftune.model.forward.head.token_values import (
+    AllLogps,
+    Distributions,
+    HeadStates,
+    TokenExtra,
+    TokenValues,
+    check_same_tokens,
+    values_of_logits,
+)
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.planning import Layout
 

@@ -11,7 +11,7 @@ from preftune.data.tokens.token_group import TokenGroup, TokenIds
 from preftune.errors import first_line
 from preftune.groups import Origin
 from preftune.model.forward.forward import Forward, evaluating
-from preftune.model.forward.head.logit_tiles import DEFAULT_TILES, Tiles
+from preftune.model.forward.head.tiles import DEFAULT_TILES, Tiles
 from preftune.model.forward.kernels.kernel_choice import KernelChoice, candidates_on, choose_kernels
 from preftune.model.forward.kernels.kernels import PLAIN
 from preftune.model.forward.packed import PackedForward, language_model_of

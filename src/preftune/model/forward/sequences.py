@@ -5,9 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from preftune.model.forward.head.distributions import AllLogps, Distributions
-from preftune.model.forward.head.logit_values import values_of_logits
-from preftune.model.forward.head.token_values import TokenExtra, TokenValues
+from preftune.model.forward.head.token_values import AllLogps, Distributions, TokenExtra, TokenValues, values_of_logits
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.planning import Layout
 

@@ -7,7 +7,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from preftune.model.forward.arithmetic import Arithmetic
-from preftune.model.forward.head.logit_tiles import Tiles
+from preftune.model.forward.head.tiles import Tiles
 from preftune.model.forward.packed import PackedForward
 from preftune.model.forward.self_check import ForwardChoice, choose_forward
 from preftune.model.reference.reference import FrozenCopy, Reference

@@ -18,12 +18,10 @@ from preftune.model.forward.realigned import RealignedForward
 from preftune.model.generation.realigned import Realignment
 from preftune.model.load.choose_forward import choose_forward_for
 from preftune.model.load.load_model import load_frozen, load_tokenizer
-from preftune.model.reference.computed_by import ComputedBy
-from preftune.model.reference.location import store_path
 from preftune.model.reference.logps import Runner, policy_logps, referenced_logps
-from preftune.model.reference.optional_store import OptionalStore
-from preftune.model.reference.reference import AdapterOff, FrozenCopy, NoReference, Reference
+from preftune.model.reference.reference import AdapterOff, ComputedBy, FrozenCopy, NoReference, Reference
 from preftune.model.reference.reference_pass import ReferencePass
+from preftune.model.reference.store import OptionalStore, store_path
 from preftune.settings import ModelSettings, TrainConfig
 from preftune.settings.evaluation_config import EvaluationConfig
 

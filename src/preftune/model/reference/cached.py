@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from preftune.errors import CacheError
 from preftune.model.forward.forward import Forward
-from preftune.model.forward.head.distributions import Distributions
+from preftune.model.forward.head.token_values import Distributions
 from preftune.model.forward.packed_batch import PackedBatch
-from preftune.model.reference.token_array import TokenArray
+from preftune.model.reference.store import TokenArray
 
 __all__ = ["Cached"]
 

@@ -1,4 +1,4 @@
-"""Where reference log-probs come from: the model itself, run at each call."""
+"""Sources of reference log-probs that run a model at each call."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from preftune.model.forward.forward import Forward, evaluating
-from preftune.model.forward.head.distributions import Distributions
+from preftune.model.forward.head.token_values import Distributions
 from preftune.model.forward.packed_batch import PackedBatch
 
-__all__ = ["AdapterOff", "FrozenCopy", "KeptAdapter", "NoReference", "Reference"]
+__all__ = ["AdapterOff", "ComputedBy", "FrozenCopy", "KeptAdapter", "NoReference", "Reference"]
 
 
 class Reference(Protocol):
@@ -135,3 +135,29 @@ def _peft_model(policy: nn.Module) -> PeftModel:
     model = extract_model_from_parallel(policy)
     assert isinstance(model, PeftModel), f"expected a model with adapters, got {type(model).__name__}"
     return model
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class ComputedBy:
+    """A reference whose log-probs are computed by `forward`, whatever those of the policy are computed by.
+
+    Args:
+        forward: Takes the place of the one that the methods are given.
+        reference: What is computed.
+    """
+
+    forward: Forward
+    reference: Reference
+
+    def logps(self, forward: Forward, policy: nn.Module, batch: PackedBatch) -> Tensor | None:  # noqa: ARG002
+        """See `Reference.logps`."""
+        return self.reference.logps(self.forward, policy, batch)
+
+    def token_logps(self, forward: Forward, policy: nn.Module, batch: PackedBatch) -> Tensor | None:  # noqa: ARG002
+        """See `Reference.token_logps`."""
+        return self.reference.token_logps(self.forward, policy, batch)
+
+    def distributions(self, forward: Forward, policy: nn.Module, batch: PackedBatch) -> Distributions | None:  # noqa: ARG002
+        """See `Reference.distributions`."""
+        return self.reference.distributions(self.forward, policy, batch)

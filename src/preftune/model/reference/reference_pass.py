@@ -1,6 +1,8 @@
 """The pass before training that makes a table of reference log-probs: what is kept is looked up, the rest computed."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeVar, final
 
@@ -18,13 +20,11 @@ from preftune.model.forward.forward import Forward
 from preftune.model.forward.packed_batch import PackedBatch, pack
 from preftune.model.reference.cached import Cached
 from preftune.model.reference.fingerprint import Fingerprint, fingerprint_reference
-from preftune.model.reference.optional_store import OptionalStore
-from preftune.model.reference.pass_count import report_pass
 from preftune.model.reference.reference import Reference
-from preftune.model.reference.token_array import TokenArray, sum_of
+from preftune.model.reference.store import OptionalStore, TokenArray, sum_of
 from preftune.planning import GroupSize, plan_step, sizes_of
 
-__all__ = ["ReferencePass", "ReferencePassResult"]
+__all__ = ["PassCount", "ReferencePass", "ReferencePassResult", "count_passes", "report_pass"]
 
 Value = TypeVar("Value", float, TokenArray)
 """What is kept of a completion."""
@@ -176,3 +176,45 @@ def _missing(groups: Sequence[TokenGroup], known: Collection[bytes]) -> list[Tok
             seen.update(completions)
             left.append(group.behind_prompt(list(completions.values())))
     return left
+
+
+@dataclass(slots=True)
+class PassCount:
+    """What reference passes did.
+
+    Args:
+        num_computed: Completions that were run.
+        num_kept: Completions whose log-prob was there already.
+    """
+
+    num_computed: int = 0
+    num_kept: int = 0
+
+
+_counts: ContextVar[tuple[PassCount, ...]] = ContextVar("counts", default=())
+
+
+@contextmanager
+def count_passes() -> Iterator[PassCount]:
+    """Count the passes inside the block, those inside an inner block too.
+
+    >>> with count_passes() as outer:
+    ...     with count_passes() as inner:
+    ...         report_pass(num_computed=3, num_kept=1)
+    ...     report_pass(num_computed=0, num_kept=4)
+    >>> outer, inner
+    (PassCount(num_computed=3, num_kept=5), PassCount(num_computed=3, num_kept=1))
+    """
+    count = PassCount()
+    token = _counts.set((*_counts.get(), count))
+    try:
+        yield count
+    finally:
+        _counts.reset(token)
+
+
+def report_pass(*, num_computed: int, num_kept: int) -> None:
+    """Tell whoever counts what a pass did."""
+    for count in _counts.get():
+        count.num_computed += num_computed
+        count.num_kept += num_kept

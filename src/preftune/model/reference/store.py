@@ -1,23 +1,86 @@
-"""The file that keeps log-probs from run to run: an SQLite database that is checked before it is believed."""
+"""The cache of reference log-probs: an SQLite file, checked when it is opened."""
 
+import os
 import sqlite3
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from math import isfinite
+from math import fsum, isfinite
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import numpy as np
+import numpy.typing as npt
+import platformdirs
 
 from preftune.errors import BrokenCacheError, CacheError
-from preftune.model.reference.token_array import TokenArray, array_of, blob_of, sum_of
+from preftune.model.reference.fingerprint import Fingerprint
 
-__all__ = ["LogpStore", "StoredModel", "broken_files_of", "files_of", "set_aside"]
+__all__ = [
+    "FOLDER_VARIABLE",
+    "LogpStore",
+    "OptionalStore",
+    "StoredModel",
+    "TokenArray",
+    "array_of",
+    "blob_of",
+    "broken_files_of",
+    "files_of",
+    "set_aside",
+    "store_path",
+    "sum_of",
+]
+
+FOLDER_VARIABLE = "PREFTUNE_CACHE"
+"""Environment variable that names another folder than the user's cache."""
+_FILE = "reference-logps.sqlite"
+
+
+def store_path() -> Path:
+    """The file of reference log-probs of this user. It need not be there."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    return (Path(folder).expanduser() if folder else platformdirs.user_cache_path("preftune", appauthor=False)) / _FILE
+
+
+TokenArray = npt.NDArray[np.floating[Any]]
+"""Log-prob of each token of one completion, in float32 or float64, as computed. Shape: (token,). Unit: nats."""
+
+_TYPES = {4: "<f4", 8: "<f8"}
+"""Bytes of a value to how it stands in the file."""
+
+
+def blob_of(logps: TokenArray) -> tuple[int, bytes]:
+    """Bytes of a value, and the values as little-endian numbers.
+
+    >>> blob_of(np.array([-1.0], dtype=np.float32))
+    (4, b'\\x00\\x00\\x80\\xbf')
+    """
+    return logps.itemsize, logps.astype(_TYPES[logps.itemsize], copy=False).tobytes()
+
+
+def array_of(bytes_per_value: int, blob: bytes) -> TokenArray:
+    """The opposite of `blob_of`.
+
+    >>> array_of(*blob_of(np.array([-1.0], dtype=np.float32)))
+    array([-1.], dtype=float32)
+    """
+    # A copy, in the byte order of this machine, that may be written to.
+    little_endian = np.frombuffer(blob, _TYPES[bytes_per_value])
+    return little_endian.astype(little_endian.dtype.newbyteorder("="))
+
+
+def sum_of(logps: TokenArray) -> float:
+    """Log-prob of the completion, rounded once.
+
+    >>> sum_of(np.array([-0.5, -0.25], dtype=np.float32))
+    -0.75
+    """
+    return fsum(logps.tolist())
+
 
 _APPLICATION_ID = 0x70726674
 """`prft`, in the file's header: whose database it is."""
@@ -320,3 +383,80 @@ def _checksum(fingerprint: bytes, key: bytes, logp: float) -> int:
 def _token_checksum(fingerprint: bytes, key: bytes, bytes_per_value: object, blob: bytes) -> int:
     """The same for log-probs per token."""
     return zlib.crc32(fingerprint + key + str(bytes_per_value).encode() + blob)
+
+
+Result = TypeVar("Result")
+
+
+@final
+class OptionalStore:
+    """A `LogpStore` that never fails: a broken file is set aside for a new one, and a run goes on without any.
+
+    Args:
+        path: The file.
+        say: Takes a line on what is wrong, at most one for each thing.
+    """
+
+    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+        self._path = path
+        self._say = say
+        self._store: LogpStore | None = None
+        self._is_given_up = False
+
+    def read(self, model: Fingerprint, keys: Iterable[bytes]) -> dict[bytes, float]:
+        """The log-probs that are kept, of those asked for."""
+        wanted = list(keys)
+        return self._try(lambda store: store.read(model.digest, wanted), otherwise={})
+
+    def write(self, model: Fingerprint, logps: Mapping[bytes, float]) -> None:
+        """Keep log-probs, if that is possible."""
+        self._try(
+            lambda store: store.write(model.digest, logps, name=model.name, description=model.description),
+            otherwise=None,
+        )
+
+    def read_tokens(self, model: Fingerprint, keys: Iterable[bytes]) -> dict[bytes, TokenArray]:
+        """The log-probs per token that are kept, of those asked for."""
+        wanted = list(keys)
+        return self._try(lambda store: store.read_tokens(model.digest, wanted), otherwise={})
+
+    def write_tokens(self, model: Fingerprint, logps: Mapping[bytes, TokenArray]) -> None:
+        """Keep log-probs per token, if that is possible."""
+        self._try(
+            lambda store: store.write_tokens(model.digest, logps, name=model.name, description=model.description),
+            otherwise=None,
+        )
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _try(self, work: Callable[[LogpStore], Result], otherwise: Result) -> Result:
+        try:
+            try:
+                return otherwise if self._is_given_up else work(self._opened())
+            except BrokenCacheError as error:
+                self._begin_anew(error)
+                return work(self._opened())
+        except CacheError as error:
+            self._give_up(error)
+            return otherwise
+
+    def _opened(self) -> LogpStore:
+        if self._store is None:
+            self._store = LogpStore(self._path)
+        return self._store
+
+    def _begin_anew(self, error: BrokenCacheError) -> None:
+        self.close()
+        aside = set_aside(self._path)
+        self._say(f"reference cache: {error} It was set aside as {aside.name}, and a new one is begun.")
+
+    def _give_up(self, error: CacheError) -> None:
+        self._is_given_up = True
+        self._say(
+            f"reference cache: {error} Reference log-probs are computed for this run alone and not kept. Make room or "
+            "name another folder with PREFTUNE_CACHE, or leave the cache out with --no-reference-cache."
+        )

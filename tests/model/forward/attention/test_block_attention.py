@@ -11,8 +11,7 @@ from torch.autograd import gradcheck
 
 from preftune.model.forward.attention import block_attention as module
 from preftune.model.forward.attention.block_attention import block_attention
-from preftune.model.forward.attention.plan import AttentionPlan
-from preftune.model.forward.attention.segment_attention import segment_attention
+from preftune.model.forward.attention.segment_attention import AttentionPlan, segment_attention
 from preftune.model.forward.packed_batch import pack
 from tests.model.forward.tiny_models import token_groups
 

@@ -13,10 +13,8 @@ from torch.nn.attention import varlen
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from preftune.model.forward import packed
-from preftune.model.forward.attention.blocks import segments_of
-from preftune.model.forward.attention.plan import AttentionPlan
-from preftune.model.forward.attention.segment_attention import segment_attention
-from preftune.model.forward.attention.segment_keys import SegmentKeys
+from preftune.model.forward.attention.segment_attention import AttentionPlan, segment_attention
+from preftune.model.forward.attention.segments import SegmentKeys, segments_of
 from preftune.model.forward.attention.varlen_attention import VarlenAttention, find_varlen_attention
 from preftune.model.forward.kernels.kernels import AttentionLayer, Kernels
 from preftune.model.forward.packed import PackedForward

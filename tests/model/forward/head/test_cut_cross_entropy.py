@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from preftune.model.forward.head.cut_cross_entropy import CutCrossEntropy, find_cut_cross_entropy
-from preftune.model.forward.head.linear_logits import LinearLogits
 from preftune.model.forward.head.linear_logp import linear_logp, linear_token_values, plain_linear_logp
+from preftune.model.forward.head.tiles import LinearLogits
 from preftune.model.forward.head.token_values import TokenExtra
 from preftune.model.forward.kernels.kernels import Kernels, LogpTask
 from preftune.model.forward.packed import PackedForward

@@ -8,8 +8,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from preftune.model.forward.head.linear_kl import kl_of_logits, linear_kl, plain_linear_kl
-from preftune.model.forward.head.linear_logits import LinearLogits
-from preftune.model.forward.head.logit_tiles import Tiles
+from preftune.model.forward.head.tiles import LinearLogits, Tiles
 from tests.model.forward.largest_tensor import LargestTensor
 
 NUM_TARGETS, VOCABULARY = 7, 11

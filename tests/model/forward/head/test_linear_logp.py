@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from preftune.model.forward.head.linear_logits import LinearLogits
 from preftune.model.forward.head.linear_logp import linear_logp, linear_token_values, logp_of_logits, plain_linear_logp
-from preftune.model.forward.head.logit_tiles import Tiles
+from preftune.model.forward.head.tiles import LinearLogits, Tiles
 from preftune.model.forward.head.token_values import TokenExtra
 from tests.model.forward.largest_tensor import LargestTensor
 

@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 
 from preftune.errors import ModelError
 from preftune.model.forward.forward import Forward, TokenExtra, TokenValues
-from preftune.model.forward.head.distributions import AllLogps, HeadStates
-from preftune.model.forward.head.logit_tiles import Tiles
+from preftune.model.forward.head.tiles import Tiles
+from preftune.model.forward.head.token_values import AllLogps, HeadStates
 from preftune.model.forward.packed import PackedForward
 from preftune.model.forward.packed_batch import pack
 from preftune.model.forward.sequences import SequencesForward

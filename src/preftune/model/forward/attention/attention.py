@@ -16,8 +16,7 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from preftune.errors import ModelError
 from preftune.model.forward.attention.block_attention import block_attention
-from preftune.model.forward.attention.plan import AttentionPlan
-from preftune.model.forward.attention.segment_attention import segment_attention
+from preftune.model.forward.attention.segment_attention import AttentionPlan, segment_attention
 from preftune.model.forward.kernels.kernels import AttentionKernel, AttentionLayer
 
 __all__ = ["IMPLEMENTATION", "packed_attention", "packed_attention_on", "stay_packed_in_backward"]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from preftune.model.forward.attention.blocks import Block
+from preftune.model.forward.attention.segments import Block
 
 __all__ = ["block_attention"]
 

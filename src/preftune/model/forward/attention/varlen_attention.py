@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from preftune.model.forward.attention.segment_keys import SegmentKeys
+from preftune.model.forward.attention.segments import SegmentKeys
 from preftune.model.forward.kernels.kernels import AttentionLayer
 
 __all__ = ["VarlenAttention", "find_varlen_attention"]

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from preftune.errors import first_line
-from preftune.model.forward.head.linear_logits import LinearLogits
-from preftune.model.forward.head.logit_tiles import product_dtype
+from preftune.model.forward.head.tiles import LinearLogits, product_dtype
 from preftune.model.forward.kernels.kernels import LogpTask
 
 __all__ = ["CutCrossEntropy", "find_cut_cross_entropy"]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from preftune.model.forward.head.linear_logits import LinearLogits
+from preftune.model.forward.head.tiles import LinearLogits
 from preftune.model.forward.packed_batch import PackedBatch
 
 __all__ = ["Head", "computed_at_head", "find_head"]

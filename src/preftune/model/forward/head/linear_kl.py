@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from preftune.model.forward.head.linear_gradients import Wants, linear_gradients
-from preftune.model.forward.head.linear_logits import LinearLogits
-from preftune.model.forward.head.logit_sums import LogitSums
-from preftune.model.forward.head.logit_tiles import (
+from preftune.model.forward.head.tiles import (
     DEFAULT_TILES,
+    LinearLogits,
     LogitRule,
+    LogitSums,
     TiledLogits,
     Tiles,
+    Wants,
+    linear_gradients,
     product_dtype,
     stretches,
 )

@@ -10,9 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from preftune.model.forward.attention.segment_keys import SegmentKeys
-from preftune.model.forward.head.linear_logits import LinearLogits
-from preftune.model.forward.head.logit_tiles import product_dtype
+from preftune.model.forward.attention.segments import SegmentKeys
+from preftune.model.forward.head.tiles import LinearLogits, product_dtype
 
 __all__ = ["PLAIN", "AttentionKernel", "AttentionLayer", "Kernels", "LogpKernel", "LogpTask"]
 

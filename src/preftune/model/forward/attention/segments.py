@@ -1,6 +1,6 @@
-"""The geometry of attention over a packed row: who sees which keys.
+"""The geometry of attention over a packed row: which queries see which keys.
 
-Worked out once per batch and window on the CPU, and used again by every layer and by backward.
+Computed once per batch and window on the CPU, and shared by all layers and by backward.
 """
 
 from bisect import bisect_right
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from preftune.model.forward.packed_batch import GroupSpan, Span
 
-__all__ = ["Block", "Segment", "key_blocks", "segments_of"]
+__all__ = ["Block", "Segment", "SegmentKeys", "key_blocks", "segments_of"]
 
 BLOCK_QUERIES = 64
 """Queries per block: large enough for the matrix product, small enough to skip keys that none of them sees."""
@@ -173,3 +173,47 @@ class _Row:
         distance = self.position[queries][:, None] - self.position[keys]
         seen: npt.NDArray[np.bool_] = related & (distance >= 0)
         return seen if window is None else seen & (distance < window)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentKeys:
+    """The queries of a segment stand together in the row. Its keys are gathered: those of its prompt, then its own.
+
+    Edges are the lengths added up, from 0 on: segment i has the rows `edges[i]` to `edges[i + 1]`.
+
+    Args:
+        places: Where the keys stand in the row. Shape: (key,).
+        query_edges, key_edges: In int32. Shape: (segment + 1,).
+        longest_queries, longest_keys: Largest number of queries and of keys of a segment.
+    """
+
+    places: Tensor
+    query_edges: Tensor
+    key_edges: Tensor
+    longest_queries: int
+    longest_keys: int
+
+    @classmethod
+    def of(cls, segments: Sequence[Segment], device: torch.device | str = "cpu") -> "SegmentKeys":
+        """Of the segments of a row, in row order.
+
+        >>> keys = SegmentKeys.of([Segment(own=(0, 6), prompt=(0, 0)), Segment(own=(6, 9), prompt=(0, 4))])
+        >>> keys.places.tolist()
+        [0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 6, 7, 8]
+        >>> keys.query_edges.tolist(), keys.key_edges.tolist()
+        ([0, 6, 9], [0, 6, 13])
+        """
+        places = np.concatenate([np.arange(*span) for segment in segments for span in (segment.prompt, segment.own)])
+        num_queries = [segment.own[1] - segment.own[0] for segment in segments]
+        num_keys = [number + segment.prompt_length for number, segment in zip(num_queries, segments, strict=True)]
+        return cls(
+            places=torch.from_numpy(places).to(device),
+            query_edges=_edges(num_queries, device),
+            key_edges=_edges(num_keys, device),
+            longest_queries=max(num_queries),
+            longest_keys=max(num_keys),
+        )
+
+
+def _edges(lengths: Sequence[int], device: torch.device | str) -> Tensor:
+    return torch.from_numpy(np.cumsum([0, *lengths], dtype=np.int32)).to(device)

@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import MambaConfig, MambaForCausalLM
 
 from preftune.errors import ModelError
-from preftune.model.forward.work import work_of
+from preftune.model.forward.model_size import work_of
 from tests.builders import tiny_llama
 from tests.model.forward.tiny_models import ARCHITECTURES, tiny_model
 
