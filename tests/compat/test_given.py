@@ -6,40 +6,9 @@ import pytest
 from datasets import Dataset
 
 from preftune import KTOConfig, SFTConfig
-from preftune.compat.given import keep_start, read_rows
-from preftune.data.tokens.tokenize import TokenizedGroups, TokenReport
+from preftune.compat.given import read_rows
 from preftune.errors import DataError
-from tests.builders import token_groups
 from tests.compat.runs import TOKENIZER, config_of, make_rows, make_thumbs, settings_of
-
-
-def tokenized(count: int = 20) -> TokenizedGroups:
-    return TokenizedGroups(token_groups(count), TokenReport(count, (), (), (), ()))
-
-
-def test_a_sequence_loses_its_end_and_never_its_prompt() -> None:
-    before = tokenized()
-    by_origin = {group.origin: group for group in before.groups}
-    after = keep_start(before, 10)
-    assert 0 < len(after.groups) < len(before.groups)
-    for group in after.groups:
-        whole = by_origin[group.origin]
-        assert group.prompt.tolist() == whole.prompt.tolist()
-        for ids, all_ids in zip(group.completions, whole.completions, strict=True):
-            assert ids.tolist() == all_ids[: 10 - len(group.prompt)].tolist()
-
-
-def test_cut_and_dropped_rows_are_counted() -> None:
-    before = tokenized()
-    report = keep_start(before, 10).report
-    too_long = [group.origin for group in before.groups if len(group.prompt) >= 10]
-    cut = [
-        group.origin
-        for group in before.groups
-        for ids in group.completions
-        if len(group.prompt) < 10 < len(group.prompt) + len(ids)
-    ]
-    assert (report.dropped, report.completions_cut) == (tuple(too_long), tuple(cut))
 
 
 def test_weights_are_cut_with_their_tokens(tmp_path: Path) -> None:
@@ -47,11 +16,6 @@ def test_weights_are_cut_with_their_tokens(tmp_path: Path) -> None:
     [whole], _ = read_rows([row], "pairs", TOKENIZER, config_of(tmp_path, max_length=None))
     [group], _ = read_rows([row], "pairs", TOKENIZER, config_of(tmp_path, max_length=len(whole.prompt) + 4))
     assert group.weights[0].tolist() == [0.5, 0.5, 1.0, 1.0]
-
-
-def test_no_limit_changes_nothing() -> None:
-    before = tokenized()
-    assert keep_start(before, None) is before
 
 
 def test_lists_and_datasets_give_the_same_groups(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from preftune.data.feedback import FeedbackReport, groups_for, methods_that_fit
+from preftune.data.views import PairRule
 from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin, Pair, PromptGroup
 from preftune.losses import LOSSES, Feedback
@@ -19,7 +20,7 @@ def test_pairs_may_be_given_by_some_rows_and_made_of_scores_for_others() -> None
 
 def test_what_could_not_be_used_is_reported_by_place_once_for_each() -> None:
     groups = [scored(1.0, 1.0, 1.0, row=1), scored(1.0, 1.5, 3.0, row=2)]
-    fitted = groups_for("pairs", groups, min_score_gap=1.0)
+    fitted = groups_for("pairs", groups, rule=PairRule(min_score_gap=1.0))
     first, second = Origin("rows", 1), Origin("rows", 2)
     assert [group.origin for group in fitted.groups] == [second]
     assert fitted.report == FeedbackReport(tied=(first,) * 3, under_gap=(second,), unpaired=(first,))
@@ -83,9 +84,9 @@ def test_a_rule_without_scores_is_an_error_that_names_the_rule() -> None:
     with pytest.raises(
         DataError, match=r"^rows:1: the prompt has no score for each .*--pairing adjacent .*leave --pair"
     ):
-        groups_for("pairs", [paired((0, 1))], pairing="adjacent")
+        groups_for("pairs", [paired((0, 1))], rule=PairRule("adjacent"))
     with pytest.raises(DataError, match=r"^rows:1: the prompt has no pair of a chosen"):
-        groups_for("pairs", [scored(1.0, 2.0)], pairing="given")
+        groups_for("pairs", [scored(1.0, 2.0)], rule=PairRule("given"))
 
 
 def test_a_gap_that_some_pairs_would_not_keep_is_an_error() -> None:
@@ -93,12 +94,12 @@ def test_a_gap_that_some_pairs_would_not_keep_is_an_error() -> None:
     with pytest.raises(
         ConfigError, match=r"min_score_gap = 0.5: the pairs of the data \(rows:2\) are kept as they are"
     ):
-        groups_for("pairs", groups, min_score_gap=0.5)
+        groups_for("pairs", groups, rule=PairRule(min_score_gap=0.5))
 
 
 def test_pairing_of_data_with_thumbs_is_an_error() -> None:
     with pytest.raises(ConfigError, match="pairing: rows:1 says itself what is desirable"):
-        groups_for("thumbs", [thumbed(True)], pairing="all")
+        groups_for("thumbs", [thumbed(True)], rule=PairRule("all"))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-import numpy as np
 from datasets import IterableDataset
 from peft import (
     AutoPeftModelForCausalLM,
@@ -21,10 +20,8 @@ from transformers.utils.peft_utils import find_adapter_config_file
 
 from preftune.compat.tuning_config import TuningConfig
 from preftune.data import groups_from_rows
-from preftune.data.feedback import groups_for
-from preftune.data.tokens.mismatched import with_mismatched
+from preftune.data.tokens.pipeline import TokenPipeline
 from preftune.data.tokens.token_group import TokenGroup
-from preftune.data.tokens.tokenize import TokenizedGroups, tokenize_groups
 from preftune.errors import ConfigError, DataError, ModelError, TokenizerError
 from preftune.model.load.load_model import Policy, frozen, keep_adapter, load_tokenizer, turn_dropout_off
 from preftune.model.reference.reference import AdapterOff, FrozenCopy, NoReference
@@ -36,8 +33,6 @@ __all__ = [
     "Rows",
     "given_policy",
     "given_tokenizer",
-    "keep_start",
-    "learning_prompts",
     "load_model",
     "model_name",
     "read_rows",
@@ -221,74 +216,19 @@ def read_rows(
     method = config.method
     layout = "demonstrations" if method.feedback == "demonstrations" else None
     loaded = groups_from_rows(readable, source=name, format=layout, show_progress=show)
-    fitted = groups_for(method.feedback, loaded.groups, needs_margins=method.needs("margins"))
-    tokenized = tokenize_groups(
-        fitted.groups,
-        tokenizer,
-        max_length=None,
+    pipeline = TokenPipeline(
+        tokenizer=tokenizer,
+        max_length=config.max_length,
+        too_long="keep_start",
+        learns_prompts=config.learns_prompts(first),
         num_processes=config.dataset_num_proc or 1,
         show_progress=show,
     )
-    if config.learns_prompts(first):
-        tokenized = replace(tokenized, groups=list(map(learning_prompts, tokenized.groups)))
-    tokenized = keep_start(tokenized, config.max_length)
-    if not tokenized.groups:
-        raise DataError(
-            f"{name}: no row is left to train on: each of the {len(loaded.groups):,} prompts alone has max_length = "
-            f"{config.max_length} tokens or more. Raise max_length."
-        )
-    report = PartReport.of(loaded, fitted.report, tokenized)
+    part = pipeline.for_method(loaded.groups, method)
+    report = PartReport.of(loaded, part)
     report = replace(report, warnings=tuple(data_warnings(method, report)))
     _log(report, name)
-    groups = tokenized.groups
-    return with_mismatched(groups, max_length=config.max_length) if method.needs("mismatched") else groups, report
-
-
-def keep_start(tokenized: TokenizedGroups, max_length: int | None) -> TokenizedGroups:
-    """Cut every sequence at its end to `max_length` tokens (TRL's `truncation_mode = "keep_start"`).
-
-    A group whose prompt alone reaches the limit is dropped: nothing of its completions would remain.
-    """
-    if max_length is None:
-        return tokenized
-    kept = [group for group in tokenized.groups if len(group.prompt) < max_length]
-    dropped = [group.origin for group in tokenized.groups if len(group.prompt) >= max_length]
-    cut = [
-        group.origin for group in kept for length in group.completion_lengths if len(group.prompt) + length > max_length
-    ]
-    groups = [
-        replace(
-            group,
-            completions=tuple(ids[: max_length - len(group.prompt)] for ids in group.completions),
-            weights=tuple(weights[: max_length - len(group.prompt)] for weights in group.weights),
-        )
-        for group in kept
-    ]
-    equal = [
-        group.origin
-        for group in groups
-        for pair in group.pairs
-        if np.array_equal(group.completions[pair.chosen], group.completions[pair.rejected])
-    ]
-    report = replace(tokenized.report, dropped=tuple(dropped), completions_cut=tuple(cut), equal_pairs=tuple(equal))
-    return TokenizedGroups(groups, report)
-
-
-def learning_prompts(group: TokenGroup) -> TokenGroup:
-    """Move all tokens of the prompt but the first into the completion, so that the loss covers them, too.
-
-    Args:
-        group: A group with a single completion.
-
-    >>> from preftune.groups import Origin
-    >>> ids = lambda *values: np.array(values, dtype=np.int32)
-    >>> group = learning_prompts(TokenGroup(ids(5, 6), (ids(7),), (), Origin("doc", 1)))
-    >>> group.prompt.tolist(), group.completions[0].tolist()
-    ([5], [6, 7])
-    """
-    [completion] = group.completions
-    assert not group.weights, f"{group.origin}: rows of demonstrations have no weights"
-    return replace(group, prompt=group.prompt[:1], completions=(np.concatenate([group.prompt[1:], completion]),))
+    return part.tokenized.groups, report
 
 
 def _check_kind(rows: Rows, name: str) -> None:

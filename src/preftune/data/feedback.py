@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from preftune.data.views import (
     Lost,
-    Pairing,
     PairRule,
     View,
     demonstration_view,
@@ -172,8 +171,7 @@ def groups_for(
     groups: Sequence[PromptGroup],
     *,
     needs_margins: bool = False,
-    pairing: Pairing | None = None,
-    min_score_gap: float = 0.0,
+    rule: PairRule | None = None,
 ) -> FittedGroups:
     """The groups as a method sees them.
 
@@ -185,17 +183,17 @@ def groups_for(
         feedback: What the method learns from.
         groups: What the data say.
         needs_margins: Whether the method must know of each pair how much better the chosen completion is.
-        pairing, min_score_gap: Where pairs come from, as in `PairRule`.
+        rule: Source of the pairs. Default: pairs of the data, else all pairs of different scores.
     Raises:
         DataError: the data lack the feedback; the text says which methods fit them.
-        ConfigError: `pairing` or `min_score_gap` is given, but the data do not need it.
+        ConfigError: `rule` does not apply to the data.
 
     >>> from preftune.groups import Completion, Origin, Pair
     >>> group = PromptGroup("2+2=", (Completion("5"), Completion("4")), (Pair(1, 0),), Origin("sums.jsonl", 1))
     >>> [completion.content for completion in groups_for("demonstrations", [group]).groups[0].completions]
     ['4']
     """
-    rule = PairRule(pairing, min_score_gap)
+    rule = rule or PairRule()
     check_fit(feedback, groups, rule)
     check_rule_is_used(feedback, groups, rule)
     views = [view_of(feedback, group, rule) for group in groups]

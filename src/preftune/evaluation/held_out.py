@@ -6,8 +6,9 @@ from dataclasses import replace
 from transformers import PreTrainedTokenizerBase
 
 from preftune.data import LoadedGroups, load_groups, split_by_prompt
+from preftune.data.tokens.pipeline import TokenPipeline
 from preftune.data.tokens.token_group import TokenGroup
-from preftune.data.tokens.tokenize import tokenize_groups
+from preftune.data.tokens.tokenize import CUT_TEXTS
 from preftune.data.views import PairRule, has_margins, pairs_by_score, scores_of, with_margins
 from preftune.errors import DataError
 from preftune.groups import Pair, PromptGroup
@@ -42,6 +43,7 @@ def tokens_of(
     config: EvaluationConfig,
     context: int | None,
     *,
+    as_trained: bool = False,
     show_progress: bool = False,
 ) -> tuple[list[TokenGroup], list[str]]:
     """The groups in tokens, and what was cut or left out, a line each.
@@ -51,28 +53,26 @@ def tokens_of(
         tokenizer: The policy's.
         config: Says how long a group may be.
         context: Positions that the model has; None for no limit.
+        as_trained: Weight the tokens as the run did in training (`token_weights`).
         show_progress: Whether to show a progress bar.
     Raises:
         DataError, TokenizerError: what cannot be tokenized.
     """
     settings = config.data or (config.run.data if config.run is not None else None)
     assert settings is not None, "groups come from data"
-    found = tokenize_groups(
-        groups,
-        tokenizer,
+    weights = config.run.data.token_weights if as_trained and config.run is not None else "data"
+    pipeline = TokenPipeline(
+        tokenizer=tokenizer,
         max_length=settings.max_length or context,
         too_long=settings.too_long,
+        from_first_difference=weights == "from_first_difference",
         num_processes=settings.num_processes,
         show_progress=show_progress,
     )
-    report = found.report
-    counts = {
-        "prompts were too long and were left out": report.dropped,
-        "prompts were too long and were cut from the left": report.prompts_cut,
-        "completions were too long and lost their end": report.completions_cut,
-        "pairs became equal in tokens and count as ties": report.equal_pairs,
-    }
-    return found.groups, [f"  {len(places):,} {what}: {places[0]}, ..." for what, places in counts.items() if places]
+    found = pipeline.tokens(groups)
+    texts = {**CUT_TEXTS, "equal_pairs": "pairs became equal in tokens and count as ties"}
+    counts = {text: getattr(found.report, field) for field, text in texts.items()}
+    return found.groups, [f"  {len(places):,} {text}: {places[0]}, ..." for text, places in counts.items() if places]
 
 
 def describe(loaded: LoadedGroups) -> Iterator[str]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from preftune.data import LeftOut, LoadedGroups
-from preftune.data.feedback import FeedbackReport
 from preftune.data.quality import CheckSettings, QualityReport, check_groups, prompt_keys
 from preftune.data.quality.finding import Severity
 from preftune.data.rows import DataRow
-from preftune.data.tokens.tokenize import TokenizedGroups
+from preftune.data.tokens.pipeline import MethodGroups
+from preftune.data.tokens.tokenize import CUT_TEXTS
 from preftune.data.views import LOST
-from preftune.groups import Origin, PromptGroup
+from preftune.groups import PromptGroup
 from preftune.planning import sizes_of
 
 __all__ = ["LEFT_OUT", "LOST_TEXTS", "MOST_ROWS", "DataCheck", "PartReport", "check_data"]
@@ -24,10 +24,7 @@ LOST_TEXTS: Mapping[str, str] = {
     "skipped": "rows could not be used and were left out",
     **{reason: f"{text} and were left out" for reason, text in LOST.items()},
     "over_cap": "pairs, completions or lists are beyond --max-per-prompt and were left out",
-    "dropped": "prompts were too long and were left out",
-    "prompts_cut": "prompts were too long and were cut from the left",
-    "completions_cut": "completions were too long and lost their end",
-    "equal_pairs": "pairs became equal in tokens and teach nothing",
+    **CUT_TEXTS,
 }
 """What is left out or cut, by the field of a report that lists its places."""
 
@@ -76,14 +73,12 @@ class PartReport:
     @staticmethod
     def of(
         loaded: LoadedGroups | None,
-        feedback: FeedbackReport,
-        tokenized: TokenizedGroups,
-        over_cap: Sequence[Origin] = (),
+        part: MethodGroups,
     ) -> "PartReport":
         """The report on tokenized groups, what was left out of their feedback, and the rows that they come from."""
-        report = tokenized.report
+        tokenized, report = part.tokenized, part.tokenized.report
         thumbs = [is_desirable for group in tokenized.groups for is_desirable in group.desirable]
-        unused = {item.name: tuple(map(str, getattr(feedback, item.name))) for item in fields(feedback)}
+        unused = {item.name: tuple(map(str, getattr(part.feedback, item.name))) for item in fields(part.feedback)}
         return PartReport(
             num_prompts=len(tokenized.groups),
             num_tokens=sum(size.packed_tokens for size in sizes_of(tokenized.groups)),
@@ -93,7 +88,7 @@ class PartReport:
             skipped=tuple(map(str, loaded.skipped)) if loaded else (),
             left_out=tuple(_left_out_lines(loaded.left_out)) if loaded else (),
             **unused,
-            over_cap=tuple(map(str, over_cap)),
+            over_cap=tuple(map(str, part.over_cap)),
             dropped=tuple(map(str, report.dropped)),
             prompts_cut=tuple(map(str, report.prompts_cut)),
             completions_cut=tuple(map(str, report.completions_cut)),

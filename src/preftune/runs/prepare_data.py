@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 from transformers import PreTrainedTokenizerBase
 
 from preftune.data import LoadedGroups, load_groups, split_by_prompt
-from preftune.data.feedback import FeedbackReport, groups_for
 from preftune.data.mixture import Mixture
-from preftune.data.prompts import Capped, cap_per_prompt
-from preftune.data.tokens.mismatched import with_mismatched
+from preftune.data.tokens.pipeline import TokenPipeline
 from preftune.data.tokens.token_group import TokenGroup
-from preftune.data.tokens.tokenize import TokenizedGroups, tokenize_groups
-from preftune.data.tokens.weights import LENGTH, weighted_from_first_difference
+from preftune.data.tokens.weights import LENGTH
+from preftune.data.views import PairRule
 from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin, PromptGroup
 from preftune.losses import Method
@@ -132,22 +130,22 @@ def prepare_data(
     train, held_out = read_data(config.data, show_progress=show_progress)
     parts = _parts(config, train, held_out)
     check = _checked(config, train, parts) if checks else None
+    pipeline = TokenPipeline.of(config.data, tokenizer, max_length=max_length, show_progress=show_progress)
+    rule = PairRule(config.data.pairing, config.data.min_score_gap)
     prepared = {
-        name: _prepare(groups, config, tokenizer, max_length, is_capped=name == "train", show_progress=show_progress)
+        name: pipeline.for_method(
+            groups,
+            config.method,
+            rule=rule,
+            max_per_prompt=config.data.max_per_prompt if name == "train" else None,
+            seed=config.steps.seed,
+        )
         for name, groups in parts.items()
         if groups
     }
     groups = {name: part.tokenized.groups for name, part in prepared.items()}
-    if not groups["train"]:
-        raise DataError(
-            f"no training prompt is left: all {len(parts['train']):,} are longer than max_length = {max_length:,} "
-            "tokens. Raise --max-length, or cut them with --too-long cut."
-        )
     sources = {"train": train, "held out": held_out}
-    reports = {
-        name: PartReport.of(sources[name], part.feedback, part.tokenized, part.over_cap)
-        for name, part in prepared.items()
-    }
+    reports = {name: PartReport.of(sources[name], part) for name, part in prepared.items()}
     mixture = mixture_of(config.data, train, groups["train"], seed=config.steps.seed)
     reports["train"] = replace(
         reports["train"],
@@ -196,54 +194,6 @@ def _parts(config: TrainConfig, train: LoadedGroups, held_out: LoadedGroups | No
 
 def _checked(config: TrainConfig, train: LoadedGroups, parts: Mapping[str, list[PromptGroup]]) -> DataCheck:
     return check_data(train, parts["train"], parts["held out"], config.data.data, seed=config.steps.seed)
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One part of the data as the method sees it, in tokens, and what of it could not be used or was too much."""
-
-    tokenized: TokenizedGroups
-    feedback: FeedbackReport
-    over_cap: tuple[Origin, ...]
-
-
-def _prepare(
-    groups: Sequence[PromptGroup],
-    config: TrainConfig,
-    tokenizer: PreTrainedTokenizerBase,
-    max_length: int | None,
-    *,
-    is_capped: bool,
-    show_progress: bool,
-) -> _Part:
-    settings, method = config.data, config.method
-    fitted = groups_for(
-        method.feedback,
-        groups,
-        needs_margins=method.needs("margins"),
-        pairing=settings.pairing,
-        min_score_gap=settings.min_score_gap,
-    )
-    capped = Capped(fitted.groups, ())
-    if is_capped and settings.max_per_prompt is not None:
-        capped = cap_per_prompt(
-            fitted.groups, settings.max_per_prompt, feedback=method.feedback, seed=config.steps.seed
-        )
-    tokenized = tokenize_groups(
-        capped.groups,
-        tokenizer,
-        max_length=max_length,
-        too_long=settings.too_long,
-        auxiliary=settings.auxiliary,
-        num_processes=settings.num_processes,
-        show_progress=show_progress,
-    )
-    found = tokenized.groups
-    if settings.token_weights == "from_first_difference":
-        found = [weighted_from_first_difference(group) for group in found]
-    if method.needs("mismatched"):
-        found = with_mismatched(found, max_length=max_length)
-    return _Part(replace(tokenized, groups=found), fitted.report, capped.left_out)
 
 
 def data_warnings(method: Method, report: PartReport) -> Iterator[str]:

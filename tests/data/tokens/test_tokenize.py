@@ -178,7 +178,7 @@ def test_a_tokenizer_without_eos_is_an_error() -> None:
     ("options", "problem"),
     [
         ({"max_length": 1}, "max_length = 1: must be at least 2"),
-        ({"too_long": "trim"}, "too_long = 'trim': must be 'cut', 'drop' or 'error'"),
+        ({"too_long": "trim"}, "too_long = 'trim': must be one of cut, drop, error, keep_start"),
         ({"num_processes": 0}, "num_processes = 0: must be at least 1"),
     ],
 )

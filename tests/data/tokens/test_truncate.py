@@ -104,6 +104,34 @@ def test_too_long_can_be_an_error_with_lengths_and_ways_out() -> None:
     )
 
 
+def test_keep_start_cuts_completions_and_never_the_prompt() -> None:
+    group = digits(6, 5, 2)
+    whole, result = cut(group, 100).groups[0], cut(group, 10, too_long="keep_start")
+    [kept] = result.groups
+    room = 10 - len(whole.prompt)
+    assert kept.prompt.tolist() == whole.prompt.tolist()
+    for ids, all_ids in zip(kept.completions, whole.completions, strict=True):
+        assert ids.tolist() == all_ids[:room].tolist()
+    assert result.report.completions_cut == (group.origin,)
+    assert result.report.prompts_cut == ()
+
+
+def test_keep_start_drops_a_group_whose_prompt_reaches_the_limit() -> None:
+    groups = [digits(10, 2), digits(3, 2)]
+    result = tokenize_groups(groups, TOKENIZER, max_length=10, too_long="keep_start")
+    assert (len(result.groups), len(result.report.dropped)) == (1, 1)
+    with pytest.raises(DataError, match="no row is left to train on: each of the 1 prompts alone has max_length = 10"):
+        cut(digits(10, 2), 10, too_long="keep_start")
+
+
+def test_prompts_can_be_learned_too() -> None:
+    group = digits(4, 2)
+    [whole] = tokenize_groups([group], TOKENIZER, max_length=None).groups
+    [learned] = tokenize_groups([group], TOKENIZER, max_length=None, learns_prompts=True).groups
+    assert learned.prompt.tolist() == whole.prompt[:1].tolist()
+    assert learned.completions[0].tolist() == [*whole.prompt[1:].tolist(), *whole.completions[0].tolist()]
+
+
 def conversation(*roles_and_contents: str) -> PromptGroup:
     split = (turn.split(": ") for turn in roles_and_contents)
     prompt = tuple(Message(role, content) for role, content in split)

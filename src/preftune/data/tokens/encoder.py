@@ -1,7 +1,7 @@
 """Prompt groups to token ids, not yet limited in length."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,17 +26,20 @@ class GroupEncoder:
 
     Args:
         tokenizer: Of Hugging Face transformers. It must have an end-of-sequence token.
+        learns_prompts: Train on prompts too: all tokens but the first belong to the completion, of which a group then
+            has one.
     Raises:
         TokenizerError: the tokenizer has no end-of-sequence token.
     """
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", *, learns_prompts: bool = False) -> None:
         if tokenizer.eos_token_id is None:
             raise TokenizerError(
                 "the tokenizer has no end-of-sequence token, so the model could not learn where a completion ends. "
                 "Set tokenizer.eos_token to a token of its vocabulary."
             )
         self._tokenizer = tokenizer
+        self._learns_prompts = learns_prompts
         self._eos = int(tokenizer.eos_token_id)
         self.bos: int | None = None if tokenizer.bos_token_id is None else int(tokenizer.bos_token_id)
         self._is_blank = _blank_test(tokenizer)
@@ -112,7 +115,7 @@ class GroupEncoder:
             completions.append(end_once(whole.ids[boundary:], self._eos, self._is_blank))
         scores = [completion.score for completion in group.completions]
         thumbs = [completion.desirable for completion in group.completions]
-        return TokenGroup(
+        found = TokenGroup(
             prompt=sequences[0].ids[:boundary] if boundary else self._beginning(group),
             completions=tuple(completions),
             pairs=group.pairs,
@@ -121,6 +124,7 @@ class GroupEncoder:
             desirable=_if_all_known(thumbs),
             weights=tuple(self._weights(group, sequences, boundary, completions)) if _is_weighted(group) else (),
         )
+        return _learning_prompt(found) if self._learns_prompts else found
 
     def _weights(
         self, group: PromptGroup, sequences: list["_Sequence"], boundary: int, completions: list[TokenIds]
@@ -180,6 +184,12 @@ class _Sequence:
     text: str
     ids: TokenIds
     offsets: Offsets
+
+
+def _learning_prompt(group: TokenGroup) -> TokenGroup:
+    [completion] = group.completions
+    assert not group.weights, f"{group.origin}: demonstrations have no weights"
+    return replace(group, prompt=group.prompt[:1], completions=(np.concatenate([group.prompt[1:], completion]),))
 
 
 def _is_weighted(group: PromptGroup) -> bool:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -19,10 +19,27 @@ from preftune.groups import Message, Origin, PromptGroup
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["LengthLimit", "Limited", "TokenReport", "TokenizedGroups", "TooLong", "check_vocabulary", "tokenize_groups"]
+__all__ = [
+    "CUT_TEXTS",
+    "LengthLimit",
+    "Limited",
+    "TokenReport",
+    "TokenizedGroups",
+    "TooLong",
+    "check_vocabulary",
+    "tokenize_groups",
+]
 
-TooLong = Literal["cut", "drop", "error"]
-"""Cut a group that is too long, leave it out, or stop."""
+CUT_TEXTS: Mapping[str, str] = {
+    "dropped": "prompts were too long and were left out",
+    "prompts_cut": "prompts were too long and were cut from the left",
+    "completions_cut": "completions were too long and lost their end",
+    "equal_pairs": "pairs became equal in tokens and teach nothing",
+}
+"""Text after a number, by the field of `TokenReport`."""
+
+TooLong = Literal["cut", "drop", "error", "keep_start"]
+"""Treatment of a group that is too long: cut prompt and completions, drop it, stop, or cut completions only."""
 
 _MIN_PROMPT_PART = 4  # the prompt keeps the room of at least one part in so many
 
@@ -60,8 +77,8 @@ class LengthLimit:
         problems = []
         if self.max_length is not None and self.max_length < 2:
             problems.append(f"max_length = {self.max_length}: must be at least 2, for a prompt and a completion token.")
-        if self.too_long not in ("cut", "drop", "error"):
-            problems.append(f"too_long = {self.too_long!r}: must be 'cut', 'drop' or 'error'.")
+        if self.too_long not in get_args(TooLong):
+            problems.append(f"too_long = {self.too_long!r}: must be one of {', '.join(get_args(TooLong))}.")
         if problems:
             raise ConfigError(problems)
 
@@ -84,6 +101,12 @@ class LengthLimit:
             return Limited(tokens)
         if self.too_long == "drop":
             return Limited(None)
+        if self.too_long == "keep_start":
+            return (
+                _with_completions_cut(tokens, self.max_length)
+                if len(tokens.prompt) < self.max_length
+                else Limited(None)
+            )
         if self.too_long == "error":
             raise DataError(
                 f"{tokens.origin}: the row has {_length(tokens)} tokens ({len(tokens.prompt)} of the prompt, up to "
@@ -104,17 +127,18 @@ def _cut(group: PromptGroup, tokens: TokenGroup, max_length: int, encoder: Group
             break
         [tokens] = encoder.encode([replace(group, prompt=prompt)])
     prompt_ids = _last_tokens(tokens.prompt, _room_for_prompt(tokens, max_length), encoder.bos)
-    room = max_length - len(prompt_ids)
-    return Limited(
-        replace(
-            tokens,
-            prompt=prompt_ids,
-            completions=tuple(ids[:room] for ids in tokens.completions),
-            weights=tuple(weights[:room] for weights in tokens.weights),
-        ),
-        is_prompt_cut=len(prompt_ids) < len(before.prompt),
-        num_completions_cut=sum(length > room for length in tokens.completion_lengths),
+    limited = _with_completions_cut(replace(tokens, prompt=prompt_ids), max_length)
+    return replace(limited, is_prompt_cut=len(prompt_ids) < len(before.prompt))
+
+
+def _with_completions_cut(tokens: TokenGroup, max_length: int) -> Limited:
+    room = max_length - len(tokens.prompt)
+    cut = replace(
+        tokens,
+        completions=tuple(ids[:room] for ids in tokens.completions),
+        weights=tuple(weights[:room] for weights in tokens.weights),
     )
+    return Limited(cut, num_completions_cut=sum(length > room for length in tokens.completion_lengths))
 
 
 def _room_for_prompt(tokens: TokenGroup, max_length: int) -> int:
@@ -177,6 +201,7 @@ def tokenize_groups(
     *,
     max_length: int | None,
     too_long: TooLong = "cut",
+    learns_prompts: bool = False,
     auxiliary: Mapping[str, float] | None = None,
     num_processes: int = 1,
     show_progress: bool = False,
@@ -192,7 +217,8 @@ def tokenize_groups(
         tokenizer: Of Hugging Face transformers, with an end-of-sequence token, and a chat template if there are
             conversations.
         max_length: Most tokens of a prompt and one completion together; None for no limit.
-        too_long: What to do about longer groups: see `LengthLimit`.
+        too_long: Treatment of longer groups: see `LengthLimit`.
+        learns_prompts: Train on prompts too: see `GroupEncoder`.
         auxiliary: Weight of each further score in the further reward of a completion: see `with_auxiliary`.
         num_processes: Processes to share the work; a script that asks for more than one needs the usual
             `if __name__ == "__main__":`. The result is the same for any number.
@@ -207,14 +233,17 @@ def tokenize_groups(
     """
     if num_processes < 1:
         raise ConfigError([f"num_processes = {num_processes}: must be at least 1."])
-    worker = _Worker(GroupEncoder(tokenizer), LengthLimit(max_length, too_long))
+    how = (tokenizer, learns_prompts, LengthLimit(max_length, too_long))
     chunks = [groups[start : start + _GROUPS_PER_CHUNK] for start in range(0, len(groups), _GROUPS_PER_CHUNK)]
     num_processes = min(num_processes, len(chunks))
-    results = (
-        _in_processes(chunks, tokenizer, worker.limit, num_processes) if num_processes > 1 else map(worker, chunks)
-    )
+    results = _in_processes(chunks, how, num_processes) if num_processes > 1 else map(_worker(*how), chunks)
     limited = _flat(track(results, "Tokenizing", total=len(chunks), show=show_progress))
     tokenized = _tokenized(groups, limited, auxiliary or {})
+    if groups and not tokenized.groups and too_long == "keep_start":
+        raise DataError(
+            f"{groups[0].origin.source}: no row is left to train on: each of the {len(groups):,} prompts alone has "
+            f"max_length = {max_length} tokens or more. Raise max_length."
+        )
     if groups and not tokenized.groups:
         raise DataError(
             f"all {len(groups)} rows are longer than --max-length {max_length} and were dropped, so nothing is left "
@@ -253,29 +282,30 @@ class _Worker:
         return [self.limit.apply(group, tokens, self.encoder) for group, tokens in zip(groups, encoded, strict=True)]
 
 
+def _worker(tokenizer: "PreTrainedTokenizerBase", learns_prompts: bool, limit: LengthLimit) -> _Worker:
+    return _Worker(GroupEncoder(tokenizer, learns_prompts=learns_prompts), limit)
+
+
 _process_worker: _Worker | None = None
 """The worker of this process, if it is one of a pool: a tokenizer is too large to be sent with every chunk."""
 
 
 def _in_processes(
     chunks: Sequence[Sequence[PromptGroup]],
-    tokenizer: "PreTrainedTokenizerBase",
-    limit: LengthLimit,
+    how: tuple["PreTrainedTokenizerBase", bool, LengthLimit],
     num_processes: int,
 ) -> Iterator[list[Limited]]:
     # Forking a process that runs threads, as torch does, may never return.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        num_processes, mp_context=context, initializer=_start_process, initargs=(tokenizer, limit)
-    ) as pool:
+    with ProcessPoolExecutor(num_processes, mp_context=context, initializer=_start_process, initargs=how) as pool:
         yield from pool.map(_work_in_process, chunks)
 
 
-def _start_process(tokenizer: "PreTrainedTokenizerBase", limit: LengthLimit) -> None:
+def _start_process(tokenizer: "PreTrainedTokenizerBase", learns_prompts: bool, limit: LengthLimit) -> None:
     global _process_worker  # noqa: PLW0603
     # The processes are the parallelism; threads of the tokenizer in each would fight for the same cores.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    _process_worker = _Worker(GroupEncoder(tokenizer), limit)
+    _process_worker = _worker(tokenizer, learns_prompts, limit)
 
 
 def _work_in_process(groups: Sequence[PromptGroup]) -> list[Limited]:

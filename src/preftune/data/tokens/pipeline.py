@@ -1,0 +1,130 @@
+"""The way from prompt groups to token groups, for training, evaluation and the compatible API."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from preftune.data.feedback import FeedbackReport, groups_for
+from preftune.data.prompts import Capped, cap_per_prompt
+from preftune.data.tokens.mismatched import with_mismatched
+from preftune.data.tokens.tokenize import TokenizedGroups, TooLong, tokenize_groups
+from preftune.data.tokens.weights import weighted_from_first_difference
+from preftune.data.views import PairRule
+from preftune.groups import Origin, PromptGroup
+from preftune.losses import Method
+from preftune.settings.data import DataSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["MethodGroups", "TokenPipeline"]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodGroups:
+    """The token groups that a method learns from, and reports of what was left out or cut.
+
+    Args:
+        tokenized: The token groups, with a report of their lengths.
+        feedback: Feedback that could not be used.
+        over_cap: Origins of the pairs, completions or lists beyond the cap per prompt, once for each.
+    """
+
+    tokenized: TokenizedGroups
+    feedback: FeedbackReport
+    over_cap: tuple[Origin, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenPipeline:
+    """Turns prompt groups into token groups.
+
+    Args:
+        tokenizer: Of Hugging Face transformers.
+        max_length: Most tokens of a prompt and one completion; None for no limit.
+        too_long: Treatment of longer groups: see `LengthLimit`.
+        learns_prompts: Train on prompts too: all tokens but the first belong to the completion.
+        auxiliary: Weight of each auxiliary score: see `with_auxiliary`.
+        from_first_difference: Give weight 0 to the tokens that chosen and rejected share at their start.
+        num_processes: Processes that tokenize.
+        show_progress: Show progress bars.
+    """
+
+    tokenizer: "PreTrainedTokenizerBase"
+    max_length: int | None
+    too_long: TooLong = "cut"
+    learns_prompts: bool = False
+    auxiliary: Mapping[str, float] = field(default_factory=dict)
+    from_first_difference: bool = False
+    num_processes: int = 1
+    show_progress: bool = False
+
+    @staticmethod
+    def of(
+        settings: DataSettings,
+        tokenizer: "PreTrainedTokenizerBase",
+        *,
+        max_length: int | None,
+        show_progress: bool = False,
+    ) -> "TokenPipeline":
+        """The pipeline of a run's data settings."""
+        return TokenPipeline(
+            tokenizer=tokenizer,
+            max_length=max_length,
+            too_long=settings.too_long,
+            auxiliary=settings.auxiliary,
+            from_first_difference=settings.token_weights == "from_first_difference",
+            num_processes=settings.num_processes,
+            show_progress=show_progress,
+        )
+
+    def tokens(self, groups: Sequence[PromptGroup]) -> TokenizedGroups:
+        """The token groups of prompt groups, which are taken as they are.
+
+        Raises:
+            DataError, TokenizerError: as in `tokenize_groups` and `weighted_from_first_difference`.
+        """
+        found = tokenize_groups(
+            groups,
+            self.tokenizer,
+            max_length=self.max_length,
+            too_long=self.too_long,
+            learns_prompts=self.learns_prompts,
+            auxiliary=self.auxiliary,
+            num_processes=self.num_processes,
+            show_progress=self.show_progress,
+        )
+        if not self.from_first_difference:
+            return found
+        return replace(found, groups=list(map(weighted_from_first_difference, found.groups)))
+
+    def for_method(
+        self,
+        groups: Sequence[PromptGroup],
+        method: Method,
+        *,
+        rule: PairRule | None = None,
+        max_per_prompt: int | None = None,
+        seed: int = 0,
+    ) -> MethodGroups:
+        """The token groups that a method learns from.
+
+        Args:
+            groups: The data.
+            method: Determines the kind of feedback, and whether margins or mismatched completions are needed.
+            rule: Source of the pairs. Default: pairs of the data, else all pairs of different scores.
+            max_per_prompt: Most pairs, completions or lists of a prompt; None for no cap.
+            seed: Determines which of them are kept.
+        Raises:
+            DataError: the data lack the method's feedback, or cannot be tokenized.
+            ConfigError: `rule` does not apply to the data.
+            TokenizerError: the tokenizer cannot handle the data.
+        """
+        fitted = groups_for(method.feedback, groups, needs_margins=method.needs("margins"), rule=rule)
+        capped = Capped(fitted.groups, ())
+        if max_per_prompt is not None:
+            capped = cap_per_prompt(fitted.groups, max_per_prompt, feedback=method.feedback, seed=seed)
+        tokenized = self.tokens(capped.groups)
+        if method.needs("mismatched"):
+            tokenized = replace(tokenized, groups=with_mismatched(tokenized.groups, max_length=self.max_length))
+        return MethodGroups(tokenized, fitted.report, capped.left_out)
