@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from preftune.runs.folder import RunFolder
 from preftune.runs.result import RunResult
-from preftune.runs.run_folder import RunFolder
 from preftune.settings import TrainConfig
 from tests.cli.command_line import call, error_of, tune
 from tests.runs.inputs import history

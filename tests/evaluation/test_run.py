@@ -13,6 +13,7 @@ from preftune.errors import ConfigError, ModelError, OutputError
 from preftune.evaluation.result import EvaluationResult
 from preftune.evaluation.run import evaluate
 from preftune.evaluation.tables import tables_of
+from preftune.files.json_files import as_json
 from preftune.runs.run import train
 from preftune.settings.evaluation_config import EvaluationConfig
 from tests.builders import tiny_llama
@@ -38,7 +39,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
             eval_fraction=0.4, learning_rate=0.01, beta=0.3, save_every=2, keep_checkpoints=5, **settings,
         )  # fmt: skip
         result = train(config)
-        (folder / f"{name}.json").write_text(json.dumps(result.as_dict()["held_out"]))
+        (folder / f"{name}.json").write_text(json.dumps(as_json(result.held_out)))
     return folder
 
 

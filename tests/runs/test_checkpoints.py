@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from preftune.errors import ConfigError, SaveError
+from preftune.runs.folder import RunFolder
 from preftune.runs.result import RunResult
 from preftune.runs.run import train
-from preftune.runs.run_folder import RunFolder
 from preftune.settings import TrainConfig
 from tests.training.health.world import friendly_pairs, run, swapped
 

@@ -59,15 +59,15 @@ def test_of_many_rows_some_are_looked_at_spread_evenly_and_it_says_how_many() ->
     assert found.report.num_rows == 20
     assert "20 of 60 rows" in next(found.lines())
     assert {finding.check: finding.count for finding in found.report.findings}["identical"] == 10
-    assert found.as_dict()["checked"] == 20
-    assert found.as_dict()["of"] == 60
+    assert found.record().checked == 20
+    assert found.record().of == 60
 
 
 def test_the_dearest_checks_are_left_out_and_named() -> None:
     data = loaded(friendly_pairs(10, 1))
-    report = check_data(data, data.groups, [], ["rows.jsonl"]).as_dict()
-    assert report["left_out"] == list(LEFT_OUT)
-    assert {*report["checks"], *report["left_out"], *report["skipped"]} == {*CHECKS}
+    report = check_data(data, data.groups, [], ["rows.jsonl"]).record()
+    assert report.left_out == LEFT_OUT
+    assert {*report.checks, *report.left_out, *report.skipped} == {*CHECKS}
 
 
 def test_prompts_that_are_held_out_as_well_are_found() -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from preftune.runs.folder import RunFolder
 from preftune.runs.result import RunResult
 from preftune.runs.run import train
-from preftune.runs.run_folder import RunFolder
 from preftune.settings import TrainConfig
 from preftune.training.health.table import RULES
 from tests.training.health.histories import found

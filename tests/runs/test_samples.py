@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from preftune.groups import Completion, Origin, Pair, PromptGroup
-from preftune.runs.samples import SamplesFile, sample_prompts
+from preftune.runs.samples import Sample, SamplesFile, SamplesLine, sample_prompts
 from tests.data.tokenizers_for_tests import make_tokenizer
 
 TOKENIZER = make_tokenizer()
@@ -49,18 +49,18 @@ def test_they_know_the_better_answer_of_the_data() -> None:
 def file(tmp_path: Path) -> SamplesFile:
     file = SamplesFile(tmp_path / "samples.jsonl")
     for step in (0, 5, 10):
-        file.append({"step": step, "samples": ["ä\u2028"]})
+        file.append(SamplesLine(step=step, samples=(Sample("a", "ä\u2028"),)))
     return file
 
 
 def steps(file: SamplesFile) -> list[int]:
-    return [line["step"] for line in file.lines()]
+    return [line.step for line in file.lines()]
 
 
 def test_a_step_is_written_once(file: SamplesFile) -> None:
-    file.append({"step": 5, "samples": []})
+    file.append(SamplesLine(step=5))
     assert steps(file) == [0, 5, 10]
-    assert file.line_of(5) == {"step": 5, "samples": ["ä\u2028"]}
+    assert file.line_of(5) == SamplesLine(step=5, samples=(Sample("a", "ä\u2028"),))
 
 
 def test_later_steps_are_dropped_where_the_run_goes_on(file: SamplesFile) -> None:
@@ -73,7 +73,7 @@ def test_a_line_cut_short_does_not_spoil_the_next(file: SamplesFile, tmp_path: P
         torn.write('{"step": 15, "sam')
     assert steps(file) == [0, 5, 10]
     file.keep_until(10)
-    file.append({"step": 15})
+    file.append(SamplesLine(step=15))
     assert steps(file) == [0, 5, 10, 15]
 
 

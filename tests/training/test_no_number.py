@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 
 from preftune.errors import TrainingError
 from preftune.runs import run as run_module
-from preftune.runs.run_folder import RunFolder
+from preftune.runs.folder import RunFolder
 from preftune.training.health.finding import SickRunError
 from preftune.training.no_number import all_finite, stop_before_step
 from tests.builders import tiny_llama, token_groups

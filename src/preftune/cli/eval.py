@@ -7,6 +7,7 @@ import rich_click as click
 
 from preftune.cli.console import main_console, quiet_libraries
 from preftune.cli.options import given_values, output_flags, setting_flags
+from preftune.files.run_files import is_run
 from preftune.settings import settings_of
 from preftune.settings.evaluation_config import DATA, MODEL, SECTIONS, EvaluationConfig
 
@@ -46,7 +47,7 @@ def command(context: click.RichContext, /, verbose: bool, **_: Any) -> None:
 def _is_of_run(config: EvaluationConfig) -> bool:
     """Whether the result lies in the folder of a run, whose report shows it; a checkpoint has no report of its own."""
     folder = Path(config.model.model)
-    return config.run is not None and config.result.json is None and (folder / "run.json").is_file()
+    return config.run is not None and config.result.json is None and is_run(folder)
 
 
 _FLAGS = [

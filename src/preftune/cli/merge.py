@@ -11,6 +11,7 @@ from preftune.cli.console import main_console, quiet_libraries
 from preftune.cli.options import chosen_model, model_flags, output_flags
 from preftune.errors import ConfigError, ModelError, OutputError, SaveError
 from preftune.files.outputs import check_folder
+from preftune.files.run_files import is_run
 from preftune.settings import ModelSettings
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _check_apart(output: Path, model: Path) -> None:
 def _holds_model(folder: Path) -> bool:
     """A model and nothing that took a run to make."""
     has_weights = any(folder.glob("*.safetensors")) or any(folder.glob("pytorch_model*.bin"))
-    return has_weights and (folder / "config.json").is_file() and not (folder / "run.json").exists()
+    return has_weights and (folder / "config.json").is_file() and not is_run(folder)
 
 
 def _merge(settings: ModelSettings, folder: Path) -> None:

@@ -10,6 +10,7 @@ from preftune.cli.console import INTERRUPTED, main_console, quiet_libraries
 from preftune.cli.options import given_values, output_flags, setting_flags
 from preftune.cli.report import leave_sweep_reports
 from preftune.cli.train import method_flags
+from preftune.files.run_files import is_run
 from preftune.metrics.catalogue import METRICS, REWARD_AT_KL_BUDGET
 from preftune.settings import SECTIONS, read_settings, settings_of
 from preftune.settings.sweep_config import SweepConfig
@@ -59,7 +60,7 @@ def _run(config: SweepConfig, console: Console, context: click.Context) -> None:
     picture = write_pictures(result)
     files = f"result: {result.file}" + ("" if picture is None else f"; frontier: {picture}")
     console.print(files, highlight=False, markup=False, soft_wrap=True)
-    begun = [row.name for row in result.points if (config.folder / row.name / "run.json").is_file()]
+    begun = [row.name for row in result.points if is_run(config.folder / row.name)]
     leave_sweep_reports(config.folder, begun, console)
     if result.stopped:
         console.print("The sweep was stopped before its end. The same command goes on with it.")

@@ -11,6 +11,7 @@ from rich.console import Console
 from preftune.cli.console import INTERRUPTED, SICK, is_main_process, main_console, quiet_libraries
 from preftune.cli.options import given_values, loss_option_flags, output_flags, setting_flags
 from preftune.errors import ConfigError, TrainingError
+from preftune.files.run_files import CONFIG, METRICS
 from preftune.settings import SECTIONS, TrainConfig, read_settings, settings_of
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _train(config: TrainConfig, console: Console, context: click.Context) -> Non
     try:
         result = train(config, console=console)
     except TrainingError:
-        if is_main_process() and (folder / "metrics.jsonl").is_file():
+        if is_main_process() and (folder / METRICS).is_file():
             leave_report(folder, console)
         raise
     if PartialState().num_processes > 1:
@@ -122,7 +123,7 @@ def _train(config: TrainConfig, console: Console, context: click.Context) -> Non
 
 
 def _how_to_resume(config: TrainConfig, what: str, *, sick: bool = False) -> Iterator[str]:
-    file = shlex.quote(str(Path(config.output.output) / "config.yaml"))
+    file = shlex.quote(str(Path(config.output.output) / CONFIG))
     yield what
     yield f"  preftune train --config {file} --resume" + (" --no-stop-on-sick" if sick else "")
 

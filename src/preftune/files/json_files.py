@@ -1,4 +1,4 @@
-"""JSON files: frozen dataclasses as JSON and back, objects, and lines."""
+"""JSON files: frozen dataclasses as JSON and back, single objects, and files with one object per line."""
 
 import json
 import math
@@ -6,15 +6,30 @@ import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from preftune.errors import DataError
+from preftune.files.whole_file import write_whole
 
-__all__ = ["as_json", "from_json", "read_json_lines", "read_json_object"]
+__all__ = [
+    "append_json_line",
+    "as_json",
+    "from_json",
+    "json_line",
+    "read_json_lines",
+    "read_json_object",
+    "read_record",
+    "write_json",
+]
+
+Record = TypeVar("Record")
+
+_LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
+"""Characters that some readers, Python's `splitlines` among them, take for ends of lines."""
 
 
 def as_json(value: Any) -> Any:
-    """A value as JSON holds it: dataclasses are objects, tuples arrays, and what is no number (NaN, infinity) is null.
+    """Convert a value to JSON types: dataclasses to objects, tuples to arrays, NaN and infinity to null.
 
     >>> as_json((1, math.nan, {"a": None}))
     [1, None, {'a': None}]
@@ -31,15 +46,17 @@ def as_json(value: Any) -> Any:
 
 
 def from_json(kind: Any, value: Any) -> Any:
-    """What `as_json` made of a `kind`: a dataclass, tuple, mapping, union with None, or a plain value.
+    """Read back what `as_json` made of a dataclass, tuple, mapping, union with None, or plain value.
 
-    Fields that have a default need not be there, so that files from before such a field was added can be read.
+    Fields with a default may be missing, so that files from before such a field was added can be read.
 
     Raises:
-        ValueError: it is of another shape.
+        ValueError: the value has another shape.
 
     >>> from_json(tuple[float, ...], [1, None])
     (1.0, nan)
+    >>> from_json(Mapping[str, tuple[int, ...]], {"a": [1]})
+    {'a': (1,)}
     """
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
@@ -47,7 +64,9 @@ def from_json(kind: Any, value: Any) -> Any:
         return None if value is None else from_json(inner, value)
     if origin is tuple:
         return _tuple(get_args(kind), value)
-    if origin is Literal:
+    if origin is Mapping or (isinstance(origin, type) and issubclass(origin, Mapping)):
+        return _mapping(get_args(kind)[1], value)
+    if origin is Literal or kind is Any:
         return value
     if is_dataclass(kind):
         return _record(kind, value)
@@ -65,23 +84,38 @@ def _tuple(kinds: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
     return tuple(from_json(kind, item) for kind, item in zip(each, value, strict=True))
 
 
+def _mapping(kind: Any, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an object, got {value!r}")
+    return {name: from_json(kind, item) for name, item in value.items()}
+
+
 def _record(kind: Any, value: Any) -> Any:
     types_by_name = get_type_hints(kind)
     names = [item.name for item in fields(kind)]
-    needed = {item.name for item in fields(kind) if item.default is MISSING}
+    needed = {item.name for item in fields(kind) if item.default is MISSING and item.default_factory is MISSING}
     if not isinstance(value, dict) or not needed <= set(value) <= set(names):
         raise ValueError(f"expected an object with {', '.join(names)}, got {value!r}")
     return kind(**{name: from_json(types_by_name[name], value[name]) for name in names if name in value})
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as an indented JSON file, atomically.
+
+    Raises:
+        SaveError: the file cannot be written, or the disk is full.
+    """
+    write_whole(path, json.dumps(as_json(value), indent=2) + "\n")
+
+
 def read_json_object(path: Path, *, made_by: str) -> dict[str, Any] | None:
-    """The object in a file; None where there is no file.
+    """The object in a file; None if there is no file.
 
     Args:
         path: The file.
         made_by: The command that writes it, for the error.
     Raises:
-        DataError: the file is damaged, or holds something else.
+        DataError: the file is damaged, or does not hold an object.
     """
     if not path.is_file():
         return None
@@ -94,8 +128,39 @@ def read_json_object(path: Path, *, made_by: str) -> dict[str, Any] | None:
     return found
 
 
+def read_record(kind: type[Record], path: Path, *, made_by: str) -> Record | None:
+    """The dataclass that `write_json` wrote; None if there is no file.
+
+    Raises:
+        DataError: the file is damaged, or belongs to another version of the package.
+    """
+    found = read_json_object(path, made_by=made_by)
+    if found is None:
+        return None
+    try:
+        record: Record = from_json(kind, found)
+    except ValueError as error:
+        problem = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"{path}: was written by another version of preftune and cannot be read: {problem}. Delete it, or make it "
+            f"anew with {made_by}."
+        ) from None
+    return record
+
+
+def json_line(value: Any) -> str:
+    """A value as one line of a JSON lines file, line feed included."""
+    return json.dumps(as_json(value), ensure_ascii=False).translate(_LINE_ENDS) + "\n"
+
+
+def append_json_line(path: Path, value: Any) -> None:
+    """Add a line to a JSON lines file, which need not exist."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json_line(value))
+
+
 def read_json_lines(path: Path) -> tuple[dict[str, Any], ...]:
-    """The objects in a file with one a line; none where there is no file. A last line that was cut short is left out.
+    """The objects in a JSON lines file; empty if there is no file. An incomplete last line is left out.
 
     Raises:
         DataError: the file is damaged.
@@ -112,7 +177,7 @@ def read_json_lines(path: Path) -> tuple[dict[str, Any], ...]:
             if not isinstance(item, dict) or not isinstance(item.get("step"), int):
                 raise ValueError("it must be an object with a step")
         except ValueError as error:
-            if number == len(lines):  # a whole line ends in a line break
+            if number == len(lines):  # a complete line ends in a line feed
                 break
             raise DataError(f"{path}:{number}: is damaged. {error}. Delete this line.") from None
         found.append(item)

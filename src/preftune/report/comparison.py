@@ -1,10 +1,9 @@
 """Several runs side by side: what differs in their settings, and what came of it."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from preftune.errors import ConfigError
 from preftune.files.number_text import bytes_text, percent_text
@@ -19,7 +18,7 @@ from preftune.report.panels import Curve, Panel, panels_of
 from preftune.report.pictures import Picture
 from preftune.report.run_record import RunRecord
 from preftune.report.verdict import main_win_rate, severities_text, verdict_of
-from preftune.runs.result import duration_text
+from preftune.runs.result import RunResult, duration_text
 
 __all__ = [
     "compare_runs",
@@ -150,20 +149,19 @@ def _path(run: RunRecord, metric: str) -> tuple[float, float] | None:
     series = run.series(metric)
     if not series:
         return None
-    at_kept = series.at(run.kept["step"]) if run.kept else None
+    at_kept = series.at(run.kept.step) if run.kept else None
     return series.values[0], series.values[-1] if at_kept is None else at_kept
 
 
 def _cost_rows(runs: Sequence[RunRecord]) -> Iterator[Row]:
-    summaries: list[Mapping[str, Any]] = [run.summary or {} for run in runs]
-    forms: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
-        ("steps", "num_steps", "{:,}".format),
-        ("tokens", "num_tokens", "{:,}".format),
-        ("time", "seconds", duration_text),
-        ("peak memory", "peak_memory_bytes", bytes_text),
+    costs: tuple[tuple[str, Callable[[RunResult], str]], ...] = (
+        ("steps", lambda summary: f"{summary.num_steps:,}"),
+        ("tokens", lambda summary: f"{summary.num_tokens:,}"),
+        ("time", lambda summary: duration_text(summary.seconds)),
+        ("peak memory", lambda summary: bytes_text(summary.peak_memory_bytes)),
     )
-    for place, (label, name, form) in enumerate(forms):
-        cells = [form(summary[name]) if name in summary else "–" for summary in summaries]
+    for place, (label, text) in enumerate(costs):
+        cells = ["–" if run.summary is None else text(run.summary) for run in runs]
         yield Row((label, *cells), begins_section=place == 0)
 
 

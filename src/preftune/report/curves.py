@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from preftune.files.pictures import COLOURS, new_figure, picture_style
-from preftune.report.logs import Log, Series, read_logs, series_of
+from preftune.files.run_files import METRICS
 from preftune.report.panels import Curve, Panel, overview_panels
+from preftune.runs.logs import Log, Series, read_logs, series_of
 
 __all__ = ["MANY_POINTS", "StepMark", "draw_curves", "overlaid_figure", "panel_figure"]
 
@@ -78,7 +79,7 @@ def draw_curves(run: str | Path, picture: str | Path) -> None:
     Raises:
         FileNotFoundError: the folder holds no `metrics.jsonl`.
     """
-    path = Path(run) / "metrics.jsonl"
+    path = Path(run) / METRICS
     if not path.is_file():
         raise FileNotFoundError(f"{path}: is not there, so there are no curves. Name the folder of a run.")
     logs = read_logs(path)

@@ -1,23 +1,24 @@
 """What was run and on what, as rows of name and text."""
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from preftune.files.number_text import bytes_text
+from preftune.files.run_files import CONFIG
 from preftune.losses import loss_options
 from preftune.losses.options import value_text
 from preftune.losses.texts import loss_text
 from preftune.report.page import PageTable, Row
 from preftune.report.run_record import RunRecord
-from preftune.runs.data_report import LOST_TEXTS
+from preftune.runs.data_report import LOST_TEXTS, PartReport
 from preftune.runs.result import duration_text
 from preftune.settings import SECTIONS, settings_of
 
 __all__ = [
+    "DataLoss",
     "Fact",
-    "Loss",
     "MethodPart",
     "data_losses",
     "data_table",
@@ -105,27 +106,24 @@ def run_facts(run: RunRecord) -> Iterator[Fact]:
 
 def environment_facts(run: RunRecord) -> Iterator[Fact]:
     """When, how long, where, by which versions and command."""
-    record, summary = run.environment, run.summary or {}
-    if "started" in record:
-        yield Fact("started", record["started"])
-    if "seconds" in summary:
-        yield Fact("time", duration_text(summary["seconds"]))
-    if summary.get("num_tokens") and summary.get("seconds"):
-        speed = summary["num_tokens"] / summary["seconds"]
-        yield Fact("tokens", f"{summary['num_tokens']:,}; {speed:,.0f} a second, all in all")
-    if "peak_memory_bytes" in summary:
-        yield Fact("peak memory", bytes_text(summary["peak_memory_bytes"]))
-    if "platform" in record:
-        yield Fact("machine", f"{record['platform']}, Python {record.get('python', '?')}")
-    versions = {name: version for name, version in record.get("versions", {}).items() if version}
-    if versions:
-        yield Fact("versions", ", ".join(f"{name} {version}" for name, version in versions.items()))
-    git = record.get("git")
-    if git:
-        yield Fact("git", f"`{git['commit'][:12]}`" + (", with changes" if git.get("has_changes") else ""))
-    if record.get("command"):
-        yield Fact("command", f"`{shlex.join(map(str, record['command']))}`")
-    yield Fact("to repeat it", f"`preftune train --config {shlex.quote(str(run.folder / 'config.yaml'))} --output NEW`")
+    if (record := run.environment) is not None:
+        yield Fact("started", record.started)
+    if (summary := run.summary) is not None:
+        yield Fact("time", duration_text(summary.seconds))
+        if summary.num_tokens and summary.seconds:
+            speed = summary.num_tokens / summary.seconds
+            yield Fact("tokens", f"{summary.num_tokens:,}; {speed:,.0f} per second over the whole run")
+        yield Fact("peak memory", bytes_text(summary.peak_memory_bytes))
+    if record is not None:
+        yield Fact("machine", f"{record.platform}, Python {record.python}")
+        versions = {name: version for name, version in record.versions.items() if version}
+        if versions:
+            yield Fact("versions", ", ".join(f"{name} {version}" for name, version in versions.items()))
+        if record.git is not None:
+            yield Fact("git", f"`{record.git.commit[:12]}`" + (", with changes" if record.git.has_changes else ""))
+        if record.command:
+            yield Fact("command", f"`{shlex.join(record.command)}`")
+    yield Fact("to repeat it", f"`preftune train --config {shlex.quote(str(run.folder / CONFIG))} --output NEW`")
 
 
 def settings_tables(run: RunRecord) -> list[PageTable]:
@@ -209,18 +207,18 @@ def _optimizer(settings: Mapping[str, Any]) -> str:
     )
 
 
-_COUNTS = (
-    ("num_prompts", "prompts"),
-    ("num_pairs", "pairs"),
-    ("num_desirable", "desirable answers"),
-    ("num_undesirable", "undesirable answers"),
-    ("num_tokens", "tokens"),
+_COUNTS: tuple[tuple[str, Callable[[PartReport], int]], ...] = (
+    ("prompts", lambda report: report.num_prompts),
+    ("pairs", lambda report: report.num_pairs),
+    ("desirable answers", lambda report: report.num_desirable),
+    ("undesirable answers", lambda report: report.num_undesirable),
+    ("tokens", lambda report: report.num_tokens),
 )
 _NUM_PLACES = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class DataLoss:
     """Something that was left out or cut.
 
     Args:
@@ -241,22 +239,22 @@ def data_table(run: RunRecord) -> PageTable | None:
     parts = _parts(run)
     if not parts:
         return None
-    named = [(label, [report.get(name, 0) for report in parts.values()]) for name, label in _COUNTS]
+    named = [(label, [count(report) for report in parts.values()]) for label, count in _COUNTS]
     rows = tuple(Row((label, *(f"{count:,}" for count in counts))) for label, counts in named if any(counts))
     return PageTable("", ("", *parts), rows)
 
 
-def data_losses(run: RunRecord) -> Iterator[Loss]:
+def data_losses(run: RunRecord) -> Iterator[DataLoss]:
     """All that was not used as it was, part by part."""
     for part, report in _parts(run).items():
         for name, what in LOST_TEXTS.items():
-            places = report.get(name) or ()
+            places: Sequence[str] = getattr(report, name)
             if places:
-                shown = tuple(map(str, places[:_NUM_PLACES]))
-                yield Loss(part, f"{len(places):,} {what}", shown, len(places) - len(shown))
-        for prefix, name in (("", "left_out"), ("mix: ", "mix"), ("", "warnings")):
-            yield from (Loss(part, f"{prefix}{line}") for line in report.get(name) or ())
+                shown = tuple(places[:_NUM_PLACES])
+                yield DataLoss(part, f"{len(places):,} {what}", shown, len(places) - len(shown))
+        for line in (*report.left_out, *(f"mix: {line}" for line in report.mix), *report.warnings):
+            yield DataLoss(part, line)
 
 
-def _parts(run: RunRecord) -> Mapping[str, Mapping[str, Any]]:
-    return {} if run.summary is None else run.summary.get("data", {})
+def _parts(run: RunRecord) -> Mapping[str, PartReport]:
+    return {} if run.summary is None else run.summary.data

@@ -1,12 +1,11 @@
 """What the model wrote before and after, prompt by prompt."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from preftune.files.number_text import value_text
 from preftune.metrics.catalogue import metric_text
 from preftune.report.run_record import RunRecord
+from preftune.runs.samples import Sample, SamplesLine
 
 __all__ = ["Generations", "Written", "generations_of", "latest_texts"]
 
@@ -67,10 +66,10 @@ def latest_texts(run: RunRecord) -> dict[str, str]:
     return {} if found is None else {row.prompt: row.texts[-1] for row in found.rows}
 
 
-def _of_samples(lines: Sequence[Mapping[str, Any]]) -> Generations:
+def _of_samples(lines: Sequence[SamplesLine]) -> Generations:
     """The first line beside the last."""
     chosen = [lines[0], lines[-1]] if len(lines) > 1 else [lines[0]]
-    texts = [{sample["prompt"]: _text(sample) for sample in line["samples"]} for line in chosen]
+    texts = [{sample.prompt: _text(sample) for sample in line.samples} for line in chosen]
     shared = [prompt for prompt in texts[0] if all(prompt in own for own in texts)][:_NUM_SHOWN]
     return Generations(
         headings=tuple(_heading(line) for line in chosen),
@@ -80,19 +79,20 @@ def _of_samples(lines: Sequence[Mapping[str, Any]]) -> Generations:
     )
 
 
-def _heading(line: Mapping[str, Any]) -> str:
-    return "Before" if line["step"] == 0 else f"After {line['step']:,} steps"
+def _heading(line: SamplesLine) -> str:
+    return "Before" if line.step == 0 else f"After {line.step:,} steps"
 
 
-def _facts(line: Mapping[str, Any]) -> str:
+def _facts(line: SamplesLine) -> str:
     named = (
-        ("KL {} nats", "samples/kl", line.get("kl")),
-        ("entropy {} nats per token", "samples/entropy", line.get("entropy")),
-        ("{} tokens", "samples/num_tokens", line.get("mean_tokens")),
+        ("KL {} nats", "samples/kl", line.kl),
+        ("entropy {} nats per token", "samples/entropy", line.entropy),
+        ("{} tokens", "samples/num_tokens", line.mean_tokens),
     )
     facts = [form.format(metric_text(name, value)) for form, name, value in named if value is not None]
-    return ", ".join([*facts, f"at most {value_text(line['max_new_tokens'])}"] if "max_new_tokens" in line else facts)
+    most = [] if line.max_new_tokens is None else [f"at most {line.max_new_tokens:,}"]
+    return ", ".join([*facts, *most])
 
 
-def _text(sample: Mapping[str, Any]) -> str:
-    return str(sample["completion"]) + ("" if sample.get("finished", True) else _CUT_OFF)
+def _text(sample: Sample) -> str:
+    return sample.completion + ("" if sample.finished else _CUT_OFF)

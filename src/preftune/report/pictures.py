@@ -152,9 +152,9 @@ def evaluation_pictures(run: RunRecord) -> Iterator[Picture]:
 
 def step_marks(run: RunRecord) -> tuple[StepMark, ...]:
     """Where a rule on the run's health fired, and where the checkpoint is from that was kept."""
-    steps = dict.fromkeys(finding["step"] for finding in run.findings)
+    steps = dict.fromkeys(finding.step for finding in run.findings)
     marks = [StepMark(step, "finding") for step in steps]
-    return (*marks, StepMark(run.kept["step"], "kept")) if run.kept else tuple(marks)
+    return (*marks, StepMark(run.kept.step, "kept")) if run.kept else tuple(marks)
 
 
 def write_plots(folder: Path, pictures: Iterable[Picture]) -> None:

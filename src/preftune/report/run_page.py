@@ -1,9 +1,8 @@
 """Page of a run: one self-contained HTML file."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from preftune.data.quality import SEVERITIES
 from preftune.evaluation.result import EvaluationResult
@@ -24,6 +23,8 @@ from preftune.report.verdict import (
     main_win_rate,
     verdict_of,
 )
+from preftune.runs.data_report import CheckFinding, DataCheckRecord
+from preftune.runs.folder import HealthRecord
 from preftune.training.health.table import RULES
 
 __all__ = ["HealthRule", "RunFile", "RunReport", "files_of", "report_run", "rules_of"]
@@ -112,10 +113,10 @@ class HealthRule:
 
 def rules_of(run: RunRecord) -> Iterator[HealthRule]:
     """The rules of this version that looked at the run or did not apply to it; none without a health record."""
-    health: Mapping[str, Any] = run.health or {}
-    fired = {finding["rule"] for finding in run.findings}
+    health = run.health or HealthRecord(())
+    fired = {finding.rule for finding in run.findings}
     for name, rule in RULES.items():
-        if name in health.get("rules", ()) or name in health.get("not_applied", {}) or name in fired:
+        if name in health.rules or name in health.not_applied or name in fired:
             yield HealthRule(
                 name,
                 rule.title,
@@ -123,7 +124,7 @@ def rules_of(run: RunRecord) -> Iterator[HealthRule]:
                 rule.sees,
                 rule.threshold,
                 rule.reason,
-                health.get("not_applied", {}).get(name, ""),
+                health.not_applied.get(name, ""),
                 name in fired,
             )
 
@@ -156,7 +157,7 @@ class RunReport:
             settings=settings_tables(run),
             data_table=data_table(run),
             data_losses=list(data_losses(run)),
-            data_check=None if run.data_check is None else {"left_out": [], **run.data_check},
+            data_check=run.data_check,
             check_severities=_by_severity(run.data_check),
             commands={
                 "check": check_command(run),
@@ -196,9 +197,9 @@ def report_run(folder: str | Path) -> RunReport:
     return RunReport(run, tuple(curve_pictures(run)), tuple(evaluation_pictures(run)))
 
 
-def _by_severity(check: Mapping[str, Any] | None) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    findings: Sequence[Mapping[str, Any]] = [] if check is None else check.get("findings", [])
-    grouped = [(severity, [item for item in findings if item["severity"] == severity]) for severity in SEVERITIES]
+def _by_severity(check: DataCheckRecord | None) -> list[tuple[str, list[CheckFinding]]]:
+    findings = () if check is None else check.findings
+    grouped = [(severity, [item for item in findings if item.severity == severity]) for severity in SEVERITIES]
     return [(severity, found) for severity, found in grouped if found]
 
 
@@ -207,12 +208,12 @@ def _metrics(run: RunRecord) -> PageTable | None:
     if run.summary is None:
         return None
     rows: list[Row] = []
-    for label, part in (("", "train"), ("held out: ", "held_out")):
-        for place, (name, path) in enumerate(run.summary.get(part, {}).items()):
+    for label, paths in (("", run.summary.train), ("held out: ", run.summary.held_out)):
+        for place, (name, path) in enumerate(paths.items()):
             metric = find_metric(name)
             has_best = metric is not None and metric.has_best
-            best = (metric_text(name, path["best"]), value_text(path["best_step"])) if has_best else ("", "")
-            cells = (label + name, metric_text(name, path["first"]), metric_text(name, path["last"]), *best)
+            best = (metric_text(name, path.best), value_text(path.best_step)) if has_best else ("", "")
+            cells = (label + name, metric_text(name, path.first), metric_text(name, path.last), *best)
             rows.append(Row(cells, begins_section=place == 0 and bool(rows)))
     return PageTable("", ("", "first", "last", "best", "at step"), tuple(rows)) if rows else None
 

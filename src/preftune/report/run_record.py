@@ -1,4 +1,4 @@
-"""The folder of a run as a report reads it. Whatever is not there is None or empty: old, stopped and running runs."""
+"""Folder of a run as reports read it, with its evaluations. Missing parts are None or empty."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,10 +7,15 @@ from typing import Any, Literal
 
 from preftune.errors import ConfigError, DataError, OutputError
 from preftune.evaluation.result import EvaluationResult
-from preftune.files.json_files import read_json_lines, read_json_object
+from preftune.files.json_files import read_json_object
+from preftune.files.run_files import CONFIG, ENVIRONMENT, EVALUATION, SUMMARY, checkpoint_step, is_checkpoint, is_run
 from preftune.losses import Method, loss_options, losses_of
-from preftune.report.logs import Log, Series, read_logs, series_of
-from preftune.settings import read_settings
+from preftune.runs.data_report import DataCheckRecord
+from preftune.runs.folder import Environment, HealthRecord, RunFolder
+from preftune.runs.logs import Log, Series, series_of
+from preftune.runs.result import KeptCheckpoint, RunResult
+from preftune.runs.samples import SamplesLine
+from preftune.training.health.finding import Finding
 
 __all__ = ["RunRecord", "RunState"]
 
@@ -38,12 +43,12 @@ class RunRecord:
 
     folder: Path
     settings: Mapping[str, Any]
-    environment: Mapping[str, Any]
+    environment: Environment | None
     logs: tuple[Log, ...]
-    summary: Mapping[str, Any] | None
-    health: Mapping[str, Any] | None
-    data_check: Mapping[str, Any] | None
-    samples: tuple[Mapping[str, Any], ...]
+    summary: RunResult | None
+    health: HealthRecord | None
+    data_check: DataCheckRecord | None
+    samples: tuple[SamplesLine, ...]
     evaluation: EvaluationResult | None
     evaluation_problem: str | None
     realigned: tuple[EvaluationResult, ...] = ()
@@ -57,17 +62,18 @@ class RunRecord:
             ConfigError, DataError: a file in it is damaged.
         """
         check_run(folder)
-        training = "the run's `preftune train`"
+        run = RunFolder(folder)
         evaluation, problem = _evaluation(folder)
+        samples = {line.step: line for line in run.samples.lines()}
         return RunRecord(
             folder=folder,
-            settings=read_settings(folder / "config.yaml"),
-            environment=read_json_object(folder / "run.json", made_by=training) or {},
-            logs=read_logs(folder / "metrics.jsonl"),
-            summary=read_json_object(folder / "summary.json", made_by=training),
-            health=read_json_object(folder / "health.json", made_by=training),
-            data_check=read_json_object(folder / "data-check.json", made_by="`preftune check DATA --json FILE`"),
-            samples=_samples(folder / "samples.jsonl"),
+            settings=run.settings(),
+            environment=run.environment(),
+            logs=run.logs(),
+            summary=run.summary(),
+            health=run.health(),
+            data_check=run.data_check(),
+            samples=tuple(samples[step] for step in sorted(samples)),
             evaluation=evaluation,
             evaluation_problem=problem,
             realigned=_realigned(folder),
@@ -102,22 +108,23 @@ class RunRecord:
     @property
     def state(self) -> RunState:
         """How it ended."""
-        if self.summary is None or self.summary.get("num_steps", 0) < self.num_steps:
-            return "failed" if any(found["severity"] == "fatal" for found in self.findings) else "unfinished"
-        if self.summary.get("stopped_sick"):
+        if self.summary is None or self.summary.num_steps < self.num_steps:
+            return "failed" if any(finding.severity == "fatal" for finding in self.findings) else "unfinished"
+        if self.summary.stopped_sick:
             return "sick"
-        return "stopped" if self.summary.get("stopped_early") else "finished"
+        return "stopped" if self.summary.stopped_early else "finished"
 
     @property
-    def findings(self) -> tuple[Mapping[str, Any], ...]:
-        """What rules on its health found."""
-        source = self.health if self.health is not None else (self.summary or {})
-        return tuple(source.get("findings", source.get("health", ())))
+    def findings(self) -> tuple[Finding, ...]:
+        """Findings of the health rules."""
+        if self.health is not None:
+            return self.health.findings
+        return () if self.summary is None else self.summary.health
 
     @property
-    def kept(self) -> Mapping[str, Any] | None:
-        """The checkpoint that became the model, where one was chosen."""
-        return None if self.summary is None else self.summary.get("kept")
+    def kept(self) -> KeptCheckpoint | None:
+        """The checkpoint that became the model, if one was chosen."""
+        return None if self.summary is None else self.summary.kept
 
     @property
     def holds_out(self) -> bool:
@@ -131,7 +138,7 @@ class RunRecord:
 
     def model_path(self) -> Path | None:
         """The newest model that is there: of the run, else of its last checkpoint."""
-        checkpoints = sorted(self.folder.glob("checkpoint-*"), key=_step_of)
+        checkpoints = sorted(self.folder.glob("checkpoint-*"), key=checkpoint_step)
         return next((place for place in (self.folder, *reversed(checkpoints)) if _holds_model(place)), None)
 
 
@@ -145,33 +152,26 @@ def check_run(folder: Path) -> None:
         raise OutputError(f"{folder}: there is no such folder. Name the folder of a run.")
     if not folder.is_dir():
         raise OutputError(f"{folder}: is a file. Name the folder of a run.")
-    # Other tools have a config.yaml too; both files together are of a run.
-    if (folder / "config.yaml").is_file() and (folder / "run.json").is_file():
+    if is_run(folder):
         return
     parent = folder.resolve().parent
-    if folder.resolve().name.startswith("checkpoint-") and (parent / "run.json").is_file():
+    if is_checkpoint(folder.resolve()) and is_run(parent):
         shown = folder.parent if folder.parent != Path() else parent
         raise OutputError(f"{folder}: is a checkpoint, and a report is of a whole run. Name the run: {shown}.")
     raise OutputError(
-        f"{folder}: is not the folder of a run: config.yaml and run.json are missing. Name the --output of "
+        f"{folder}: is not the folder of a run: {CONFIG} and {ENVIRONMENT} are missing. Name the --output of "
         "`preftune train` or `preftune sft`."
     )
 
 
-def _samples(path: Path) -> tuple[Mapping[str, Any], ...]:
-    """The lines in order of their steps; of a step that is there twice the later line."""
-    by_step = {line["step"]: line for line in read_json_lines(path)}
-    return tuple(by_step[step] for step in sorted(by_step))
-
-
 def _evaluation(folder: Path) -> tuple[EvaluationResult | None, str | None]:
-    path = folder / "evaluation.json"
+    path = folder / EVALUATION
     if not path.is_file():
         return None, None
     result = _result(path)
     if result is None:
         return None, "evaluation.json is of another version of preftune and cannot be read. Evaluate the model again."
-    summary = folder / "summary.json"
+    summary = folder / SUMMARY
     if summary.is_file() and summary.stat().st_mtime > path.stat().st_mtime:
         return result, "The evaluation is older than the model: the run went on after it. Evaluate it again."
     return result, None
@@ -195,8 +195,3 @@ def _result(path: Path) -> EvaluationResult | None:
 
 def _holds_model(folder: Path) -> bool:
     return any(folder.glob("*.safetensors"))
-
-
-def _step_of(checkpoint: Path) -> int:
-    step = checkpoint.name.rpartition("-")[2]
-    return int(step) if step.isdecimal() else -1

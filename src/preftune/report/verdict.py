@@ -8,10 +8,11 @@ from typing import Any, Literal
 from preftune.evaluation.result import EvaluationResult
 from preftune.evaluation.win_rate import WinRate
 from preftune.files.number_text import percent_text, value_text
+from preftune.files.run_files import CONFIG
 from preftune.metrics.catalogue import HELD_OUT, METRICS, SAMPLES_KL
 from preftune.metrics.intervals import Interval
-from preftune.report.logs import Series
 from preftune.report.run_record import RunRecord, RunState
+from preftune.runs.logs import Series
 from preftune.runs.result import duration_text
 from preftune.training.health.rule import SEVERITIES
 
@@ -76,7 +77,7 @@ class Verdict:
 
 def verdict_of(run: RunRecord) -> Verdict:
     """The verdict on a run, from what it has written."""
-    severities = {finding["severity"] for finding in run.findings}
+    severities = {finding.severity for finding in run.findings}
     bad = run.state in ("sick", "failed") or severities & {"fatal", "sick"}
     tone: Literal["good", "warning", "error"] = "good"
     if bad or run.state != "finished" or severities:
@@ -86,8 +87,8 @@ def verdict_of(run: RunRecord) -> Verdict:
 
 def _headline(run: RunRecord) -> str:
     steps = f"{run.num_steps:,} step" + "s" * (run.num_steps != 1)
-    time = f" in {duration_text(run.summary['seconds'])}" if run.summary and run.state != "unfinished" else ""
-    kept = f" The model is the checkpoint of step {run.kept['step']:,}." if run.kept else ""
+    time = f" in {duration_text(run.summary.seconds)}" if run.summary and run.state != "unfinished" else ""
+    kept = f" The model is the checkpoint of step {run.kept.step:,}." if run.kept else ""
     return f"{_ENDED[run.state]}: {steps}{time}.{kept}"
 
 
@@ -95,7 +96,7 @@ def _health(run: RunRecord) -> str:
     if run.health is None and run.summary is None:
         return "No health record."
     named = severities_text(run)
-    rules = "" if run.health is None else f" by {len(run.health.get('rules', ()))} rules"
+    rules = "" if run.health is None else f" by {len(run.health.rules)} rules"
     if not named:
         return f"Health: no finding{rules}."
     return f"Health: {len(run.findings)} finding{'s' * (len(run.findings) != 1)}{rules} ({named})."
@@ -103,7 +104,7 @@ def _health(run: RunRecord) -> str:
 
 def severities_text(run: RunRecord) -> str:
     """How many findings of each severity there are; empty for none."""
-    counts = [(name, sum(found["severity"] == name for found in run.findings)) for name in SEVERITIES]
+    counts = [(name, sum(found.severity == name for found in run.findings)) for name in SEVERITIES]
     return ", ".join(f"{count} {name}" for name, count in counts if count)
 
 
@@ -150,7 +151,7 @@ def _changes(run: RunRecord) -> Iterator[Change]:
         is_evaluated = name == SAMPLES_KL and _evaluated_kl(run) is not None
         if series and (held_out or not run.holds_out) and not is_evaluated:
             where = _of_samples(run) if metric.is_of_samples else "held out" if held_out else "training data"
-            at_kept = series.at(run.kept["step"]) if run.kept else None
+            at_kept = series.at(run.kept.step) if run.kept else None
             after = series.values[-1] if at_kept is None else at_kept
             before = "" if len(series.values) == 1 else metric.text(series.values[0])
             note = _accuracy_note(run, after) if name == "rewards/accuracies" and held_out else where
@@ -160,7 +161,7 @@ def _changes(run: RunRecord) -> Iterator[Change]:
 
 def _of_samples(run: RunRecord) -> str:
     """How many samples a number is of, where that is known."""
-    return f"{len(run.samples[-1]['samples']):,} samples" if run.samples else "samples"
+    return f"{len(run.samples[-1].samples):,} samples" if run.samples else "samples"
 
 
 def _evaluated_kl(run: RunRecord) -> Interval | None:
@@ -199,9 +200,8 @@ def _evaluated(run: RunRecord) -> Iterator[Change]:
 
 
 def _num_held_out(run: RunRecord) -> int | None:
-    parts: dict[str, Any] = {} if run.summary is None else run.summary.get("data", {})
-    count: int | None = parts.get("held out", {}).get("num_pairs")
-    return count or None
+    part = None if run.summary is None else run.summary.data.get("held out")
+    return None if part is None else part.num_pairs or None
 
 
 def _ends(interval: Interval, unit: str = "") -> str:
@@ -304,5 +304,5 @@ def check_command(run: RunRecord) -> str:
 
 
 def _resume(run: RunRecord) -> str:
-    config = shlex.quote(str(run.folder / "config.yaml"))
+    config = shlex.quote(str(run.folder / CONFIG))
     return f"preftune train --config {config} --resume" + (" --no-stop-on-sick" if run.state == "sick" else "")

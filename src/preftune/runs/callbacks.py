@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from typing_extensions import override
 
 from preftune.metrics.catalogue import METRICS
-from preftune.runs.run_folder import RunFolder
+from preftune.runs.folder import RunFolder
 
 __all__ = ["MetricsFile", "ProgressDisplay", "StopOnSignal", "progress_text"]
 

@@ -20,8 +20,8 @@ from typing_extensions import override
 
 from preftune.errors import ConfigError, PreftuneError, SaveError, TrainingError
 from preftune.metrics.catalogue import HELD_OUT, SAMPLES_KL
+from preftune.runs.folder import RunFolder
 from preftune.runs.result import KeptCheckpoint
-from preftune.runs.run_folder import RunFolder
 from preftune.settings import TrainConfig
 
 __all__ = [

@@ -3,7 +3,7 @@
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from preftune.data import LeftOut, LoadedGroups
@@ -13,10 +13,11 @@ from preftune.data.rows import DataRow
 from preftune.data.tokens.pipeline import MethodGroups
 from preftune.data.tokens.tokenize import CUT_TEXTS
 from preftune.data.views import LOST
+from preftune.files.json_files import from_json
 from preftune.groups import PromptGroup
 from preftune.planning import sizes_of
 
-__all__ = ["LEFT_OUT", "LOST_TEXTS", "MOST_ROWS", "DataCheck", "PartReport", "check_data"]
+__all__ = ["LEFT_OUT", "LOST_TEXTS", "MOST_ROWS", "DataCheck", "DataCheckRecord", "PartReport", "check_data"]
 
 _SHOWN_PLACES = 3
 
@@ -52,21 +53,21 @@ class PartReport:
     num_prompts: int
     num_tokens: int
     num_pairs: int
-    num_desirable: int
-    num_undesirable: int
-    skipped: tuple[str, ...]
-    left_out: tuple[str, ...]
-    tied: tuple[str, ...]
-    under_gap: tuple[str, ...]
-    equal: tuple[str, ...]
-    unpaired: tuple[str, ...]
-    ambiguous: tuple[str, ...]
-    unmarked: tuple[str, ...]
-    over_cap: tuple[str, ...]
-    dropped: tuple[str, ...]
-    prompts_cut: tuple[str, ...]
-    completions_cut: tuple[str, ...]
-    equal_pairs: tuple[str, ...]
+    num_desirable: int = 0
+    num_undesirable: int = 0
+    skipped: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    tied: tuple[str, ...] = ()
+    under_gap: tuple[str, ...] = ()
+    equal: tuple[str, ...] = ()
+    unpaired: tuple[str, ...] = ()
+    ambiguous: tuple[str, ...] = ()
+    unmarked: tuple[str, ...] = ()
+    over_cap: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    prompts_cut: tuple[str, ...] = ()
+    completions_cut: tuple[str, ...] = ()
+    equal_pairs: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     mix: tuple[str, ...] = ()
 
@@ -95,14 +96,14 @@ class PartReport:
             equal_pairs=tuple(map(str, report.equal_pairs)),
         )
 
-    def lines(self, name: str) -> Iterator[str]:
-        """The report for the console: counts, and the first places of each kind."""
+    def lines(self, part: str) -> Iterator[str]:
+        """Lines for the console: counts, and the first places of each kind."""
         pairs = f", {self.num_pairs:,} pairs" if self.num_pairs else ""
-        yield f"{name}: {self.num_prompts:,} prompts, {self.num_tokens:,} tokens{pairs}"
+        yield f"{part}: {self.num_prompts:,} prompts, {self.num_tokens:,} tokens{pairs}"
         if self.num_desirable or self.num_undesirable:
             yield f"  {self.num_desirable:,} completions are desirable, {self.num_undesirable:,} are not"
-        for field, what in LOST_TEXTS.items():
-            places: Sequence[str] = getattr(self, field)
+        for name, what in LOST_TEXTS.items():
+            places: Sequence[str] = getattr(self, name)
             if places:
                 more = "" if len(places) <= _SHOWN_PLACES else ", ..."
                 yield f"  {len(places):,} {what}: {', '.join(places[:_SHOWN_PLACES])}{more}"
@@ -129,6 +130,59 @@ _TITLES = 3
 
 
 @dataclass(frozen=True, slots=True)
+class CheckExample:
+    """A row that shows a finding; `text` is an excerpt."""
+
+    place: str
+    note: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckFinding:
+    """A finding of `preftune check`, as its JSON has it; the fields are those of `preftune.data.quality.Finding`."""
+
+    check: str
+    severity: Severity
+    title: str
+    count: int
+    total: int
+    share: float
+    unit: str
+    why: str
+    advice: str
+    measures: Mapping[str, Any]
+    examples: tuple[CheckExample, ...]
+    num_rows: int
+    rows: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataCheckRecord:
+    """The content of `data-check.json`: a report of `preftune check`, and how much of the data it covers.
+
+    Args:
+        num_rows: Rows that were checked.
+        checked, of: Rows that were checked, and rows of the training data; None in a report of `preftune check`.
+        left_out: Checks that a run leaves out to save time.
+        skipped: What each other check lacked that could not run.
+    """
+
+    version: int
+    sources: tuple[str, ...]
+    num_rows: int
+    seconds: float
+    checks: tuple[str, ...]
+    skipped: Mapping[str, str]
+    findings: tuple[CheckFinding, ...]
+    counts: Mapping[str, int] = field(default_factory=dict, hash=False)
+    histograms: tuple[Mapping[str, Any], ...] = ()
+    checked: int | None = None
+    of: int | None = None
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DataCheck:
     """What checks found in the training data.
 
@@ -142,10 +196,13 @@ class DataCheck:
     num_rows: int
     sources: tuple[str, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        """For `data-check.json`: the report, and how much of the data and of the checks it is about."""
+    def record(self) -> "DataCheckRecord":
+        """The content of `data-check.json`."""
         counts = {"checked": self.report.num_rows, "of": self.num_rows}
-        return {**self.report.as_dict(), **counts, "left_out": list(LEFT_OUT)}
+        record: DataCheckRecord = from_json(
+            DataCheckRecord, {**self.report.as_dict(), **counts, "left_out": list(LEFT_OUT)}
+        )
+        return record
 
     def lines(self) -> Iterator[str]:
         """For the console: one if anything is an error or a warning, none if nothing is."""

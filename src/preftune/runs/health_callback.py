@@ -1,6 +1,5 @@
 """The health of a run while it trains: rules on what is logged, told on the console and kept in the run folder."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,10 +10,10 @@ from rich.console import Console
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from typing_extensions import override
 
-from preftune.files.whole_file import write_whole
 from preftune.groups import Origin
 from preftune.model.load.load_model import Policy
 from preftune.planning import sizes_of
+from preftune.runs.folder import HealthRecord, RunFolder
 from preftune.runs.prepare_data import PreparedData
 from preftune.settings import TrainConfig
 from preftune.training.health.finding import Finding, SickRunError
@@ -30,7 +29,7 @@ class HealthCallback(TrainerCallback):
 
     Args:
         run: What rules must know of the run; `max_steps` is taken from the trainer.
-        file: Where findings go.
+        folder: Takes the findings.
         say: Shows a finding.
         rows: Where the rows of the last step come from.
         stops: Whether to end the run, with a checkpoint, on what is worse than suspect.
@@ -41,14 +40,14 @@ class HealthCallback(TrainerCallback):
     def __init__(
         self,
         run: RunFacts,
-        file: Path,
+        folder: RunFolder,
         say: Callable[[str], None],
         *,
         rows: Callable[[], Sequence[Origin]] = tuple,
         stops: bool = False,
     ) -> None:
         self._run = run
-        self._file = file
+        self._folder = folder
         self._say = say
         self._rows = rows
         self._stops = stops
@@ -79,8 +78,8 @@ class HealthCallback(TrainerCallback):
         def say(line: str) -> None:
             console.print(line, style="bold yellow", highlight=False, markup=False, soft_wrap=True)
 
-        file = Path(config.output.output) / "health.json"
-        return HealthCallback(run, file, say, rows=rows, stops=config.health.stop_on_sick)
+        folder = RunFolder(Path(config.output.output))
+        return HealthCallback(run, folder, say, rows=rows, stops=config.health.stop_on_sick)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -124,9 +123,6 @@ class HealthCallback(TrainerCallback):
             self._write()
 
     def _write(self) -> None:
-        content = {
-            "findings": [finding.as_dict() for finding in self.findings],
-            "rules": list(self._monitor.rules),
-            "not_applied": {name: rule.needs for name, rule in RULES.items() if name not in self._monitor.rules},
-        }
-        write_whole(self._file, json.dumps(content, indent=2) + "\n")
+        rules = self._monitor.rules
+        not_applied = {name: rule.needs for name, rule in RULES.items() if name not in rules}
+        self._folder.write_health(HealthRecord(self.findings, tuple(rules), not_applied))

@@ -1,13 +1,14 @@
 """How a run ended: its numbers, and a table of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from preftune.metrics.catalogue import METRICS
+from preftune.runs.data_report import PartReport
 from preftune.training.health.finding import Finding
 
 __all__ = ["KeptCheckpoint", "MetricPath", "RunResult", "duration_text"]
@@ -79,7 +80,7 @@ class RunResult:
     seconds: float
     peak_memory_bytes: int
     num_tokens: int
-    data: Mapping[str, Any]
+    data: Mapping[str, PartReport]
     stopped_early: bool
     stopped_sick: bool = False
     health: tuple[Finding, ...] = ()
@@ -90,10 +91,6 @@ class RunResult:
         """The path of every metric that is reported."""
         found = {name: MetricPath.of(name, history, prefix) for name, metric in METRICS.items() if metric.is_at_end}
         return {name: path for name, path in found.items() if path is not None}
-
-    def as_dict(self) -> dict[str, Any]:
-        """The result as JSON holds it."""
-        return asdict(self)
 
     def table(self) -> Table:
         """The result as a table for the console."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accelerate import PartialState
@@ -23,13 +23,13 @@ from preftune.model.reference.reference import FrozenCopy, KeptAdapter
 from preftune.runs.arguments import training_arguments
 from preftune.runs.callbacks import MetricsFile, ProgressDisplay, StopOnSignal
 from preftune.runs.checkpoints import check_within_budget, choice_callbacks, guarded_saves, kept_checkpoint, save_model
+from preftune.runs.folder import RunFolder
 from preftune.runs.health_callback import HealthCallback
 from preftune.runs.judged_samples import judged_measures
 from preftune.runs.memory_budget import Pace, measure_budget
 from preftune.runs.prepare_data import PreparedData, microbatch_budget, prepare_data
 from preftune.runs.reference import SampleReference, cache_reference
 from preftune.runs.result import RunResult
-from preftune.runs.run_folder import RunFolder
 from preftune.runs.sampler import RunSamples, Sampler
 from preftune.runs.samples import SampleMeasure
 from preftune.settings import TrainConfig
@@ -114,14 +114,14 @@ class _Run:
             seconds=time.perf_counter() - started,
             peak_memory_bytes=peak_memory_bytes(),
             num_tokens=trainer.num_tokens,
-            data={name: asdict(report) for name, report in data.reports.items()},
+            data=data.reports,
             stopped_early=stop.caught is not None,
             stopped_sick=health.sick,
             health=health.findings,
             kept=kept,
         )
         if trainer.is_world_process_zero():
-            folder.write_summary(result.as_dict())
+            folder.write_summary(result)
         return result
 
     def _start(self, folder: RunFolder, data: PreparedData) -> None:
@@ -129,7 +129,7 @@ class _Run:
         if PartialState().is_main_process:
             folder.begin(self.config)
             if data.check is not None:
-                folder.write_data_check(data.check.as_dict())
+                folder.write_data_check(data.check.record())
         PartialState().wait_for_everyone()
 
     def _prepare_data(self, tokenizer: PreTrainedTokenizerBase, model_config: PretrainedConfig) -> PreparedData:

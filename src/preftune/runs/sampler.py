@@ -215,7 +215,7 @@ class RunSamples(TrainerCallback):
 
     def _take(self, model: Any) -> Mapping[str, float]:
         drawn = self._sampler.draw(model, self._step)
-        self._file.append(drawn.as_dict())
+        self._file.append(drawn.line())
         metrics = drawn.metrics()
         for measure in self._measures:
             metrics.update(measure(drawn, self._start(len(drawn.prompts))))
@@ -224,12 +224,12 @@ class RunSamples(TrainerCallback):
     def _start(self, count: int) -> list[str]:
         """What was drawn before the first step; of a resumed run the file knows."""
         line = self._file.line_of(0)
-        if line is None or len(line["samples"]) != count:
+        if line is None or len(line.samples) != count:
             raise OutputError(
                 "samples.jsonl: lacks the samples of step 0, so that later ones cannot be compared with them. Put the "
                 "file back, or start anew with --overwrite."
             )
-        return [sample["completion"] for sample in line["samples"]]
+        return [sample.completion for sample in line.samples]
 
     def _turn_off_sharded(self) -> None:
         why = "the model is sharded over processes (FSDP), and generation needs it whole"

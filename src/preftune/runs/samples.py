@@ -1,23 +1,31 @@
 """Samples of a run: their prompts, their record, and the file samples.jsonl."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from transformers import PreTrainedTokenizerBase
 
 from preftune.data.views import best_answer
 from preftune.errors import DataError, TokenizerError
+from preftune.files.json_files import append_json_line, from_json, json_line, read_json_lines
 from preftune.files.whole_file import write_whole
 from preftune.groups import PromptGroup, Text
 from preftune.metrics.intervals import Estimate
 from preftune.model.generation.prompts import encode_prompts, text_of
 
-__all__ = ["DrawnSamples", "SampleMeasure", "SamplePrompt", "SamplesFile", "sample_prompts"]
+__all__ = [
+    "DrawnSamples",
+    "Sample",
+    "SampleMeasure",
+    "SamplePrompt",
+    "SamplesFile",
+    "SamplesLine",
+    "sample_prompts",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +104,20 @@ class DrawnSamples:
         """For the logs; what is no number is left out."""
         return {f"samples/{name}": value for name, value in self._numbers() if math.isfinite(value)}
 
-    def as_dict(self) -> Mapping[str, Any]:
-        """For `samples.jsonl`."""
-        return {
-            "step": self.step,
-            "max_new_tokens": self.max_new_tokens,
-            "kl": None if self.kl is None else _finite(self.kl.mean),
-            "kl_error": None if self.kl is None else _finite(self.kl.standard_error),
-            "entropy": _finite(self.entropy),
-            "mean_tokens": self.num_tokens.mean,
-            "samples": [
-                {"prompt": text_of(item.prompt), "completion": completion, "finished": finished}
+    def line(self) -> "SamplesLine":
+        """The line of `samples.jsonl`."""
+        return SamplesLine(
+            step=self.step,
+            max_new_tokens=self.max_new_tokens,
+            kl=None if self.kl is None else self.kl.mean,
+            kl_error=None if self.kl is None else self.kl.standard_error,
+            entropy=self.entropy,
+            mean_tokens=self.num_tokens.mean,
+            samples=tuple(
+                Sample(text_of(item.prompt), completion, finished)
                 for item, completion, finished in zip(self.prompts, self.completions, self.finished, strict=True)
-            ],
-        }
+            ),
+        )
 
     def _numbers(self) -> Iterator[tuple[str, float]]:
         if self.kl is not None:
@@ -119,11 +127,6 @@ class DrawnSamples:
         yield "num_tokens", self.num_tokens.mean
         yield "num_tokens_error", self.num_tokens.standard_error
         yield "finished", sum(self.finished) / len(self.finished)
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no NaN and no infinity."""
-    return value if math.isfinite(value) else None
 
 
 class SampleMeasure(Protocol):
@@ -141,50 +144,80 @@ class SampleMeasure(Protocol):
         """
 
 
-_LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A completion of the policy, as text.
+
+    Args:
+        prompt: Prompt as text.
+        completion: Completion without special tokens.
+        finished: False if the completion was cut off at `max_new_tokens`.
+    """
+
+    prompt: str
+    completion: str
+    finished: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplesLine:
+    """A line of `samples.jsonl`: all samples drawn at one step.
+
+    Args:
+        step: Optimizer steps taken.
+        max_new_tokens: Maximum length of a completion.
+        kl, kl_error: KL to the reference and its standard error; None if it was not measured. Unit: nats.
+        entropy: Entropy of the next-token distribution, averaged over all tokens. Unit: nats.
+        mean_tokens: Mean length.
+        samples: One completion per prompt.
+    """
+
+    step: int
+    max_new_tokens: int | None = None
+    kl: float | None = None
+    kl_error: float | None = None
+    entropy: float | None = None
+    mean_tokens: float | None = None
+    samples: tuple[Sample, ...] = ()
 
 
 class SamplesFile:
-    """`samples.jsonl`: a line for each time that samples were drawn, by the steps taken until then.
+    """The file `samples.jsonl`: one line per step at which samples were drawn.
 
     Args:
-        path: Of the file; it need not be there.
+        path: Path of the file, which need not exist.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def lines(self) -> Iterator[dict[str, Any]]:
-        """What is in it. A line whose writing was cut short is left out."""
-        if not self._path.is_file():
-            return
-        for text in self._path.read_text(encoding="utf-8").splitlines():
-            try:
-                yield json.loads(text)
-            except ValueError:
-                continue
+    def lines(self) -> list[SamplesLine]:
+        """All lines in file order; an incomplete last line is left out.
 
-    def line_of(self, step: int) -> dict[str, Any] | None:
-        """What was drawn after so many steps, if anything was."""
-        return next((line for line in self.lines() if line["step"] == step), None)
+        Raises:
+            DataError: the file is damaged.
+        """
+        found = read_json_lines(self._path)
+        try:
+            return [from_json(SamplesLine, line) for line in found]
+        except ValueError as error:
+            raise DataError(f"{self._path}: was written by another version of preftune. {error}. Delete it.") from None
+
+    def line_of(self, step: int) -> SamplesLine | None:
+        """The samples drawn after `step` optimizer steps; None if none were."""
+        return next((line for line in self.lines() if line.step == step), None)
 
     def keep_until(self, step: int) -> None:
-        """Drop what was drawn later: the run goes on from a checkpoint of `step`, and comes to these steps again."""
-        lines = list(self.lines())
-        kept = [line for line in lines if line["step"] <= step]
-        if len(kept) < len(lines) or not self._ends_whole():
-            write_whole(self._path, "".join(map(_text, kept)))
+        """Delete the lines of later steps, which a run that resumes from a checkpoint of `step` draws again."""
+        lines = self.lines()
+        kept = [line for line in lines if line.step <= step]
+        if len(kept) < len(lines) or not self._is_complete():
+            write_whole(self._path, "".join(map(json_line, kept)))
 
-    def append(self, line: Mapping[str, Any]) -> None:
-        """Add a line, unless there is one of this step already."""
-        if self.line_of(line["step"]) is None:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(_text(line))
+    def append(self, line: SamplesLine) -> None:
+        """Add a line, unless the file has one of the same step."""
+        if self.line_of(line.step) is None:
+            append_json_line(self._path, line)
 
-    def _ends_whole(self) -> bool:
+    def _is_complete(self) -> bool:
         return not self._path.is_file() or self._path.read_bytes()[-1:] in (b"", b"\n")
-
-
-def _text(line: Mapping[str, Any]) -> str:
-    """One line, also for readers that take other characters than line feeds for ends of lines, as Python does."""
-    return json.dumps(line, ensure_ascii=False).translate(_LINE_ENDS) + "\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from preftune.errors import ConfigError
+from preftune.files.run_files import CONFIG, is_checkpoint, is_run
 from preftune.metrics.intervals import Bootstrap
 from preftune.settings import (
     DataSettings,
@@ -207,10 +208,9 @@ def run_of(model: str) -> TrainConfig | None:
     folder = Path(model)
     if not model or not folder.is_dir():
         return None
-    for place in (folder, *([folder.resolve().parent] if folder.name.startswith("checkpoint-") else [])):
-        # Other tools have a config.yaml too; both files together are of a run.
-        if (place / "config.yaml").is_file() and (place / "run.json").is_file():
-            return TrainConfig.of(**read_settings(place / "config.yaml"))
+    for place in (folder, *([folder.resolve().parent] if is_checkpoint(folder) else [])):
+        if is_run(place):
+            return TrainConfig.of(**read_settings(place / CONFIG))
     return None
 
 

@@ -12,6 +12,7 @@ from preftune.errors import ConfigError, DataError, TrainingError
 from preftune.evaluation.by_prompt import ByPrompt, PromptRecord
 from preftune.evaluation.result import EvaluationResult
 from preftune.evaluation.run import evaluate
+from preftune.files.run_files import SUMMARY
 from preftune.judges.find import find_judge
 from preftune.judges.scores import ScoringJudge
 from preftune.model.forward.arithmetic import Arithmetic
@@ -64,7 +65,7 @@ class ModelEvaluator:
     def _kept_or_new(
         self, folder: Path, place: Path, step: int, strength: float, further: Mapping[str, Any]
     ) -> Evaluated:
-        kept = Evaluated.read(place, newer_than=folder / "summary.json")
+        kept = Evaluated.read(place, newer_than=folder / SUMMARY)
         if kept is not None and kept.is_complete and (kept.folder, kept.strength) == (str(folder), strength):
             return kept
         record: PromptRecord = {}

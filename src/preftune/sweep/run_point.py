@@ -1,20 +1,20 @@
 """One point of a sweep run: trained or resumed, evaluated with its checkpoints, and what became of it written down."""
 
 import gc
-import json
 import shutil
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
 
+from preftune.files.run_files import checkpoint_step
 from preftune.model.reference.reference_pass import count_passes
+from preftune.runs.folder import RunFolder
+from preftune.runs.result import RunResult
 from preftune.runs.run import train
-from preftune.runs.run_folder import RunFolder
 from preftune.settings import TrainConfig
 from preftune.settings.space import Point
 from preftune.settings.sweep_config import SweepConfig
@@ -73,7 +73,9 @@ class PointRunner:
         """
         path = self.config.folder / _RECORDS / f"{point.name}.json"
         record = PointRecord.read(path)
-        was_done = record.status in ("trained", "sick") and _summary(Path(point.config.output.output)) is not None
+        was_done = (
+            record.status in ("trained", "sick") and RunFolder(Path(point.config.output.output)).finished() is not None
+        )
         evaluations: tuple[Evaluated, ...] = ()
         with (
             logging_console(self.config.folder, point.name, self.console) as log,
@@ -104,9 +106,9 @@ class PointRunner:
 
     def _trained(self, point: Point, record: PointRecord, log: Console) -> PointRecord:
         folder = RunFolder(Path(point.config.output.output))
-        ended = _summary(folder.path)
+        ended = folder.finished()
         if ended is not None:  # the sweep was killed between the end of the run and its record
-            return replace(record, **ended)
+            return _ended(record, ended)
         resumes = folder.last_checkpoint() is not None
         if not resumes:
             shutil.rmtree(folder.path, ignore_errors=True)
@@ -114,7 +116,7 @@ class PointRunner:
             result = train(_resuming(point.config, resumes=resumes), console=log)
         if result.stopped_early:
             raise KeyboardInterrupt
-        return replace(record, **_ended(json.loads(json.dumps(result.as_dict()))), num_kept=passes.num_kept)
+        return replace(_ended(record, result), num_kept=passes.num_kept)
 
     def _evaluations(self, point: Point, record: PointRecord, log: Console) -> Iterator[Evaluated]:
         evaluator = ModelEvaluator(self.config, log)
@@ -125,32 +127,23 @@ class PointRunner:
 def _models(point: Point, record: PointRecord) -> list[tuple[Path, int]]:
     """Checkpoints that the run kept and that are not its model, in order, and its model; with their steps."""
     folder = Path(point.config.output.output)
-    steps = sorted(int(path.parent.name.rpartition("-")[2]) for path in folder.glob("checkpoint-*/trainer_state.json"))
-    found = [(folder / f"checkpoint-{step}", step) for step in steps if step != record.model_step]
+    steps = [(path, checkpoint_step(path)) for path in RunFolder(folder).checkpoints()]
+    found = [(path, step) for path, step in steps if step != record.model_step]
     return [*found, (folder, record.model_step)]
 
 
-def _summary(folder: Path) -> dict[str, Any] | None:
-    """What the record of a run holds that came to its end; None for one that did not."""
-    try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return None if summary["stopped_early"] else _ended(summary)
-
-
-def _ended(summary: dict[str, Any]) -> dict[str, Any]:
-    """What the record holds of a run, from its summary."""
-    kept, health = summary.get("kept"), tuple((found["severity"], found["title"]) for found in summary["health"])
-    sick = summary["stopped_sick"]
-    return {
-        "status": "sick" if sick else "trained",
-        "error": "the run was sick and ended" if sick else None,
-        "num_steps": summary["num_steps"],
-        "model_step": summary["num_steps"] if kept is None else kept["step"],
-        "seconds": summary["seconds"],
-        "health": health,
-    }
+def _ended(record: PointRecord, result: RunResult) -> PointRecord:
+    """The record of a point whose run has ended."""
+    sick = result.stopped_sick
+    return replace(
+        record,
+        status="sick" if sick else "trained",
+        error="the run was sick and ended" if sick else None,
+        num_steps=result.num_steps,
+        model_step=result.num_steps if result.kept is None else result.kept.step,
+        seconds=result.seconds,
+        health=tuple((finding.severity, finding.title) for finding in result.health),
+    )
 
 
 def _resuming(config: TrainConfig, *, resumes: bool) -> TrainConfig:

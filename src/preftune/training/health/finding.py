@@ -1,7 +1,6 @@
 """What a rule found in a run."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from preftune.errors import TrainingError
 from preftune.training.health.rule import Severity
@@ -51,10 +50,6 @@ class Finding:
             return ""
         more = ", ... (all in health.json)" if len(self.rows) > _SHOWN_ROWS else ""
         return f" Rows: {', '.join(self.rows[:_SHOWN_ROWS])}{more}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """The finding as JSON holds it."""
-        return asdict(self)
 
 
 class SickRunError(TrainingError):

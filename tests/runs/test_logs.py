@@ -4,7 +4,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preftune.report.logs import Log, merged, read_logs, series_of
+from preftune.runs.logs import Log, merged, read_logs, series_of
 from tests.report.run_folders import write_lines
 
 

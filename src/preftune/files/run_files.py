@@ -1,0 +1,57 @@
+"""Names of the files in a run folder, and tests for run folders and checkpoints."""
+
+from pathlib import Path
+
+__all__ = [
+    "CONFIG",
+    "DATA_CHECK",
+    "ENVIRONMENT",
+    "EVALUATION",
+    "HEALTH",
+    "METRICS",
+    "REPORT",
+    "SAMPLES",
+    "SUMMARY",
+    "TRAINER_STATE",
+    "checkpoint_step",
+    "is_checkpoint",
+    "is_run",
+]
+
+CONFIG = "config.yaml"
+ENVIRONMENT = "run.json"
+METRICS = "metrics.jsonl"
+SAMPLES = "samples.jsonl"
+DATA_CHECK = "data-check.json"
+HEALTH = "health.json"
+SUMMARY = "summary.json"
+EVALUATION = "evaluation.json"
+REPORT = "report.html"
+TRAINER_STATE = "trainer_state.json"
+"""The last file that the trainer writes into a checkpoint: one without it is incomplete."""
+
+_CHECKPOINT = "checkpoint-"
+
+
+def is_run(folder: Path) -> bool:
+    """True if a folder belongs to a run of this package; other tools write a `config.yaml`, too, but no `run.json`."""
+    return (folder / CONFIG).is_file() and (folder / ENVIRONMENT).is_file()
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """True if a folder has the name of a checkpoint.
+
+    >>> is_checkpoint(Path("run/checkpoint-40")), is_checkpoint(Path("run/checkpoint-last"))
+    (True, False)
+    """
+    return checkpoint_step(folder) >= 0
+
+
+def checkpoint_step(folder: Path) -> int:
+    """Optimizer steps before a checkpoint; -1 for other folders.
+
+    >>> checkpoint_step(Path("run/checkpoint-40")), checkpoint_step(Path("run/plots"))
+    (40, -1)
+    """
+    step = folder.name.removeprefix(_CHECKPOINT)
+    return int(step) if folder.name.startswith(_CHECKPOINT) and step.isdecimal() else -1

@@ -1,0 +1,277 @@
+"""Folder of a run: its files, written and read as typed records, and its checkpoints."""
+
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from preftune.errors import ConfigError, DataError, OutputError
+from preftune.files.json_files import append_json_line, read_record, write_json
+from preftune.files.run_files import (
+    CONFIG,
+    DATA_CHECK,
+    ENVIRONMENT,
+    HEALTH,
+    METRICS,
+    SAMPLES,
+    SUMMARY,
+    TRAINER_STATE,
+    checkpoint_step,
+    is_checkpoint,
+    is_run,
+)
+from preftune.runs.data_report import DataCheckRecord
+from preftune.runs.logs import Log, read_logs
+from preftune.runs.result import RunResult
+from preftune.runs.samples import SamplesFile
+from preftune.settings import TrainConfig, read_settings
+from preftune.training.health.finding import Finding
+
+__all__ = ["Environment", "GitState", "HealthRecord", "RunFolder"]
+
+_PACKAGES = ("preftune", "torch", "transformers", "accelerate", "peft", "datasets", "tokenizers", "numpy")
+_DO_NOT_CHANGE_LEARNING = {
+    "output", "overwrite", "resume", "log_every", "eval_every", "save_every", "keep_checkpoints", "report_to",
+    "run_name", "num_processes", "reference_cache", "stop_on_sick", "check_data", "eval_kl",
+}  # fmt: skip
+
+
+_TRAINING = "the run's `preftune train`"
+
+
+@dataclass(frozen=True, slots=True)
+class GitState:
+    """Commit of the folder that the run was started in; `has_changes` is true if files differ from it."""
+
+    commit: str
+    has_changes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The content of `run.json`: when, where and how a run was started.
+
+    Args:
+        started: Local time in ISO 8601.
+        command: Arguments of the command line.
+        python, platform: Version of Python, and name of the machine's system.
+        versions: Versions of the main packages; None for those not installed.
+        git: None outside of a repository.
+    """
+
+    started: str
+    command: tuple[str, ...]
+    python: str
+    platform: str
+    versions: Mapping[str, str | None]
+    git: GitState | None = None
+
+    @staticmethod
+    def now() -> "Environment":
+        """The environment of this process."""
+        return Environment(
+            started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            command=tuple(sys.argv),
+            python=platform.python_version(),
+            platform=platform.platform(),
+            versions={name: _version(name) for name in _PACKAGES},
+            git=_git_state(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HealthRecord:
+    """The content of `health.json`.
+
+    Args:
+        findings: Findings so far.
+        rules: Names of the rules that watch the run.
+        not_applied: By name of each other rule, the runs that it applies to.
+    """
+
+    findings: tuple[Finding, ...]
+    rules: tuple[str, ...] = ()
+    not_applied: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A run's folder.
+
+    Holds `config.yaml` (settings, repeats the run), `run.json` (`Environment`), `metrics.jsonl` (a line per log),
+    `samples.jsonl` (`SamplesFile`), `data-check.json` (`DataCheckRecord`), `health.json` (`HealthRecord`),
+    `summary.json` (`RunResult`), the model's files, and `checkpoint-N` folders. Each record is None if its file is
+    missing, as in a run that was killed or is still training.
+    """
+
+    path: Path
+
+    def check(self, config: TrainConfig) -> None:
+        """Make sure that the run of `config` may have the folder. Changes nothing in it.
+
+        Raises:
+            OutputError: it holds something else, or cannot be written.
+            ConfigError: `resume` with other settings than the run began with.
+        """
+        if config.output.resume:
+            self._check_resumable(config)
+        elif self._has_content():
+            self._check_replaceable(config)
+        self._check_writable()
+
+    def begin(self, config: TrainConfig) -> None:
+        """Take the folder: empty it if the run starts anew, and write settings, versions, git state and command."""
+        if not config.output.resume:
+            shutil.rmtree(self.path, ignore_errors=True)
+            self.path.mkdir(parents=True)
+            # Whoever repeats or resumes the run by this file has not asked for its deletion.
+            kept = replace(config, output=replace(config.output, overwrite=False))
+            (self.path / CONFIG).write_text(kept.to_yaml(), encoding="utf-8")
+        write_json(self.path / ENVIRONMENT, Environment.now())
+
+    def append_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Add a line to `metrics.jsonl`; NaN and infinity become null."""
+        append_json_line(self.path / METRICS, metrics)
+
+    @property
+    def samples(self) -> SamplesFile:
+        """The file of samples drawn during training."""
+        return SamplesFile(self.path / SAMPLES)
+
+    def write_health(self, record: HealthRecord) -> None:
+        """Write `health.json`."""
+        write_json(self.path / HEALTH, record)
+
+    def write_data_check(self, record: DataCheckRecord) -> None:
+        """Write `data-check.json`."""
+        write_json(self.path / DATA_CHECK, record)
+
+    def write_summary(self, summary: RunResult) -> None:
+        """Write `summary.json`."""
+        write_json(self.path / SUMMARY, summary)
+
+    def settings(self) -> dict[str, Any]:
+        """The settings in `config.yaml` by name."""
+        return read_settings(self.path / CONFIG)
+
+    def environment(self) -> Environment | None:
+        """The content of `run.json`."""
+        return read_record(Environment, self.path / ENVIRONMENT, made_by=_TRAINING)
+
+    def logs(self) -> tuple[Log, ...]:
+        """The lines of `metrics.jsonl`, merged over resumptions."""
+        return read_logs(self.path / METRICS)
+
+    def health(self) -> HealthRecord | None:
+        """The content of `health.json`."""
+        return read_record(HealthRecord, self.path / HEALTH, made_by=_TRAINING)
+
+    def data_check(self) -> DataCheckRecord | None:
+        """The content of `data-check.json`."""
+        made_by = "`preftune check DATA --json FILE`"
+        return read_record(DataCheckRecord, self.path / DATA_CHECK, made_by=made_by)
+
+    def summary(self) -> RunResult | None:
+        """The content of `summary.json`."""
+        return read_record(RunResult, self.path / SUMMARY, made_by=_TRAINING)
+
+    def finished(self) -> RunResult | None:
+        """The summary of a run that ended by itself; None if a signal stopped it or the summary cannot be read."""
+        try:
+            summary = self.summary()
+        except DataError:
+            return None
+        return None if summary is None or summary.stopped_early else summary
+
+    def checkpoints(self) -> list[Path]:
+        """Complete checkpoints by rising step."""
+        return [folder for folder in self._checkpoints() if (folder / TRAINER_STATE).is_file()]
+
+    def last_checkpoint(self) -> Path | None:
+        """The newest complete checkpoint."""
+        return next(reversed(self.checkpoints()), None)
+
+    def remove_torn_checkpoints(self) -> None:
+        """Delete incomplete checkpoints, so that nothing is loaded from them."""
+        for folder in set(self._checkpoints()) - set(self.checkpoints()):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _checkpoints(self) -> list[Path]:
+        found = [folder for folder in self.path.glob("checkpoint-*") if folder.is_dir() and is_checkpoint(folder)]
+        return sorted(found, key=checkpoint_step)
+
+    def _has_content(self) -> bool:
+        if self.path.exists() and not self.path.is_dir():
+            raise OutputError(f"output = {self.path}: is a file. Name another folder with --output.")
+        return self.path.is_dir() and any(self.path.iterdir())
+
+    def _check_replaceable(self, config: TrainConfig) -> None:
+        if not is_run(self.path):
+            raise OutputError(
+                f"output = {self.path}: the folder holds files that are not of a preftune run, and they are not "
+                "touched. Name another folder with --output."
+            )
+        if not config.output.overwrite:
+            raise OutputError(
+                f"output = {self.path}: the folder already holds a run. Go on with it with --resume, delete it with "
+                "--overwrite, or name another folder with --output."
+            )
+
+        inside = [name for name in _inputs(config) if Path(name).resolve().is_relative_to(self.path.resolve())]
+        if inside:
+            raise OutputError(
+                f"output = {self.path}: holds {inside[0]}, which the run reads, and --overwrite would delete it. Name "
+                "another folder with --output."
+            )
+
+    def _check_resumable(self, config: TrainConfig) -> None:
+        if not (self.path / CONFIG).is_file():
+            raise OutputError(f"output = {self.path}: holds no run to resume. Leave out --resume to start one.")
+        before = TrainConfig.of(**self.settings()).flat()
+        changed = [
+            f"{name} = {value!r}: the run began with {before.get(name)!r}. Leave it as it was to resume, "
+            "or start a new run in another folder."
+            for name, value in config.flat().items()
+            if name not in _DO_NOT_CHANGE_LEARNING and value != before.get(name)
+        ]
+        if changed:
+            raise ConfigError(changed)
+
+    def _check_writable(self) -> None:
+        probe = self.path / ".writable"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe.write_text("")
+            probe.unlink()
+        except OSError as error:
+            raise OutputError(
+                f"output = {self.path}: cannot be written ({error.strerror}). Name another folder with --output."
+            ) from None
+
+
+def _inputs(config: TrainConfig) -> list[str]:
+    """Models and data that a run reads; hub ids among them."""
+    models = [config.model.model, config.model.reference_model, config.model.chat_template]
+    return [name for name in (*models, *config.data.data, *config.data.eval_data) if name]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_state() -> GitState | None:
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        status = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return GitState(commit.stdout.strip(), has_changes=bool(status.stdout.strip()))
