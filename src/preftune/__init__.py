@@ -3,80 +3,42 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from preftune.compat import (
-        CPOConfig,
-        CPOTrainer,
-        DPOConfig,
-        DPOTrainer,
-        KTOConfig,
-        KTOTrainer,
-        ORPOConfig,
-        ORPOTrainer,
-        SFTConfig,
-        SFTTrainer,
-    )
-    from preftune.data import load_groups
-    from preftune.groups import Completion, Message, Origin, Pair, PromptGroup
-    from preftune.losses import Method
-    from preftune.runs.run import train
-    from preftune.settings import TrainConfig
-    from preftune.training.trainer import PreferenceTrainer
+if TYPE_CHECKING:  # `X as X` and `*` re-export names to type checkers
+    from preftune.compat import *  # noqa: F403
+    from preftune.data import load_groups as load_groups
+    from preftune.groups import Completion as Completion
+    from preftune.groups import Message as Message
+    from preftune.groups import Origin as Origin
+    from preftune.groups import Pair as Pair
+    from preftune.groups import PromptGroup as PromptGroup
+    from preftune.losses import Method as Method
+    from preftune.runs.run import train as train
+    from preftune.settings import TrainConfig as TrainConfig
+    from preftune.training.trainer import PreferenceTrainer as PreferenceTrainer
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "CPOConfig",
-    "CPOTrainer",
-    "Completion",
-    "DPOConfig",
-    "DPOTrainer",
-    "KTOConfig",
-    "KTOTrainer",
-    "Message",
-    "Method",
-    "ORPOConfig",
-    "ORPOTrainer",
-    "Origin",
-    "Pair",
-    "PreferenceTrainer",
-    "PromptGroup",
-    "SFTConfig",
-    "SFTTrainer",
-    "TrainConfig",
-    "load_groups",
-    "train",
-]
-
-_HOMES = {
-    "CPOConfig": "preftune.compat",
-    "CPOTrainer": "preftune.compat",
-    "Completion": "preftune.groups",
-    "DPOConfig": "preftune.compat",
-    "DPOTrainer": "preftune.compat",
-    "KTOConfig": "preftune.compat",
-    "KTOTrainer": "preftune.compat",
-    "Message": "preftune.groups",
-    "Method": "preftune.losses",
-    "ORPOConfig": "preftune.compat",
-    "ORPOTrainer": "preftune.compat",
-    "Origin": "preftune.groups",
-    "Pair": "preftune.groups",
-    "PreferenceTrainer": "preftune.training.trainer",
-    "PromptGroup": "preftune.groups",
-    "SFTConfig": "preftune.compat",
-    "SFTTrainer": "preftune.compat",
-    "TrainConfig": "preftune.settings",
-    "load_groups": "preftune.data",
-    "train": "preftune.runs.run",
+_NAMES = {
+    "preftune.compat": "CPOConfig CPOTrainer DPOConfig DPOTrainer KTOConfig KTOTrainer ORPOConfig ORPOTrainer "
+    "SFTConfig SFTTrainer",
+    "preftune.data": "load_groups",
+    "preftune.groups": "Completion Message Origin Pair PromptGroup",
+    "preftune.losses": "Method",
+    "preftune.runs.run": "train",
+    "preftune.settings": "TrainConfig",
+    "preftune.training.trainer": "PreferenceTrainer",
 }
-"""Where each name is imported from, when it is first asked for: importing all would take seconds."""
+"""Public names by module. A module is imported when one of its names is first used: importing all takes seconds."""
+
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+__all__ = sorted(_MODULES)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
+    value = getattr(import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 
