@@ -15,10 +15,9 @@ from preftune.evaluation.pair_table import PairTable
 from preftune.evaluation.samples import evaluate_samples
 from preftune.evaluation.win_rate import rate_wins
 from preftune.groups import Text
-from preftune.judges.comparison import Comparison, Judged, Question, Verdict
-from preftune.judges.judge import Keep
+from preftune.judges.function import ScoringJudge
+from preftune.judges.judge import Comparison, JudgedComparison, Keep, Question, Verdict
 from preftune.judges.judging import judge_comparisons
-from preftune.judges.scores import ScoringJudge
 from preftune.metrics.implicit_reward import ImplicitReward
 from preftune.metrics.intervals import Bootstrap, Interval
 from preftune.model.reference.logps import Runner, referenced_logps
@@ -133,8 +132,9 @@ def comparisons_of(kinds: Sequence[int], seed: int) -> list[Comparison]:
     ]
 
 
-def true_scores(items: Sequence[tuple[Text, str]]) -> list[float]:
-    return [float(WORLD.rewards[int(str(prompt)), int(text)]) for prompt, text in items]
+def true_scores(prompts: Sequence[Text], completions: Sequence[str]) -> list[float]:
+    pairs = zip(prompts, completions, strict=True)
+    return [float(WORLD.rewards[int(str(prompt)), int(text)]) for prompt, text in pairs]
 
 
 def test_win_rate_and_mean_reward_by_a_judge_that_knows_the_reward_hold_the_exact_values() -> None:
@@ -167,12 +167,12 @@ class Biased:
 
     def ask(self, questions: Sequence[Question], keep: Keep) -> None:
         for question in questions:
-            first, second = true_scores([(question.prompt, question.first), (question.prompt, question.second)])
+            first, second = true_scores([question.prompt] * 2, [question.first, question.second])
             likes_first = self._rng.random() < 1 / (1 + np.exp(second - first - self.bias))
             keep(question, Verdict("first" if likes_first else "second"))
 
 
-def judge_all(judge: Biased, comparisons: Sequence[Comparison]) -> list[Judged]:
+def judge_all(judge: Biased, comparisons: Sequence[Comparison]) -> list[JudgedComparison]:
     """Each comparison by itself: a judge that draws lots may say something else of the same texts."""
     return [judge_comparisons(judge, [item], None)[0] for item in comparisons]
 

@@ -13,7 +13,7 @@ from preftune.evaluation.samples import Example, Samples
 from preftune.evaluation.win_rate import rate_wins
 from preftune.evaluation.writing import Writing
 from preftune.files.json_files import as_json, from_json
-from preftune.judges.comparison import Comparison, Judged, Verdict
+from preftune.judges.judge import Comparison, JudgedComparison, Verdict
 from preftune.losses import ReferencedLogps
 from preftune.metrics.implicit_reward import ImplicitReward
 from preftune.metrics.intervals import Bootstrap, Interval
@@ -28,7 +28,7 @@ def result() -> EvaluationResult:
     logps = ReferencedLogps(torch.arange(-6.0, 0.0), torch.full((6,), -3.0), torch.full((6,), 2))
     interval = Interval(0.5, 0.25, 0.75, 0.125, 3)
     writing = Writing(interval, interval, (0.5, 0.75, 1.0))
-    judged = [Judged(Comparison(0, "p", "a", "b"), Verdict("first"), Verdict("tie"))]
+    judged = [JudgedComparison(Comparison(0, "p", "a", "b"), Verdict("first"), Verdict("tie"))]
     win_rate = rate_wins(judged, judge="judge", against="chosen", temperature=1.0, bootstrap=BOOTSTRAP)
     assert win_rate is not None
     return EvaluationResult(

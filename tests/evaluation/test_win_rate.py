@@ -3,18 +3,20 @@ import pytest
 from scipy.stats import binom
 
 from preftune.evaluation.win_rate import WinRate, rate_wins
-from preftune.judges.comparison import Choice, Comparison, Judged, Verdict
+from preftune.judges.judge import Choice, Comparison, JudgedComparison, Verdict
 from preftune.metrics.intervals import Bootstrap
 from preftune.metrics.logistic import sigmoid
 
 BOOTSTRAP = Bootstrap(num_resamples=100)
 
 
-def judged(ours_first: Choice, theirs_first: Choice, *, prompt: int = 0, ours: str = "aa", theirs: str = "b") -> Judged:
-    return Judged(Comparison(prompt, "p", ours, theirs), Verdict(ours_first), Verdict(theirs_first))
+def judged(
+    ours_first: Choice, theirs_first: Choice, *, prompt: int = 0, ours: str = "aa", theirs: str = "b"
+) -> JudgedComparison:
+    return JudgedComparison(Comparison(prompt, "p", ours, theirs), Verdict(ours_first), Verdict(theirs_first))
 
 
-def rate(items: list[Judged], bootstrap: Bootstrap = BOOTSTRAP) -> WinRate:
+def rate(items: list[JudgedComparison], bootstrap: Bootstrap = BOOTSTRAP) -> WinRate:
     found = rate_wins(items, judge="judge", against="reference", temperature=1.0, bootstrap=bootstrap)
     assert found is not None
     return found
@@ -39,7 +41,7 @@ def test_both_orders_make_the_points_of_a_comparison() -> None:
 
 
 def test_comparisons_without_a_verdict_are_counted_and_left_out() -> None:
-    unreadable, missing = judged("first", "unreadable"), Judged(Comparison(0, "p", "a", "b"), None, None)
+    unreadable, missing = judged("first", "unreadable"), JudgedComparison(Comparison(0, "p", "a", "b"), None, None)
     found = rate([judged("first", "second", prompt=1), unreadable, missing])
     assert (found.num_comparisons, found.num_without_verdict, found.rate.value) == (1, 2, 1.0)
     assert rate_wins([missing], judge="judge", against="x", temperature=1.0) is None
@@ -47,8 +49,8 @@ def test_comparisons_without_a_verdict_are_counted_and_left_out() -> None:
 
 def test_a_judge_that_scores_has_no_position_bias_and_mean_scores() -> None:
     items = [
-        Judged(Comparison(0, "p", "a", "b"), Verdict("first", scores=(3.0, 1.0)), None),
-        Judged(Comparison(1, "p", "a", "b"), None, Verdict("first", scores=(5.0, 2.0))),
+        JudgedComparison(Comparison(0, "p", "a", "b"), Verdict("first", scores=(3.0, 1.0)), None),
+        JudgedComparison(Comparison(1, "p", "a", "b"), None, Verdict("first", scores=(5.0, 2.0))),
     ]
     found = rate(items)
     assert found.rate.value == 0.5
@@ -72,7 +74,7 @@ def test_samples_of_one_prompt_count_as_one_for_the_interval() -> None:
     assert found.rate.high - found.rate.low == 1.0
 
 
-def by_length(count: int, seed: int, *, skill: float, liking: float) -> list[Judged]:
+def by_length(count: int, seed: int, *, skill: float, liking: float) -> list[JudgedComparison]:
     """Verdicts of a judge with a liking for length, on texts of ours that are longer."""
     rng = np.random.default_rng(seed)
     differences = rng.normal(20, 40, size=count).round().astype(int)

@@ -4,9 +4,8 @@ from pathlib import Path
 import pytest
 
 from preftune.errors import JudgeError
-from preftune.judges.budget import CallBudget
-from preftune.judges.comparison import Comparison, Question, Verdict
-from preftune.judges.endpoint import EndpointJudge
+from preftune.judges.endpoint import CallBudget, EndpointJudge
+from preftune.judges.judge import Comparison, Question, Verdict
 from preftune.judges.judging import judge_comparisons
 from preftune.judges.store import EvaluationStore
 from preftune.judges.template import JudgeTemplate
@@ -148,7 +147,7 @@ def test_a_model_that_takes_no_temperature_is_asked_without() -> None:
         assert [settings.get("temperature") for settings in server.settings] == [0.0, None, None]
 
 
-def test_verdicts_depend_on_the_model_the_endpoint_and_what_is_asked() -> None:
+def test_verdicts_depend_on_model_endpoint_and_template() -> None:
     with running_server() as server:
         judge = judge_at(server)
         other = EndpointJudge("judge", JudgeTemplate("test", TEMPLATE + "!"), CallBudget(None), server.url, "none")

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from preftune.errors import JudgeError
-from preftune.judges.comparison import Question, Verdict
 from preftune.judges.function import function_judge
+from preftune.judges.judge import Question, Verdict
 
 MODULE = """
 def shorter(prompt, completion):
@@ -72,18 +72,18 @@ def test_verdicts_are_kept_until_the_file_changes(module: str, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("no_such_module:first", "cannot be found. No module named"),
-        ("{module}:no_such_function", "cannot be found"),
+        ("no_such_module:first", "cannot be imported. No module named"),
+        ("{module}:no_such_function", "cannot be imported"),
         ("{module}:number", "is of type int"),
         ("{module}:too_few", "takes 1 arguments"),
     ],
 )
-def test_what_is_no_judge_is_refused(name: str, problem: str, module: str) -> None:
+def test_functions_that_are_not_judges_are_refused(name: str, problem: str, module: str) -> None:
     with pytest.raises(JudgeError, match=problem):
         function_judge(name.format(module=module))
 
 
 @pytest.mark.parametrize(("name", "problem"), [("nonsense", "gave 'maybe'"), ("not_finite", "gave the score nan")])
-def test_what_is_no_verdict_is_named(name: str, problem: str, module: str) -> None:
+def test_an_invalid_verdict_is_named(name: str, problem: str, module: str) -> None:
     with pytest.raises(JudgeError, match=problem):
         verdicts(f"{module}:{name}", Question("p", "a", "b"))

@@ -2,12 +2,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
-from preftune.judges.comparison import Comparison, Judged, Question, Verdict
-from preftune.judges.judge import Keep
-from preftune.judges.judging import judge_comparisons
-from preftune.judges.scores import ScoringJudge
+from preftune.errors import ConfigError
+from preftune.groups import Text
+from preftune.judges.endpoint import EndpointJudge
+from preftune.judges.function import ScoringJudge
+from preftune.judges.judge import Comparison, JudgedComparison, Keep, Question, Verdict
+from preftune.judges.judging import find_judge, judge_comparisons
+from preftune.judges.people import FileJudge
 from preftune.judges.store import EvaluationStore
+from preftune.model.forward.arithmetic import Arithmetic
+from preftune.settings.evaluation_sections import JudgeSettings
 
 COMPARISONS = [Comparison(number, f"prompt {number}", f"ours {number}", f"theirs {number}") for number in range(4)]
 
@@ -37,7 +43,7 @@ def store(tmp_path: Path) -> Iterator[EvaluationStore]:
     opened.close()
 
 
-def points(judged: Sequence[Judged]) -> list[tuple[float, ...]]:
+def points(judged: Sequence[JudgedComparison]) -> list[tuple[float, ...]]:
     return [item.points for item in judged]
 
 
@@ -48,18 +54,26 @@ def test_each_comparison_is_asked_in_both_orders() -> None:
 
 
 def test_a_judge_to_whom_the_order_makes_no_difference_is_asked_once() -> None:
-    asked: list[tuple[object, str]] = []
+    asked: list[tuple[Text, str]] = []
 
-    def score(items: Sequence[tuple[object, str]]) -> list[float]:
-        asked.extend(items)
-        return [float(len(text)) for _, text in items]
+    def score(prompts: Sequence[Text], completions: Sequence[str]) -> list[float]:
+        asked.extend(zip(prompts, completions, strict=True))
+        return [float(len(text)) for text in completions]
 
     judged = judge_comparisons(ScoringJudge("long", score), COMPARISONS, None)
     assert points(judged) == [(0.0,)] * 4
     assert len(asked) == len(set(asked)) == 8
 
 
-def test_equal_completions_are_a_tie_that_nobody_is_asked_about() -> None:
+def test_a_completion_without_a_score_leaves_its_comparison_without_a_verdict() -> None:
+    judge = ScoringJudge("long", lambda _, texts: [float(len(text)) if text != "b" else None for text in texts])
+    first, second = judge_comparisons(judge, [Comparison(0, "p", "aa", "b"), Comparison(1, "p", "aa", "ccc")], None)
+    assert (first.is_complete, first.scores) == (False, None)
+    assert (second.points, second.scores) == ((0.0,), (2.0, 3.0))
+    assert judge.scores(["p", "p"], ["b", "aa"]) == [None, 2.0]
+
+
+def test_equal_completions_tie_without_a_question() -> None:
     judge = LikesOurs()
     (judged,) = judge_comparisons(judge, [Comparison(0, "p", "same", "same")], None)
     assert (judged.points, judge.asked) == ((0.5, 0.5), [])
@@ -109,3 +123,39 @@ def test_a_comparison_that_is_judged_in_one_order_only_does_not_count() -> None:
     (judged,) = judge_comparisons(FirstOrderOnly(), COMPARISONS[:1], None)
     assert not judged.is_complete
     assert judged.points == ()
+
+
+CPU = Arithmetic(torch.device("cpu"))
+
+
+@pytest.fixture(autouse=True)
+def _no_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+
+
+def test_an_endpoint_takes_key_and_address_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    settings = JudgeSettings(judge="openai:gpt-5", judge_prompt="summary", judge_concurrency=3, judge_timeout=5.0)
+    judge = find_judge(settings, CPU)
+    assert isinstance(judge, EndpointJudge)
+    assert (judge.model, judge.template.name, judge.concurrency, judge.timeout) == ("gpt-5", "summary", 3, 5.0)
+    assert (judge.api_key, judge.base_url) == ("secret", "https://api.openai.com/v1")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:8000/v1")
+    assert "http://localhost:8000/v1" in str(find_judge(settings, CPU).identity)
+
+
+def test_an_endpoint_of_your_own_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:8000/v1")
+    assert find_judge(JudgeSettings(judge="openai:mine"), CPU).name == "openai:mine"
+
+
+def test_an_endpoint_needs_a_key_or_an_address() -> None:
+    with pytest.raises(ConfigError, match=r"there is no key\. Set OPENAI_API_KEY, or OPENAI_BASE_URL"):
+        find_judge(JudgeSettings(judge="openai:gpt-5"), CPU)
+
+
+def test_a_file_and_a_function_are_found_by_name() -> None:
+    judge = find_judge(JudgeSettings(judge="file:~/verdicts.jsonl"), CPU)
+    assert judge == FileJudge(Path("~/verdicts.jsonl").expanduser())
+    assert find_judge(JudgeSettings(judge="python:builtins:pow"), CPU).name == "python:builtins:pow"

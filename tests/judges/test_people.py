@@ -5,7 +5,7 @@ import pytest
 
 from preftune.errors import JudgeError
 from preftune.groups import Message
-from preftune.judges.comparison import Comparison, Question, Verdict
+from preftune.judges.judge import Comparison, Question, Verdict
 from preftune.judges.judging import judge_comparisons
 from preftune.judges.people import FileJudge
 
@@ -34,7 +34,7 @@ def test_a_file_is_written_filled_in_and_read(tmp_path: Path) -> None:
     assert [set(item.points) for item in judged] == [{1.0}, {1.0}, {0.5}]  # equal completions are a tie
 
 
-def test_what_nobody_has_judged_yet_is_left_out(tmp_path: Path) -> None:
+def test_questions_not_judged_yet_have_no_verdict(tmp_path: Path) -> None:
     judge = FileJudge(tmp_path / "verdicts.jsonl")
     with pytest.raises(JudgeError, match="there was no such file"):
         judge_comparisons(judge, COMPARISONS, None)
@@ -50,7 +50,7 @@ def test_either_order_in_the_file_is_found(tmp_path: Path) -> None:
     assert found == {Question("2+2=", "4", "5"): Verdict("first")}
 
 
-def test_the_order_tells_nobody_whose_completion_is_whose() -> None:
+def test_the_order_does_not_reveal_whose_completion_is_whose() -> None:
     firsts = [Comparison(0, "p", f"ours {number}", f"theirs {number}").blind.first for number in range(100)]
     assert 30 < sum(first.startswith("ours") for first in firsts) < 70
     comparison = Comparison(0, "p", "a", "b")
@@ -60,7 +60,7 @@ def test_the_order_tells_nobody_whose_completion_is_whose() -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("{", r"verdicts\.jsonl:1: is no comparison"),
+        ("{", r"verdicts\.jsonl:1: is not a comparison"),
         ('{"prompt": "p", "first": "a"}', "KeyError"),
         ('{"prompt": "p", "first": "a", "second": "b", "verdict": "A"}', "verdict is 'A'. It must be first"),
         ('{"prompt": "p", "first": "a", "second": "b", "verdict": "tie"}', "is about other completions"),

@@ -7,7 +7,7 @@ from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from preftune.errors import JudgeError
 from preftune.groups import Message
-from preftune.judges.comparison import Question, Verdict
+from preftune.judges.judge import Question, Verdict
 from preftune.judges.reward_model import reward_model_judge
 from preftune.model.forward.arithmetic import Arithmetic
 from tests.data.tokenizers_for_tests import make_tokenizer
@@ -61,10 +61,10 @@ def test_prompts_go_through_the_chat_template_where_there_is_one(tmp_path: Path)
     judge = reward_model_judge(str(folder), CPU)
     rendered = "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\nSo.<|im_end|>\n"
     for prompt in ("Why?", (Message("user", "Why?"),)):
-        assert judge.score([(prompt, "So.")]) == pytest.approx([plain_score(folder, rendered)], abs=1e-5)
+        assert judge.scores([prompt], ["So."]) == pytest.approx([plain_score(folder, rendered)], abs=1e-5)
 
 
-def test_a_classifier_of_several_classes_and_what_is_no_classifier_are_refused(tmp_path: Path) -> None:
+def test_a_classifier_of_several_classes_and_a_folder_without_one_are_refused(tmp_path: Path) -> None:
     with pytest.raises(JudgeError, match="gives 3 numbers for a text"):
         reward_model_judge(str(write_reward_model(tmp_path / "classes", num_labels=3)), CPU)
     with pytest.raises(JudgeError, match="no sequence classifier could be loaded"):

@@ -6,7 +6,7 @@ import pytest
 
 from preftune.errors import BrokenCacheError, CacheError
 from preftune.groups import Message
-from preftune.judges.comparison import Question, Verdict
+from preftune.judges.judge import Question, Verdict
 from preftune.judges.store import EvaluationStore, evaluation_path
 from preftune.model.reference.store import store_path
 

@@ -4,8 +4,8 @@ import pytest
 
 from preftune.errors import ConfigError
 from preftune.groups import Message
-from preftune.judges.comparison import Question
-from preftune.judges.template import TEMPLATES, JudgeTemplate
+from preftune.judges.judge import Choice, Question
+from preftune.judges.template import TEMPLATES, JudgeTemplate, read_choice
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -24,7 +24,7 @@ def test_conversations_are_shown_turn_by_turn() -> None:
     assert "user: Hi\nassistant: Hello\nuser: Why?" in text
 
 
-def test_what_completions_say_is_no_template() -> None:
+def test_completions_are_not_interpreted_as_templates() -> None:
     template = JudgeTemplate("mine", "{{ prompt }} {{ first }} {{ second }}")
     assert template.render(Question("p", "{{ prompt }}", "{% if %} <b>&")) == "p {{ prompt }} {% if %} <b>&"
 
@@ -40,13 +40,13 @@ def test_a_file_of_your_own_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("{{ prompt }} {{ first }}", "has places for first, prompt. It must have"),
-        ("{{ prompt }} {{ first }} {{ second }} {{ third }}", "has places for first, prompt, second, third"),
-        ("plain", "has places for nothing"),
+        ("{{ prompt }} {{ first }}", r"uses the variables first, prompt\. Use"),
+        ("{{ prompt }} {{ first }} {{ second }} {{ third }}", "uses the variables first, prompt, second, third"),
+        ("plain", "uses the variables .none."),
         ("{{ prompt", "line 1: "),
     ],
 )
-def test_what_is_no_template_for_a_judge_is_refused(text: str, problem: str) -> None:
+def test_an_invalid_template_is_refused(text: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         JudgeTemplate("mine", text)
 
@@ -54,3 +54,43 @@ def test_what_is_no_template_for_a_judge_is_refused(text: str, problem: str) -> 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.jinja: cannot be read.*dialogue, summary, concise_summary"):
         JudgeTemplate.load(str(tmp_path / "nowhere.jinja"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "choice"),
+    [
+        ("A names the date.\nBetter: A", "first"),
+        ("Comparison: B is vague.\n\nBetter: B\n", "second"),
+        ("Better: tie", "tie"),
+        ("**Better: A**", "first"),
+        ("- Better: `B`.", "second"),
+        ('"A"', "first"),
+        ("B", "second"),
+        ("Preferred: A", "first"),
+        ("More helpful: B", "second"),
+        ("Better: Response B", "second"),
+        ("[[A]]", "first"),
+        ("Better: neither", "tie"),
+        ("BETTER: a", "first"),
+        ("Better: A\nBetter: B", "second"),
+        ("Better: A\n\nLet me know if you want to hear more.", "first"),
+    ],
+)
+def test_the_last_line_that_is_a_verdict_counts(answer: str, choice: Choice) -> None:
+    assert read_choice(answer) == choice
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "A is better than B.",
+        "A good answer would say more.",
+        "I cannot say which one is better: A and B are both fine.",
+        "Better: A or B, it depends.",
+        "better",
+        "Banana",
+    ],
+)
+def test_prose_is_no_verdict(answer: str) -> None:
+    assert read_choice(answer) == "unreadable"

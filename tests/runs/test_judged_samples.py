@@ -13,9 +13,8 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassificat
 
 import preftune
 from preftune.errors import ConfigError, JudgeError, TrainingError
-from preftune.judges.function import FunctionJudge
+from preftune.judges.function import FunctionJudge, ScoringJudge
 from preftune.judges.judge import Judge
-from preftune.judges.scores import ScoringJudge
 from preftune.metrics.intervals import Estimate
 from preftune.runs.judged_samples import JudgedSamples, judged_measures
 from preftune.runs.result import RunResult
@@ -41,7 +40,7 @@ def drawn(*completions: str, kl: float = 1.0, chosen: Sequence[str | None] = ())
 
 def scoring() -> ScoringJudge:
     """Longer is better."""
-    return ScoringJudge("length", lambda items: [float(len(text)) for _, text in items])
+    return ScoringJudge("length", lambda _, texts: [float(len(text)) for text in texts])
 
 
 def judged(judge: Judge, samples: DrawnSamples, start: Sequence[str], **settings: Any) -> dict[str, float]:
@@ -160,7 +159,7 @@ def test_scores_are_not_expected_of_a_judge_that_compares(base: Path, judges: Pa
 
 
 def test_a_judge_that_is_not_there_ends_the_run_before_it_begins(base: Path, judges: Path) -> None:
-    with pytest.raises(JudgeError, match="judge = python:tastes:nothing: cannot be found"):
+    with pytest.raises(JudgeError, match="judge = python:tastes:nothing: cannot be imported"):
         run(base, judges, judge="python:tastes:nothing", metric="win_rate")
     assert not (judges / "run").exists()
 

@@ -11,7 +11,7 @@ import numpy as np
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.evaluation.pair_table import PairTable, prompt_numbers
 from preftune.groups import Text
-from preftune.judges.comparison import Judged
+from preftune.judges.judge import JudgedComparison
 from preftune.metrics.intervals import FloatArray, Statistic, ratio_of, sums_by_prompt
 
 __all__ = ["ByPrompt", "Measured", "PromptRecord", "accuracy_by_prompt", "record_verdicts"]
@@ -76,7 +76,7 @@ def accuracy_by_prompt(groups: Sequence[TokenGroup], table: PairTable) -> ByProm
     return ByPrompt(tuple(digests[number] for number in sorted(digests)), tuple(sums.tolist()), tuple(counts.tolist()))
 
 
-def record_verdicts(record: PromptRecord, judged: Sequence[Judged]) -> None:
+def record_verdicts(record: PromptRecord, judged: Sequence[JudgedComparison]) -> None:
     """Leave points and scores of the comparisons that have verdicts.
 
     Args:
@@ -87,24 +87,13 @@ def record_verdicts(record: PromptRecord, judged: Sequence[Judged]) -> None:
     if not complete:
         return
     record["win_rate"] = _means(complete, [float(np.mean(item.points)) for item in complete])
-    scores = [_scores(item) for item in complete]
-    known = [pair for pair in scores if pair is not None]
+    known = [item.scores for item in complete if item.scores is not None]
     if len(known) == len(complete):
         record["score"] = _means(complete, [ours for ours, _ in known])
         record["their_score"] = _means(complete, [theirs for _, theirs in known])
 
 
-def _scores(judged: Judged) -> tuple[float, float] | None:
-    """Of our completion and of theirs."""
-    if judged.ours_first is not None and judged.ours_first.scores is not None:
-        return judged.ours_first.scores
-    if judged.theirs_first is not None and judged.theirs_first.scores is not None:
-        theirs, ours = judged.theirs_first.scores
-        return ours, theirs
-    return None
-
-
-def _means(judged: Sequence[Judged], values: Sequence[float]) -> ByPrompt:
+def _means(judged: Sequence[JudgedComparison], values: Sequence[float]) -> ByPrompt:
     prompts = {item.comparison.prompt_number: item.comparison.prompt for item in judged}
     numbers = np.array([item.comparison.prompt_number for item in judged])
     places = np.searchsorted(np.array(sorted(prompts)), numbers)

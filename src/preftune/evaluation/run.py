@@ -15,7 +15,7 @@ from preftune.evaluation.result import EvaluationResult
 from preftune.evaluation.sample_prompts import SamplePrompts, sample_prompts
 from preftune.evaluation.sampled import Sampled, check_models, evaluate_sampled
 from preftune.groups import PromptGroup
-from preftune.judges.find import find_judge
+from preftune.judges.judging import find_judge
 from preftune.judges.store import EvaluationStore, evaluation_path
 from preftune.metrics.intervals import Bootstrap
 from preftune.model.forward.arithmetic import Arithmetic

@@ -13,8 +13,7 @@ from preftune.evaluation.opponents import compare, draw_from_reference, find_opp
 from preftune.evaluation.sample_prompts import SamplePrompts
 from preftune.evaluation.samples import Samples, evaluate_samples
 from preftune.evaluation.win_rate import WinRate, rate_wins
-from preftune.judges.comparison import Comparison
-from preftune.judges.judge import Judge
+from preftune.judges.judge import Comparison, Judge
 from preftune.judges.judging import judge_comparisons
 from preftune.metrics.implicit_reward import ImplicitReward
 from preftune.model.generation.completions import Generation

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from preftune.judges.comparison import Judged
+from preftune.judges.judge import JudgedComparison
 from preftune.metrics.intervals import (
     Bootstrap,
     FloatArray,
@@ -58,7 +58,12 @@ class WinRate:
 
 
 def rate_wins(
-    judged: Sequence[Judged], *, judge: str, against: str, temperature: float, bootstrap: Bootstrap | None = None
+    judged: Sequence[JudgedComparison],
+    *,
+    judge: str,
+    against: str,
+    temperature: float,
+    bootstrap: Bootstrap | None = None,
 ) -> WinRate | None:
     """The win rate with its intervals, or None where no comparison has a verdict.
 
@@ -97,7 +102,7 @@ def rate_wins(
 class _Rates:
     """Means over comparisons, with intervals by prompt."""
 
-    judged: Sequence[Judged]
+    judged: Sequence[JudgedComparison]
     bootstrap: Bootstrap
 
     @property
@@ -144,25 +149,19 @@ class _Rates:
 
     def scores(self) -> tuple[Interval | None, Interval | None]:
         """Of our and of their completions."""
-        ours, theirs = [], []
-        for item in self.judged:
-            if item.ours_first is not None and item.ours_first.scores is not None:
-                first, second = item.ours_first.scores
-            elif item.theirs_first is not None and item.theirs_first.scores is not None:
-                second, first = item.theirs_first.scores
-            else:
-                return None, None
-            ours.append(first)
-            theirs.append(second)
-        return self.mean(np.array(ours)), self.mean(np.array(theirs))
+        scores = [item.scores for item in self.judged if item.scores is not None]
+        if len(scores) < len(self.judged):
+            return None, None
+        ours, theirs = np.array(scores).T
+        return self.mean(ours), self.mean(theirs)
 
     def _count(self, choice: str) -> FloatArray:
         """How often a choice was made in each comparison. Shape: (comparison,)."""
         return np.array([float(_choices(item).count(choice)) for item in self.judged])
 
 
-def _choices(judged: Judged) -> list[str]:
-    return [verdict.choice for verdict in (judged.ours_first, judged.theirs_first) if verdict is not None]
+def _choices(judged: JudgedComparison) -> list[str]:
+    return [verdict.choice for verdict in judged.verdicts]
 
 
 def _length_controlled(points: FloatArray, differences: FloatArray, prompts: IntArray) -> Statistic:

@@ -1,1 +1,1 @@
-"""Judges: whoever says which of two completions is better, behind one small interface."""
+"""Judges: functions, reward models, endpoints and people that compare two completions, behind one interface."""

@@ -11,20 +11,53 @@ import openai
 from openai import OpenAI
 
 from preftune.errors import JudgeError
-from preftune.judges.answer import ANSWER_FORMAT, read_choice
-from preftune.judges.budget import CallBudget
-from preftune.judges.comparison import Question, Verdict
-from preftune.judges.judge import Keep
-from preftune.judges.template import JudgeTemplate
+from preftune.judges.judge import Keep, Question, Verdict
+from preftune.judges.template import ANSWER_FORMAT, JudgeTemplate, read_choice
 
-__all__ = ["EndpointJudge"]
+__all__ = ["CallBudget", "EndpointJudge"]
+
+
+@final
+class CallBudget:
+    """Counts calls of several threads against a limit. A call is claimed before it is made, and given back if it fails.
+
+    Args:
+        limit: Most calls; None: no limit.
+
+    >>> budget = CallBudget(1)
+    >>> budget.claim(), budget.claim()
+    (True, False)
+    >>> budget.give_back()
+    >>> budget.claim(), budget.num_claimed
+    (True, 1)
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self.num_claimed = 0
+        """Calls made or under way."""
+
+    def claim(self) -> bool:
+        """Count one more call and return True, or return False at the limit."""
+        with self._lock:
+            if self._limit is not None and self.num_claimed >= self._limit:
+                return False
+            self.num_claimed += 1
+            return True
+
+    def give_back(self) -> None:
+        """Uncount a claimed call that was not answered and so cost nothing."""
+        with self._lock:
+            self.num_claimed -= 1
+
 
 _ATTEMPTS = 3
-"""Answers to a question before it is given up as unreadable."""
+"""Answers to a question before its verdict counts as unreadable."""
 _FAILURES_IN_A_ROW = 5
-"""Questions without an answer, one after the other, before the judge is given up as out of order."""
+"""Unanswered questions in a row before the judge counts as broken."""
 _PAUSE_SECONDS = 0.5
-"""Before an endpoint that sent no JSON is asked again; doubles each time."""
+"""Pause after an answer that is not JSON; doubles each time."""
 _REMINDER = (
     f"Your answer does not end with a verdict. Write one line and nothing else: `{ANSWER_FORMAT}`, `Better: B` or "
     "`Better: tie`."
@@ -37,20 +70,21 @@ Messages = list[dict[str, str]]
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class EndpointJudge:
-    """Asks a chat model, several questions at a time.
+    """Asks a chat model through the OpenAI protocol, several questions at a time.
 
-    The client retries what may pass (connections, time-outs, 408, 409, 429, 5xx) with exponential back-off, and waits
-    as long as `Retry-After` says. An answer that is no JSON, or without a verdict, is asked for again, with a reminder.
+    The client retries transient failures (connections, time-outs, 408, 409, 429, 5xx) with exponential back-off and
+    honours `Retry-After`. After an answer that is not JSON, or has no verdict, the question is repeated with
+    a reminder.
 
     Args:
         model: Name of the model at the endpoint.
-        template: What it is asked.
-        budget: How many answers may be paid for.
-        base_url, api_key: Of the endpoint.
+        template: Text of the question.
+        budget: Limit on paid answers.
+        base_url, api_key: The endpoint and its key.
         timeout: Seconds to wait for an answer.
-        concurrency: Calls at a time.
-        max_retries: How often a call that may succeed later is made again. With the client's back-off of at most 8 s
-            the default takes about 40 s.
+        concurrency: Simultaneous calls.
+        max_retries: Retries of a transient failure. The client backs off for at most 8 s, so the default takes about
+            40 s.
     """
 
     model: str
@@ -64,20 +98,20 @@ class EndpointJudge:
     asks_both_orders: bool = True
     _failures: "_Failures" = field(init=False, default_factory=lambda: _Failures(_FAILURES_IN_A_ROW))
     _settings: dict[str, Any] = field(init=False, default_factory=lambda: {"temperature": 0.0})
-    """What goes with each question; models that take no temperature make it empty."""
+    """Sampling options sent with each question; emptied for models that refuse a temperature."""
 
     @property
     def name(self) -> str:
-        """See `Judge.name`."""
+        """The model's name as `--judge` takes it."""
         return f"openai:{self.model}"
 
     @property
     def identity(self) -> str:
-        """See `Judge.identity`."""
+        """The model, its endpoint and the template."""
         return f"{self.name} at {self.base_url} asked {self.template.name} {self.template.digest}"
 
     def ask(self, questions: Sequence[Question], keep: Keep) -> None:
-        """See `Judge.ask`. An interruption waits for the calls under way, which are paid for, and keeps their verdicts.
+        """Ask concurrently. An interruption waits for calls under way, which are paid for, and keeps their verdicts.
 
         Raises:
             JudgeError: the endpoint refuses the key or the model, or several questions in a row had no answer.
@@ -95,7 +129,7 @@ class EndpointJudge:
                 raise
 
     def _ask_one(self, client: OpenAI, question: Question, keep: Keep) -> None:
-        """Ask until there is a verdict, the attempts are used up, or the budget is."""
+        """Ask until there is a verdict, or attempts or budget are exhausted."""
         if self._failures.is_over:
             return
         messages: Messages = [{"role": "user", "content": self.template.render(question)}]
@@ -119,12 +153,12 @@ class EndpointJudge:
             reminder = [{"role": "assistant", "content": answer}, {"role": "user", "content": _REMINDER}]
             messages = [messages[0], *reminder]
         if answer is None:
-            self._failures.add(self._text("It sends no JSON of a chat completion."), is_hopeless=False)
+            self._failures.add(self._text("Its answer is not the JSON of a chat completion."), is_hopeless=False)
         else:
             keep(question, Verdict(read_choice(answer), answer))
 
     def _answer(self, client: OpenAI, messages: Messages) -> str | None:
-        """The model's words, or None where the endpoint sent something that is no answer."""
+        """The model's words, or None for a malformed answer."""
         settings = dict(self._settings)
         try:
             found: Any = client.chat.completions.create(model=self.model, messages=messages, **settings)  # type: ignore[arg-type]
@@ -140,8 +174,8 @@ class EndpointJudge:
     def _text(self, problem: str) -> str:
         return (
             f"judge = {self.name} at {self.base_url}: gives no answer. {problem} Check OPENAI_BASE_URL, "
-            "OPENAI_API_KEY and the name of the model. All verdicts so far are kept: the same command goes on from "
-            "there."
+            "OPENAI_API_KEY and the name of the model. All verdicts so far are kept: run the same command again to "
+            "continue."
         )
 
 
@@ -153,10 +187,10 @@ class _Failures:
         self._lock = threading.Lock()
         self._in_a_row = 0
         self.is_over = False
-        """Whether it was found that it makes no sense to go on."""
+        """True once there were too many failures to continue."""
 
     def add(self, problem: str, *, is_hopeless: bool) -> None:
-        """One more; raises JudgeError where it makes no sense to go on."""
+        """Count a failure. Raises JudgeError if it is hopeless or one too many."""
         with self._lock:
             self._in_a_row += 1
             if is_hopeless or self._in_a_row >= self._limit:
@@ -164,6 +198,6 @@ class _Failures:
                 raise JudgeError(problem)
 
     def clear(self) -> None:
-        """There was an answer."""
+        """Count an answer."""
         with self._lock:
             self._in_a_row = 0

@@ -1,4 +1,4 @@
-"""A Python function as a judge."""
+"""Judges that score each completion, and Python functions as judges."""
 
 import hashlib
 import inspect
@@ -6,17 +6,76 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from math import isfinite
 from pathlib import Path
 from typing import Any, cast, final
 
 from preftune.errors import JudgeError
-from preftune.judges.comparison import Choice, Question, Verdict
-from preftune.judges.judge import Judge, Keep
-from preftune.judges.scores import ScoringJudge
+from preftune.groups import Text
+from preftune.judges.judge import Choice, Judge, Keep, Question, Verdict
 
-__all__ = ["FunctionJudge", "function_judge"]
+__all__ = ["FunctionJudge", "Score", "ScoringJudge", "function_judge"]
 
+Score = Callable[[Sequence[Text], Sequence[str]], Sequence[float | None]]
+"""Prompts and a completion of each to scores; higher is better, None: no score."""
+
+_COMPLETIONS_AT_ONCE = 256
 _CHOICES = ("first", "second", "tie")
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoringJudge:
+    """Prefers the completion with the higher score. The order makes no difference, so each question is asked once.
+
+    Args:
+        name, identity: As in `Judge`.
+        score: Gives a finite score, or None, for each completion.
+    """
+
+    name: str
+    score: Score
+    identity: str | None = None
+    asks_both_orders: bool = False
+
+    def scores(self, prompts: Sequence[Text], completions: Sequence[str]) -> list[float | None]:
+        """The score of each completion, None where there is none.
+
+        Args:
+            prompts, completions: Item i of both belongs together. Any number.
+        Raises:
+            JudgeError: a score that is not finite.
+        """
+        scores = [None if score is None else float(score) for score in self.score(prompts, completions)]
+        wrong = next((score for score in scores if score is not None and not isfinite(score)), None)
+        if wrong is not None:
+            raise JudgeError(f"judge = {self.name}: gave the score {wrong}. It must give finite numbers.")
+        return scores
+
+    def ask(self, questions: Sequence[Question], keep: Keep) -> None:
+        """Score each distinct completion once. A question about a completion without a score gets no verdict."""
+        items = list(dict.fromkeys(item for question in questions for item in _scored_items(question)))
+        scores: dict[tuple[Text, str], float | None] = {}
+        left = list(questions)
+        for start in range(0, len(items), _COMPLETIONS_AT_ONCE):
+            chunk = items[start : start + _COMPLETIONS_AT_ONCE]
+            prompts, completions = zip(*chunk, strict=True)
+            scores.update(zip(chunk, self.scores(prompts, completions), strict=True))
+            ready = [question for question in left if all(item in scores for item in _scored_items(question))]
+            left = [question for question in left if not all(item in scores for item in _scored_items(question))]
+            for question in ready:
+                first, second = (scores[item] for item in _scored_items(question))
+                if first is not None and second is not None:
+                    keep(question, _verdict_of(first, second))
+
+
+def _verdict_of(first: float, second: float) -> Verdict:
+    choice: Choice = "tie" if first == second else "first" if first > second else "second"
+    return Verdict(choice, scores=(first, second))
+
+
+def _scored_items(question: Question) -> tuple[tuple[Text, str], tuple[Text, str]]:
+    return (question.prompt, question.first), (question.prompt, question.second)
 
 
 @final
@@ -25,7 +84,7 @@ class FunctionJudge:
     """Calls a function for each question, one after the other.
 
     Args:
-        name, identity: See `Judge`.
+        name, identity: As in `Judge`.
         function: (prompt, first, second) -> "first", "second" or "tie".
     """
 
@@ -35,7 +94,11 @@ class FunctionJudge:
     asks_both_orders: bool = True
 
     def ask(self, questions: Sequence[Question], keep: Keep) -> None:
-        """See `Judge.ask`."""
+        """Call the function for each question.
+
+        Raises:
+            JudgeError: it returns something else than a choice.
+        """
         for question in questions:
             found = self.function(question.prompt, question.first, question.second)
             if found not in _CHOICES:
@@ -44,29 +107,29 @@ class FunctionJudge:
 
 
 def function_judge(name: str) -> Judge:
-    """The judge that a function is.
+    """A judge that calls a Python function.
 
-    `score(prompt, completion)` gives a number, higher is better; `compare(prompt, first, second)` gives `first`,
-    `second` or `tie`. Prompts are text, or tuples of `Message`. Verdicts are kept until the file of the function
-    changes.
+    `score(prompt, completion)` returns a number, higher is better, or None for no score. `compare(prompt, first,
+    second)` returns `first`, `second` or `tie`. Prompts are text, or tuples of `Message`. Stored verdicts are valid
+    until the function's file changes.
 
     Args:
-        name: `MODULE:FUNCTION`; modules are looked for in the current folder, too.
+        name: `MODULE:FUNCTION`. Modules of the current folder can be imported, too.
     Raises:
-        JudgeError: there is no such function, or it takes something else.
+        JudgeError: no such function, or other arguments.
     """
     label = f"python:{name}"
     function = _find(name, label)
     num_arguments = _num_arguments(function)
     if num_arguments == 2:
         return ScoringJudge(
-            label, lambda items: [float(function(prompt, text)) for prompt, text in items], _identity(label, function)
+            label, lambda prompts, completions: list(map(function, prompts, completions)), _identity(label, function)
         )
     if num_arguments == 3:
         return FunctionJudge(label, _identity(label, function), function)
     raise JudgeError(
-        f"judge = {label}: takes {num_arguments} arguments. It must take (prompt, completion) and give a score, or "
-        "(prompt, first, second) and give first, second or tie."
+        f"judge = {label}: takes {num_arguments} arguments. It must take (prompt, completion) and return a score, or "
+        "(prompt, first, second) and return first, second or tie."
     )
 
 
@@ -78,21 +141,21 @@ def _find(name: str, label: str) -> Callable[..., Any]:
     try:
         function = getattr(import_module(module_name), function_name)
     except (ImportError, AttributeError) as error:
-        raise JudgeError(f"judge = {label}: cannot be found. {error}. Name it as module:function.") from error
+        raise JudgeError(f"judge = {label}: cannot be imported. {error}. Name it as module:function.") from error
     if not callable(function):
         raise JudgeError(f"judge = {label}: is of type {type(function).__name__}. Name a function.")
     return cast("Callable[..., Any]", function)
 
 
 def _num_arguments(function: Callable[..., Any]) -> int:
-    """Arguments that must be given by position."""
+    """Number of positional arguments without a default."""
     by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = inspect.signature(function).parameters.values()
     return sum(item.kind in by_position and item.default is item.empty for item in parameters)
 
 
 def _identity(label: str, function: Callable[..., Any]) -> str | None:
-    """The function with a digest of its file; None where there is no file."""
+    """The function's name and a digest of its file; None if there is no file."""
     try:
         file = inspect.getsourcefile(function)
         content = Path(file).read_bytes() if file is not None else None

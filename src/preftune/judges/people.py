@@ -8,8 +8,7 @@ from typing import Any, cast, final
 
 from preftune.errors import JudgeError
 from preftune.groups import Message, Text
-from preftune.judges.comparison import Choice, Question, Verdict
-from preftune.judges.judge import Keep
+from preftune.judges.judge import Choice, Keep, Question, Verdict
 
 __all__ = ["FileJudge"]
 
@@ -20,13 +19,10 @@ _TURNED: dict[Choice, Choice] = {"first": "second", "second": "first", "tie": "t
 @final
 @dataclass(frozen=True, slots=True)
 class FileJudge:
-    """Looks verdicts up in a JSONL file with lines of `prompt`, `first`, `second` and `verdict`.
+    """Looks verdicts up in a JSONL file with the fields `prompt`, `first`, `second` and `verdict`.
 
-    `verdict` is `first`, `second`, `tie`, or null where nobody has judged yet. If there is no file, one is written with
-    all questions, in an order that does not tell whose completion is whose, to be filled in.
-
-    Args:
-        path: The file.
+    `verdict` is `first`, `second`, `tie`, or null if not judged yet. If there is no file, one is written with all
+    questions, in an order that does not reveal whose completion is whose, to be filled in.
     """
 
     path: Path
@@ -35,15 +31,14 @@ class FileJudge:
 
     @property
     def name(self) -> str:
-        """See `Judge.name`."""
+        """The file as `--judge` takes it."""
         return f"file:{self.path}"
 
     def ask(self, questions: Sequence[Question], keep: Keep) -> None:
-        """See `Judge.ask`.
+        """Look each question up, in either order.
 
         Raises:
-            JudgeError: there was no file, so that one was written; or it cannot be read, or is about other
-                completions.
+            JudgeError: there was no file, so one was written; or it is unreadable, or about other completions.
         """
         for question in questions:
             if question.first == question.second:
@@ -52,7 +47,7 @@ class FileJudge:
         if not self.path.exists():
             self._write(questions)
             raise JudgeError(
-                f"judge = {self.name}: there was no such file. It now holds {len(questions):,} comparisons: let people "
+                f"judge = {self.name}: there was no such file. It now holds {len(questions):,} comparisons. Let people "
                 "set each `verdict` to first, second or tie, and run the same command again."
             )
         known = dict(self._read())
@@ -66,8 +61,8 @@ class FileJudge:
                 keep(question, Verdict(choice))
         if questions and not num_found:
             raise JudgeError(
-                f"judge = {self.name}: is about other completions: none of the {len(questions):,} comparisons is in "
-                "it. Name another file, which will be written with these."
+                f"judge = {self.name}: is about other completions: it has none of the {len(questions):,} comparisons. "
+                "Name a new file, which will be written with these."
             )
 
     def _write(self, questions: Sequence[Question]) -> None:
@@ -93,7 +88,7 @@ class FileJudge:
             verdict = row["verdict"]
         except (ValueError, KeyError, TypeError) as error:
             raise JudgeError(
-                f"{self.path}:{number}: is no comparison ({type(error).__name__}: {error}). Each line must be an "
+                f"{self.path}:{number}: is not a comparison ({type(error).__name__}: {error}). Each line must be an "
                 "object with prompt, first, second and verdict."
             ) from None
         if verdict not in (*_CHOICES, None):

@@ -9,8 +9,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 from preftune.data.tokens.chat import render_chat
 from preftune.errors import JudgeError, first_line
 from preftune.groups import Message, Text
-from preftune.judges.scores import ScoringJudge
+from preftune.judges.function import ScoringJudge
 from preftune.model.forward.arithmetic import Arithmetic
+from preftune.planning.sizes import batches_by_length
 
 __all__ = ["reward_model_judge"]
 
@@ -18,16 +19,16 @@ __all__ = ["reward_model_judge"]
 def reward_model_judge(
     name: str, arithmetic: Arithmetic, *, max_tokens: int = 8192, trust_remote_code: bool = False
 ) -> ScoringJudge:
-    """The judge that a reward model is.
+    """A judge that scores completions with a reward model.
 
-    Text prompts are joined with their completion as they are; where the tokenizer has a chat template, they become the
-    turns of a user and an assistant, as conversations do.
+    Prompt and completion are rendered with the tokenizer's chat template, a text prompt as the user's turn. Without a
+    template, text is joined as it is.
 
     Args:
         name: Hub id or folder.
         arithmetic: Device and precision.
-        max_tokens: Memory budget of a forward, padding included.
-        trust_remote_code: Whether code that the model brings is run.
+        max_tokens: Most tokens in one forward, padding included.
+        trust_remote_code: Run the Python code in the model's repository.
     Raises:
         JudgeError: it cannot be loaded, or gives more than one number.
     """
@@ -44,7 +45,7 @@ def reward_model_judge(
         ) from error
     if model.config.num_labels != 1:
         raise JudgeError(
-            f"judge = {label}: gives {model.config.num_labels} numbers for a text. A reward model gives one. Turn it "
+            f"judge = {label}: gives {model.config.num_labels} numbers for a text. A reward model gives one. Turn them "
             "into a score with --judge python:MODULE:FUNCTION."
         )
     nn.Module.to(model, arithmetic.device)
@@ -54,7 +55,7 @@ def reward_model_judge(
 
 
 class _RewardModel:
-    """Scores texts in batches of similar length."""
+    """Scores texts in batches of similar length, of at most `max_tokens` with padding."""
 
     def __init__(
         self,
@@ -70,16 +71,16 @@ class _RewardModel:
         self._arithmetic = arithmetic
         self._max_tokens = max_tokens
 
-    def scores(self, items: Sequence[tuple[Text, str]]) -> list[float]:
+    def scores(self, prompts: Sequence[Text], completions: Sequence[str]) -> list[float]:
         """One score for each prompt and completion."""
-        sequences = [self._token_ids(prompt, completion) for prompt, completion in items]
+        sequences = list(map(self._token_ids, prompts, completions))
         found: dict[int, float] = {}
         # Without a padding token the model cannot tell where a sequence ends.
         can_pad = self._model.config.pad_token_id is not None
-        for batch in _batches([len(ids) for ids in sequences], self._max_tokens if can_pad else 0):
+        for batch in batches_by_length([len(ids) for ids in sequences], self._max_tokens if can_pad else 0):
             values = self._run([sequences[index] for index in batch])
             found.update(zip(batch, values.tolist(), strict=True))
-        return [found[index] for index in range(len(items))]
+        return [found[index] for index in range(len(sequences))]
 
     def _token_ids(self, prompt: Text, completion: str) -> list[int]:
         is_text = isinstance(prompt, str) and self._tokenizer.chat_template is None
@@ -103,18 +104,3 @@ class _RewardModel:
         with torch.no_grad(), self._arithmetic.context():
             logits: Tensor = self._model(input_ids=token_ids.to(device), attention_mask=mask.to(device)).logits
         return logits.float().cpu()[:, 0]
-
-
-def _batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
-    """Rows by batch, longest first.
-
-    >>> _batches([3, 9, 4], max_tokens=10)
-    [[1], [2, 0]]
-    """
-    batches: list[list[int]] = []
-    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= max_tokens:
-            batches[-1].append(row)
-        else:
-            batches.append([row])
-    return batches

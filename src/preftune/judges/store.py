@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 from preftune.errors import BrokenCacheError, CacheError
-from preftune.judges.comparison import Question, Verdict
+from preftune.judges.judge import Question, Verdict
 from preftune.model.reference.store import store_path
 
 __all__ = ["EvaluationStore", "evaluation_path"]

@@ -7,7 +7,7 @@ from typing import Literal
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.losses import Unit
 
-__all__ = ["TOKENS", "GroupSize", "Layout", "WorkModel", "sizes_of"]
+__all__ = ["TOKENS", "GroupSize", "Layout", "WorkModel", "batches_by_length", "sizes_of"]
 
 Layout = Literal["sequences", "packed"]
 """How groups are laid out for the model: one padded row per completion, or one packed row for all."""
@@ -66,6 +66,25 @@ class GroupSize:
 def sizes_of(groups: Sequence[TokenGroup]) -> list[GroupSize]:
     """The sizes of `groups`, in order."""
     return [GroupSize.of(group) for group in groups]
+
+
+def batches_by_length(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """Indices of rows by padded batch, longest first: little is padded, and memory runs out at once or never.
+
+    Args:
+        lengths: Tokens of each row.
+        max_tokens: Most tokens of a batch, padding included. A longer row is a batch of its own.
+
+    >>> batches_by_length([3, 9, 4], max_tokens=10)
+    [[1], [2, 0]]
+    """
+    batches: list[list[int]] = []
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= max_tokens:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,9 @@ import numpy as np
 from accelerate import PartialState
 
 from preftune.errors import ConfigError, JudgeError
-from preftune.judges.comparison import Comparison, Judged
-from preftune.judges.find import find_judge
-from preftune.judges.judge import Judge
-from preftune.judges.judging import judge_comparisons
-from preftune.judges.scores import ScoringJudge
+from preftune.judges.function import ScoringJudge
+from preftune.judges.judge import Comparison, Judge
+from preftune.judges.judging import find_judge, judge_comparisons
 from preftune.metrics.catalogue import REWARD_AT_KL_BUDGET
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.runs.samples import DrawnSamples, SampleMeasure
@@ -86,7 +84,7 @@ class JudgedSamples:
         if not judged:
             raise JudgeError(f"judge = {self._judge.name}: gave no verdict on any of {len(comparisons)} samples.")
         metrics = {"win_rate": float(np.mean([np.mean(item.points) for item in judged]))}
-        scores = [score for item in judged if (score := _our_score(item)) is not None]
+        scores = [item.scores[0] for item in judged if item.scores is not None]
         if scores:
             metrics["reward"] = float(np.mean(scores))
             metrics.update(self._within_budget(metrics["reward"], drawn))
@@ -105,12 +103,3 @@ class JudgedSamples:
             return {}
         assert drawn.kl is not None, "the KL is measured where a budget is set"
         return {REWARD_AT_KL_BUDGET: reward if drawn.kl.mean <= self._kl_budget else -math.inf}
-
-
-def _our_score(judged: Judged) -> float | None:
-    """Of our completion, for a judge that scores each by itself."""
-    if judged.ours_first is not None and judged.ours_first.scores is not None:
-        return judged.ours_first.scores[0]
-    if judged.theirs_first is not None and judged.theirs_first.scores is not None:
-        return judged.theirs_first.scores[1]
-    return None

@@ -9,6 +9,7 @@ from typing import Literal
 from preftune.losses import Method
 from preftune.metrics.catalogue import METRICS, REWARD_AT_KL_BUDGET, best_metrics
 from preftune.settings.data import DataSettings
+from preftune.settings.evaluation_sections import judge_problems, split_judge
 from preftune.settings.sections import OutputSettings
 from preftune.settings.setting import setting
 
@@ -79,17 +80,14 @@ class DrawSettings:
 
 
 def _judge_problems(judge: str) -> Iterator[str]:
-    kind, colon, rest = judge.partition(":")
-    if kind in ("openai", "file"):
+    if split_judge(judge)[0] in ("openai", "file"):
         yield (
             f"judge = {judge}: cannot rate while a run trains: the run would wait for answers at every evaluation, and "
             "be paid for or fail by them. Judge the checkpoints afterwards: preftune eval --model "
             f"RUN/checkpoint-N --judge {judge}."
         )
-    elif kind not in ("reward", "python") or not colon or not rest:
-        yield f"judge = {judge}: must be reward:MODEL or python:MODULE:FUNCTION, so that it is clear who is asked."
-    elif kind == "python" and not all(rest.partition(":")):
-        yield f"judge = {judge}: must name a module and a function, such as python:my_judges:is_polite."
+    else:
+        yield from judge_problems(judge, ("reward", "python"))
 
 
 Direction = Literal["higher", "lower"]

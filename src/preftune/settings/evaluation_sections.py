@@ -1,7 +1,7 @@
 """The settings of an evaluation, by topic. Each class checks its own."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,12 +9,15 @@ from preftune.settings.sampling import strength_problems
 from preftune.settings.setting import setting
 
 __all__ = [
+    "JUDGE_KINDS",
     "IntervalSettings",
     "JudgeSettings",
     "MemorySettings",
     "ReferenceSettings",
     "ResultSettings",
     "SampleSettings",
+    "judge_problems",
+    "split_judge",
 ]
 
 
@@ -101,6 +104,40 @@ class SampleSettings:
                 yield f"samples = {self.samples}: at temperature 0 all samples are the same. Raise the temperature."
 
 
+JUDGE_KINDS = {
+    "openai": "openai:MODEL",
+    "reward": "reward:MODEL",
+    "python": "python:MODULE:FUNCTION",
+    "file": "file:PATH",
+}
+"""Kinds of judges and their syntax."""
+
+
+def split_judge(judge: str) -> tuple[str, str]:
+    """Kind and name of a judge.
+
+    >>> split_judge("python:my_judges:prefers_short")
+    ('python', 'my_judges:prefers_short')
+    """
+    kind, _, name = judge.partition(":")
+    return kind, name
+
+
+def judge_problems(judge: str, kinds: Iterable[str]) -> Iterator[str]:
+    """Problems of the syntax of a judge of one of these kinds.
+
+    >>> list(judge_problems("reward:", ["reward"]))
+    ['judge = reward:: must be reward:MODEL.']
+    """
+    kind, name = split_judge(judge)
+    known = list(kinds)
+    if kind not in known or not name:
+        *others, last = (JUDGE_KINDS[item] for item in known)
+        yield f"judge = {judge}: must be {', '.join(others)}{' or ' if others else ''}{last}."
+    elif kind == "python" and not all(name.partition(":")):
+        yield f"judge = {judge}: must name a module and a function, such as python:my_judges:prefers_short."
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JudgeSettings:
     """Judge"""
@@ -137,17 +174,10 @@ class JudgeSettings:
             yield from self._kind_problems(self.judge)
 
     def _kind_problems(self, judge: str) -> Iterator[str]:
-        kind, colon, rest = judge.partition(":")
-        if kind not in ("openai", "reward", "python", "file") or not colon or not rest:
-            yield (
-                f"judge = {judge}: must be openai:MODEL, reward:MODEL, python:MODULE:FUNCTION or file:PATH, so that "
-                "it is clear who is asked."
-            )
-        elif kind == "python" and not all(rest.partition(":")):
-            yield f"judge = {judge}: must name a module and a function, such as python:my_judges:prefers_short."
+        yield from judge_problems(judge, JUDGE_KINDS)
         for_endpoints = {"judge_prompt": self.judge_prompt, "judge_budget": self.judge_budget}
         for name, value in for_endpoints.items():
-            if kind != "openai" and value is not None:
+            if split_judge(judge)[0] != "openai" and value is not None:
                 yield f"{name} = {value}: is for endpoints (--judge openai:MODEL) only. Leave it out."
 
 

@@ -13,8 +13,8 @@ from preftune.evaluation.by_prompt import ByPrompt, PromptRecord
 from preftune.evaluation.result import EvaluationResult
 from preftune.evaluation.run import evaluate
 from preftune.files.run_files import SUMMARY
-from preftune.judges.find import find_judge
-from preftune.judges.scores import ScoringJudge
+from preftune.judges.function import ScoringJudge
+from preftune.judges.judging import find_judge
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.settings.evaluation_config import EvaluationConfig
 from preftune.settings.sweep_config import SweepConfig

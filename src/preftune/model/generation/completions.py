@@ -20,6 +20,7 @@ from preftune.model.forward.model_size import context_length, num_embeddings
 from preftune.model.generation.prompts import encode_prompts
 from preftune.model.generation.realigned import Mixer, Realignment
 from preftune.model.reference.reference import FrozenCopy
+from preftune.planning.sizes import batches_by_length
 from preftune.settings.sampling import Sampling
 
 __all__ = ["Generation", "generate"]
@@ -100,7 +101,8 @@ def generate(
     ends = _end_tokens(model, tokenizer)
     rows = [index for index in range(len(encoded)) for _ in range(num_samples)]
     num_caches = 1 if mix is None else 2
-    batches = _batches([len(encoded[index]) for index in rows], sampling.max_new_tokens, batch_tokens // num_caches)
+    lengths = [len(encoded[index]) + sampling.max_new_tokens for index in rows]
+    batches = batches_by_length(lengths, batch_tokens // num_caches)
     completions: dict[int, TokenIds] = {}
     with (
         _generating(model),
@@ -171,21 +173,6 @@ def _end_tokens(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokeniz
     configured: Any = model.generation_config.eos_token_id if model.generation_config is not None else None
     of_model = configured if isinstance(configured, list) else [configured]
     return frozenset(int(token) for token in (tokenizer.eos_token_id, *of_model) if token is not None)
-
-
-def _batches(lengths: Sequence[int], max_new_tokens: int, batch_tokens: int) -> list[list[int]]:
-    """Rows by batch, longest first, so that little is padded and memory runs out at once or never.
-
-    >>> _batches([3, 9, 4], max_new_tokens=1, batch_tokens=10)
-    [[1], [2, 0]]
-    """
-    batches: list[list[int]] = []
-    for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
-        if batches and (len(batches[-1]) + 1) * (lengths[batches[-1][0]] + max_new_tokens) <= batch_tokens:
-            batches[-1].append(row)
-        else:
-            batches.append([row])
-    return batches
 
 
 def _check_fits(model: PreTrainedModel | PeftModel, prompts: Sequence[TokenIds], sampling: Sampling) -> None:
