@@ -3,8 +3,17 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # `X as X` and `*` re-export names to type checkers
-    from preftune.compat import *  # noqa: F403
+if TYPE_CHECKING:  # `X as X` re-exports a name to type checkers
+    from preftune.compat import CPOConfig as CPOConfig
+    from preftune.compat import CPOTrainer as CPOTrainer
+    from preftune.compat import DPOConfig as DPOConfig
+    from preftune.compat import DPOTrainer as DPOTrainer
+    from preftune.compat import KTOConfig as KTOConfig
+    from preftune.compat import KTOTrainer as KTOTrainer
+    from preftune.compat import ORPOConfig as ORPOConfig
+    from preftune.compat import ORPOTrainer as ORPOTrainer
+    from preftune.compat import SFTConfig as SFTConfig
+    from preftune.compat import SFTTrainer as SFTTrainer
     from preftune.data import load_groups as load_groups
     from preftune.groups import Completion as Completion
     from preftune.groups import Message as Message

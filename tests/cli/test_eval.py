@@ -67,7 +67,7 @@ def test_what_cannot_work_is_told_at_once(model_folder: Path) -> None:
 def test_a_function_that_is_not_there_is_an_error_of_the_judge(run_folder: Path) -> None:
     result = call("eval", "--model", run_folder, "--judge", "python:no_such_module:f", *QUICK)
     assert result.exit_code == 1
-    assert "judge = python:no_such_module:f: cannot be found." in result.stderr
+    assert "judge = python:no_such_module:f: cannot be imported." in result.stderr
 
 
 def test_ctrl_c_says_that_nothing_is_lost(run_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_a_server_that_is_down_stops_after_some_questions_and_keeps_what_it_said
     broken = {text: ["500"] * 99 for item in items[4:] for text in (item.ours, item.theirs)}
     with running_server(broken) as server:
         judge = judge_at(server, concurrency=1, retries=0)
-        with pytest.raises(JudgeError, match="the same command goes on from there"):
+        with pytest.raises(JudgeError, match="run the same command again to continue"):
             judge_comparisons(judge, items, store)
         assert server.num_requests == 8 + 5
         server.left.clear()

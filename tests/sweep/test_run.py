@@ -192,7 +192,7 @@ def test_a_search_runs_as_many_points_as_it_is_told(sweeps: Sweeps, trained: lis
 
 
 def test_what_is_wrong_for_all_points_is_told_before_anything_is_run(sweeps: Sweeps, trained: list[str]) -> None:
-    with pytest.raises(JudgeError, match="cannot be found"):
+    with pytest.raises(JudgeError, match="cannot be imported"):
         sweeps.run(reward="python:no_such_module:f")
     with pytest.raises(ConfigError, match="compares two completions"):
         sweeps.run(reward="python:tests.sweep.test_run:prefers")
