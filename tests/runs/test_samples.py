@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from preftune.groups import Completion, Origin, Pair, PromptGroup
+from preftune.errors import DataError
+from preftune.groups import Completion, Message, Origin, Pair, PromptGroup
 from preftune.runs.samples import Sample, SamplesFile, SamplesLine, sample_prompts
+from tests.builders import prompt_group
 from tests.data.tokenizers_for_tests import make_tokenizer
 
 TOKENIZER = make_tokenizer()
@@ -17,7 +19,7 @@ def groups(*prompts: str) -> list[PromptGroup]:
 
 
 def chosen_of(prompts: list[str], count: int, longest: int | None = None) -> list[object]:
-    return [item.prompt for item in sample_prompts(groups(*prompts), TOKENIZER, count=count, longest=longest)]
+    return list(sample_prompts(groups(*prompts), TOKENIZER, count=count, longest=longest, best_effort=True).texts)
 
 
 def test_they_are_spread_evenly_over_distinct_prompts() -> None:
@@ -37,12 +39,41 @@ def test_those_that_leave_no_room_are_passed_over_for_the_next() -> None:
     assert chosen_of([long, long + "?", "b", "c"], 2, longest=8) == ["b"]
 
 
-def test_they_know_the_better_answer_of_the_data() -> None:
-    (found,) = sample_prompts(groups("a"), TOKENIZER, count=1, longest=None)
-    assert found.chosen == "yes"
-    bad = PromptGroup("a", (Completion("no", desirable=False),), (), Origin("f", 1))
-    (found,) = sample_prompts([bad], TOKENIZER, count=1, longest=None)
-    assert found.chosen is None
+def test_prompts_without_groups_are_spread_evenly_too() -> None:
+    found = sample_prompts([f"prompt {n}" for n in (0, 0, 1, 2, 3, 3, 4, 5)], TOKENIZER, count=3, longest=None)
+    assert found.texts == ("prompt 0", "prompt 2", "prompt 4")
+    assert found.chosen == (None,) * 3
+    assert str(found) == "samples: of 3 of 6 prompts"
+
+
+def test_all_are_taken_where_there_are_few() -> None:
+    assert sample_prompts(["a", "b"], TOKENIZER, count=10, longest=None).texts == ("a", "b")
+    assert len(sample_prompts(["a", "b"], TOKENIZER, count=None, longest=None).texts) == 2
+
+
+def test_prompts_that_leave_no_room_are_left_out_and_counted() -> None:
+    found = sample_prompts(["a", "word " * 50], TOKENIZER, count=None, longest=10)
+    assert (found.texts, found.num_too_long) == (("a",), 1)
+    assert "1 leave no room for --max-new-tokens" in str(found)
+    with pytest.raises(DataError, match="all 1 prompts are longer than 10 tokens"):
+        sample_prompts(["word " * 50], TOKENIZER, count=None, longest=10)
+
+
+def test_the_chosen_answer_is_the_best_that_the_data_have() -> None:
+    origin = Origin("doc", 1)
+    data = [
+        prompt_group("pair", "bad", "good", pairs=(Pair(1, 0),)),
+        PromptGroup("scores", (Completion("a", score=1.0), Completion("b", score=3.0)), (), origin),
+        PromptGroup("thumbs", (Completion("a", desirable=False),), (), origin),
+        PromptGroup(
+            (Message("user", "Hi"),),
+            (Completion((Message("assistant", "Hello"),)), Completion((Message("assistant", "Go"),))),
+            (Pair(0, 1),),
+            origin,
+        ),
+    ]
+    found = sample_prompts(data, TOKENIZER, count=None, longest=None)
+    assert found.chosen == ("good", "b", None, "Hello")
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from preftune.errors import ConfigError
 from preftune.evaluation.drawing import Drawer
-from preftune.evaluation.sample_prompts import SamplePrompts
 from preftune.judges.judge import Comparison
 from preftune.model.generation.completions import Generation
 from preftune.model.load.evaluated_models import Models, load_other
 from preftune.model.reference.reference import AdapterOff
+from preftune.runs.samples import SamplePrompts
 from preftune.settings.evaluation_config import EvaluationConfig
 from preftune.settings.sampling import Sampling
 

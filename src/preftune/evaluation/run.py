@@ -12,7 +12,6 @@ from preftune.evaluation.held_out import describe, read_groups, tokens_of
 from preftune.evaluation.preferences import Preferences, evaluate_preferences
 from preftune.evaluation.prompt_file import read_prompts
 from preftune.evaluation.result import EvaluationResult
-from preftune.evaluation.sample_prompts import SamplePrompts, sample_prompts
 from preftune.evaluation.sampled import Sampled, check_models, evaluate_sampled
 from preftune.groups import PromptGroup
 from preftune.judges.judging import find_judge
@@ -21,6 +20,7 @@ from preftune.metrics.intervals import Bootstrap
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.model_size import context_length
 from preftune.model.load.evaluated_models import Models, load_models
+from preftune.runs.samples import SamplePrompts, sample_prompts
 from preftune.settings.evaluation_config import EvaluationConfig
 
 __all__ = ["evaluate"]
@@ -140,7 +140,7 @@ class _Evaluation:
         prompts = sample_prompts(
             groups if settings.prompts is None else read_prompts(settings.prompts),
             models.tokenizer,
-            most=settings.num_prompts,
+            count=settings.num_prompts,
             longest=None if context is None else context - settings.max_new_tokens,
         )
         self._say(str(prompts))

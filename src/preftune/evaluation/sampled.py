@@ -10,7 +10,6 @@ from preftune.evaluation.best_of import BestOf, best_samples, rate_best
 from preftune.evaluation.by_prompt import PromptRecord, record_verdicts
 from preftune.evaluation.drawing import Drawer
 from preftune.evaluation.opponents import compare, draw_from_reference, find_opponent
-from preftune.evaluation.sample_prompts import SamplePrompts
 from preftune.evaluation.samples import Samples, evaluate_samples
 from preftune.evaluation.win_rate import WinRate, rate_wins
 from preftune.judges.judge import Comparison, Judge
@@ -19,6 +18,7 @@ from preftune.metrics.implicit_reward import ImplicitReward
 from preftune.model.generation.completions import Generation
 from preftune.model.generation.sample_values import groups_of_samples
 from preftune.model.load.evaluated_models import Models
+from preftune.runs.samples import SamplePrompts
 from preftune.settings.evaluation_config import EvaluationConfig
 from preftune.settings.sampling import Sampling
 

@@ -16,6 +16,7 @@ from preftune.data.views import LOST
 from preftune.files.json_files import from_json
 from preftune.groups import PromptGroup
 from preftune.planning import sizes_of
+from preftune.runs.samples import evenly_spaced
 
 __all__ = ["LEFT_OUT", "LOST_TEXTS", "MOST_ROWS", "DataCheck", "DataCheckRecord", "PartReport", "check_data"]
 
@@ -243,8 +244,7 @@ def check_data(
         seed: Of samples that checks draw.
     """
     rows: list[DataRow] = [*learned, *loaded.skipped, *loaded.left_out]
-    count = min(max_rows, len(rows))
-    looked_at = [rows[place * len(rows) // count] for place in range(count)]
+    looked_at = [rows[place] for place in evenly_spaced(len(rows), max_rows)]
     settings = CheckSettings(seed=seed, held_out=prompt_keys(held_out) if held_out else None)
     report = check_groups(lambda: looked_at, settings=settings, skip=LEFT_OUT)
     return DataCheck(report, len(rows), tuple(sources))

@@ -157,9 +157,10 @@ def prepare_data(
         parts["held out"] or parts["train"],
         tokenizer,
         count=config.samples.num_prompts,
+        best_effort=True,  # tokenizing the data for training says what is wrong with them
         longest=None if context is None else context - config.samples.eval_sample_tokens,
     )
-    return PreparedData(groups["train"], groups.get("held out", []), reports, mixture, drawn, check, prompts)
+    return PreparedData(groups["train"], groups.get("held out", []), reports, mixture, drawn, check, prompts.prompts)
 
 
 def microbatch_budget(groups: Sequence[TokenGroup], layout: Layout, wanted: int | None) -> int:

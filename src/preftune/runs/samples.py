@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -22,8 +22,10 @@ __all__ = [
     "Sample",
     "SampleMeasure",
     "SamplePrompt",
+    "SamplePrompts",
     "SamplesFile",
     "SamplesLine",
+    "evenly_spaced",
     "sample_prompts",
 ]
 
@@ -33,46 +35,107 @@ class SamplePrompt:
     """A prompt to draw samples for.
 
     Args:
-        prompt: What is continued.
-        chosen: The data's best answer, as text; None where there is none.
+        prompt: Text or messages to continue.
+        chosen: Best completion in the data, as text; None if the data have none.
     """
 
     prompt: Text
     chosen: str | None
 
 
-def sample_prompts(
-    groups: Sequence[PromptGroup], tokenizer: PreTrainedTokenizerBase, *, count: int, longest: int | None
-) -> tuple[SamplePrompt, ...]:
-    """Prompts spread evenly over the data: of so many stretches of them, the first that has room for a completion.
+@dataclass(frozen=True, slots=True)
+class SamplePrompts:
+    """Distinct prompts to draw samples for.
 
     Args:
-        groups: Of the data.
-        tokenizer: The policy's.
-        count: How many at most.
-        longest: Most tokens of a prompt; None for no limit. Longer ones are passed over.
+        prompts: The selected prompts.
+        num_found: Number of distinct prompts to select from.
+        num_too_long: Number of prompts that were passed over because they leave no room for a completion.
     """
-    by_prompt: dict[Text, PromptGroup] = {}
-    for group in groups:
-        by_prompt.setdefault(group.prompt, group)
-    distinct = list(by_prompt)
-    count = min(count, len(distinct))
-    bounds = [place * len(distinct) // count for place in range(count + 1)] if count else []
-    found = (
-        next(_fitting(distinct[start:end], tokenizer, longest), None)
-        for start, end in zip(bounds, islice(bounds, 1, None), strict=False)
-    )
-    return tuple(SamplePrompt(prompt, best_answer(by_prompt[prompt])) for prompt in found if prompt is not None)
+
+    prompts: tuple[SamplePrompt, ...]
+    num_found: int
+    num_too_long: int = 0
+
+    @property
+    def texts(self) -> tuple[Text, ...]:
+        """The prompts alone."""
+        return tuple(item.prompt for item in self.prompts)
+
+    @property
+    def chosen(self) -> tuple[str | None, ...]:
+        """The best completion in the data for each prompt."""
+        return tuple(item.chosen for item in self.prompts)
+
+    def __str__(self) -> str:
+        too_long = f"; {self.num_too_long:,} leave no room for --max-new-tokens" if self.num_too_long else ""
+        return f"samples: of {len(self.prompts):,} of {self.num_found:,} prompts{too_long}"
 
 
-def _fitting(prompts: Sequence[Text], tokenizer: PreTrainedTokenizerBase, longest: int | None) -> Iterator[Text]:
-    for prompt in prompts:
-        try:
-            (ids,) = encode_prompts(tokenizer, [prompt])
-        except (DataError, TokenizerError):
-            continue  # reading the data for training says what is wrong with it
-        if longest is None or len(ids) <= longest:
-            yield prompt
+def sample_prompts(
+    items: Sequence[PromptGroup | Text],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    count: int | None,
+    longest: int | None,
+    best_effort: bool = False,
+) -> SamplePrompts:
+    """Select prompts spread evenly over the data.
+
+    The distinct prompts are cut into `count` stretches, and the first prompt of each that leaves room for a completion
+    is taken. Only as many prompts are tokenized as this needs.
+
+    Args:
+        items: Groups of the data, or prompts alone.
+        tokenizer: The policy's tokenizer.
+        count: Maximum number of prompts; None for all.
+        longest: Maximum number of tokens of a prompt; None for no limit.
+        best_effort: Pass over prompts that cannot be tokenized, and select none if none fits, instead of raising.
+    Raises:
+        DataError: no prompt leaves room for a completion.
+        DataError, TokenizerError: a prompt cannot be tokenized.
+    """
+    answers: dict[Text, str | None] = {}
+    for item in items:
+        prompt, chosen = (item.prompt, best_answer(item)) if isinstance(item, PromptGroup) else (item, None)
+        answers.setdefault(prompt, chosen)
+    distinct = list(answers)
+    starts = evenly_spaced(len(distinct), len(distinct) if count is None else count)
+    found: list[SamplePrompt] = []
+    num_too_long = 0
+    for start, end in pairwise([*starts, len(distinct)]):
+        for prompt in distinct[start:end]:
+            length = _length(prompt, tokenizer, best_effort=best_effort)
+            if length is not None and (longest is None or length <= longest):
+                found.append(SamplePrompt(prompt, answers[prompt]))
+                break
+            num_too_long += length is not None
+    if not found and not best_effort:
+        raise DataError(
+            f"all {len(distinct):,} prompts are longer than {longest:,} tokens, so completions have no room. Lower "
+            "--max-new-tokens."
+        )
+    return SamplePrompts(tuple(found), len(distinct), num_too_long)
+
+
+def evenly_spaced(num_items: int, count: int) -> list[int]:
+    """At most `count` indices spread evenly over so many items, beginning with the first.
+
+    >>> evenly_spaced(10, 4), evenly_spaced(2, 4)
+    ([0, 2, 5, 7], [0, 1])
+    """
+    count = min(count, num_items)
+    return [place * num_items // count for place in range(count)]
+
+
+def _length(prompt: Text, tokenizer: PreTrainedTokenizerBase, *, best_effort: bool) -> int | None:
+    try:
+        (ids,) = encode_prompts(tokenizer, [prompt])
+    except (DataError, TokenizerError):
+        if best_effort:
+            return None
+        raise
+    return len(ids)
 
 
 @dataclass(frozen=True, slots=True)
