@@ -4,7 +4,8 @@ Every error is also its standard-library kin, so that `except ValueError` keeps 
 wrong, with the value and where; why it cannot work; what to do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import Literal
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "SaveError",
     "TokenizerError",
     "TrainingError",
+    "did_you_mean",
 ]
 
 
@@ -103,3 +105,13 @@ def first_line(error: Exception) -> str:
     """
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint at the known name that is closest to `name`; empty if none is close.
+
+    >>> did_you_mean("simpoo", ["dpo", "simpo"]), did_you_mean("taste", ["dpo", "simpo"])
+    ('Did you mean simpo?', '')
+    """
+    near = get_close_matches(name, list(known), n=1)
+    return f"Did you mean {near[0]}?" if near else ""

@@ -277,8 +277,8 @@ def test_rows_that_are_not_wanted_are_told(tmp_path: Path) -> None:
     ("changes", "problem"),
     [
         ({"mix": [0.7]}, "mix: has 1 weights for 2 data sources. Give one for each."),
-        ({"mix": [0.7, 0]}, "mix = 0: is a weight and must be above 0."),
-        ({"mix": [0.7, float("nan")]}, "mix = nan: is a weight"),
+        ({"mix": [0.7, 0]}, "mix = 0: must be above 0"),
+        ({"mix": [0.7, float("nan")]}, "mix = nan: must be above 0"),
         ({"data": ["a", "a"], "mix": [1, 1]}, "mix: a data source is named twice."),
         ({"prompts_per_epoch": 9}, "prompts_per_epoch = 9: is the size of a mix. Set mix"),
         ({"prompts_per_epoch": 0, "mix": [1, 1]}, "prompts_per_epoch = 0: must be at least 1."),

@@ -45,7 +45,7 @@ def test_all_problems_are_told_at_once() -> None:
         )
     for part in (
         "pairing = 'worst': must be one of given, all, best_vs_worst, adjacent",
-        "min_score_gap = -1.0: must be a number of at least 0",
+        "min_score_gap = -1.0: must be at least 0",
         "auxiliary: the weight of safety is 0",
         "auxiliary: the weight of wit is inf",
         "token_weights = 'all': must be one of data, from_first_difference",
@@ -55,7 +55,7 @@ def test_all_problems_are_told_at_once() -> None:
 
 def test_a_gap_holds_for_no_pair_that_is_given() -> None:
     [problem] = settings(pairing="given", min_score_gap=0.5).problems()
-    assert problem.startswith("min_score_gap = 0.5: pairs that are given are kept whatever their scores.")
+    assert problem.startswith("min_score_gap = 0.5: given pairs are kept whatever their scores.")
 
 
 @pytest.mark.parametrize("feedback", ["pairs", "thumbs", "lists", "demonstrations"])

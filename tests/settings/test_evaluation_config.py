@@ -79,7 +79,7 @@ def test_all_problems_are_told_at_once() -> None:
     for problem in (
         "model: is empty.",
         "beta = -1.0: must be above 0.",
-        "samples = -1: must not be negative.",
+        "samples = -1: must be at least 0.",
         "judge = human: must be openai:MODEL",
         "best_of = 1: must be at least 2",
         "resamples = 0:",
@@ -92,7 +92,7 @@ def test_all_problems_are_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({}, "data: is not given, and the model is no run that held some out."),
+        ({}, "data: is not given, and the model is not a run that held some out."),
         ({"data": "d", "prompts": "p.txt"}, "prompts: nothing is drawn."),
         ({"data": "d", "against": "chosen"}, "against = chosen: there is no judge"),
         ({"prompts": "p.txt", "judge": "reward:r", "against": "chosen"}, "against = chosen: prompts alone have no"),
@@ -102,7 +102,7 @@ def test_all_problems_are_told_at_once() -> None:
         ({"data": "d", "reference": "none", "best_of": 4}, "best_of: the implicit reward needs a reference"),
         ({"data": "d", "samples": 2, "temperature": [0.0]}, "samples = 2: at temperature 0 all samples are the same."),
         ({"data": "d", "temperature": [0.5, 0.5]}, "temperature: one is named twice."),
-        ({"data": "d", "confidence": 1}, "confidence = 1.0: must be between 0 and 1"),
+        ({"data": "d", "confidence": 1}, "confidence = 1.0: must be in (0, 1)"),
         ({"data": "d", "overwrite": True}, "overwrite: evaluation.json of a run is replaced anyway."),
         ({"data": "d", "strength": -0.5}, "strength = -0.5: must be at least 0; 0 is the reference, 1 the model"),
         ({"data": "d", "strength": float("nan")}, "strength = nan: must be at least 0"),

@@ -31,7 +31,7 @@ def test_values_have_the_type_of_their_setting(name: str, text: str, values: tup
         ("batch_size", "1.5", "batch_size = 1.5: must be a whole number."),
         ("beta", "0.1,1e-1", "beta = 0.1: is named twice."),
         ("seed", "0,1", "seeds are given by --seeds"),
-        ("output", "a,b", "every point has a folder of its own"),
+        ("output", "a,b", "every point has its own folder"),
         ("beta", " , ", "beta: has no values."),
     ],
 )

@@ -81,7 +81,7 @@ def test_a_problem_of_all_points_is_told_once_and_names_none() -> None:
         ({"reward": "python:m:f", "evaluation": {"judge": "python:m:g"}}, "reward and judge:"),
         ({"evaluation": {"samples": 0}}, "samples = 0: the KL of a point"),
         ({"evaluation": {"temperature": [0.5, 1.0]}}, "temperature: points are compared at one"),
-        ({"evaluation": {"best_of": 4}}, "best_of: is no setting of the evaluations of a sweep."),
+        ({"evaluation": {"best_of": 4}}, "best_of: is not a setting of the evaluations of a sweep."),
         ({"base": {"eval_fraction": 0.0}}, "eval_data: nothing is held out"),
         ({"base": {"eval_fraction": 0.0}, "evaluation": {"prompts": "p.txt"}}, "prompts: without held-out data"),
     ],

@@ -60,7 +60,7 @@ def test_all_problems_are_told_at_once() -> None:
         ({"columns": "better"}, "must be written as name=column"),
         ({"epochs": float("nan")}, "epochs = nan: must be above 0"),
         ({"beta": "high"}, "beta = high: must be a finite number"),
-        ({"eval_fraction": 1.0}, "eval_fraction = 1.0: is a share"),
+        ({"eval_fraction": 1.0}, "eval_fraction = 1.0: must be in [0, 1)"),
         ({"eval_fraction": 0.1, "eval_data": "x"}, "eval_fraction and eval_data"),
         ({"overwrite": True, "resume": True}, "overwrite and resume"),
         ({"max_length": 1}, "max_length = 1: must be at least 2"),

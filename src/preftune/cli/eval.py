@@ -8,7 +8,7 @@ import rich_click as click
 from preftune.cli.console import main_console, quiet_libraries
 from preftune.cli.options import given_values, output_flags, setting_flags
 from preftune.files.run_files import is_run
-from preftune.settings import settings_of
+from preftune.settings import DataSettings, ModelSettings, settings_of
 from preftune.settings.evaluation_config import DATA, MODEL, SECTIONS, EvaluationConfig
 
 __all__ = ["command"]
@@ -51,12 +51,8 @@ def _is_of_run(config: EvaluationConfig) -> bool:
 
 
 _FLAGS = [
-    *setting_flags(MODEL, panel="Model"),
-    *setting_flags(DATA, panel="Data"),
-    *(
-        flag
-        for section in SECTIONS.values()
-        for flag in setting_flags(settings_of(section), panel=section.__doc__ or "")
-    ),
+    *setting_flags(MODEL, panel=ModelSettings.title),
+    *setting_flags(DATA, panel=DataSettings.title),
+    *(flag for section in SECTIONS.values() for flag in setting_flags(settings_of(section), panel=section.title)),
 ]
 command.params = [*_FLAGS, *output_flags()]

@@ -124,7 +124,7 @@ def command(context: click.RichContext, /, **values: Any) -> None:
 
 
 command.params = [
-    *model_flags("model", "revision", "weights_dtype", "attention", "chat_template", "trust_remote_code"),
+    *model_flags("generate"),
     *command.params,
     *output_flags(),
 ]

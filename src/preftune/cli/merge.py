@@ -54,7 +54,7 @@ def command(context: click.RichContext, /, output: str | None, overwrite: bool, 
 
 
 command.params = [
-    *model_flags("model", "revision", "weights_dtype", "trust_remote_code", help_=_HELP),
+    *model_flags("merge", _HELP),
     *command.params,
     *output_flags(),
 ]

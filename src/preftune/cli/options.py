@@ -14,6 +14,7 @@ from preftune.cli.row_source import RowSource
 from preftune.losses import LOSSES, Option, loss_options
 from preftune.losses.options import value_text
 from preftune.settings import ModelSettings, Setting, build_section, settings_of
+from preftune.settings.setting import Command, settings_for
 
 __all__ = [
     "Word",
@@ -165,24 +166,10 @@ _MODEL_HELP: Mapping[str, str] = {
 }
 
 
-def model_flags(*names: str, help_: Mapping[str, str] = _MODEL_HELP) -> list[click.RichOption]:
-    """Options for some of the model settings.
-
-    Args:
-        names: Of the settings.
-        help_: Texts in place of those of training.
-    """
-    settings = {setting.name: setting for setting in settings_of(ModelSettings)}
-    adapted = [
-        Setting(
-            name,
-            settings[name].type,
-            _MODEL_DEFAULTS.get(name, settings[name].default),
-            help_.get(name, settings[name].help),
-        )
-        for name in names
-    ]
-    return setting_flags(adapted, panel="Model")
+def model_flags(command: Command, help_: Mapping[str, str] = _MODEL_HELP) -> list[click.RichOption]:
+    """Options for the model settings that a command takes."""
+    settings = settings_for(command, ModelSettings, help=help_, defaults=_MODEL_DEFAULTS)
+    return setting_flags(settings, panel=ModelSettings.title)
 
 
 def chosen_model(context: click.Context, problems: list[str]) -> ModelSettings | None:

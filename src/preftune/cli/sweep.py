@@ -13,6 +13,7 @@ from preftune.cli.train import method_flags
 from preftune.files.run_files import is_run
 from preftune.metrics.catalogue import METRICS, REWARD_AT_KL_BUDGET
 from preftune.settings import SECTIONS, read_settings, settings_of
+from preftune.settings.space import NOT_SWEPT
 from preftune.settings.sweep_config import SweepConfig
 from preftune.settings.sweep_sections import EVALUATION, SweepSettings
 
@@ -76,17 +77,17 @@ def _for_training(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str
     return {name: given[name] for name, metrics in _BY_JUDGE.items() if metric in metrics and name in given}
 
 
-_SWEEP = setting_flags(settings_of(SweepSettings), panel=SweepSettings.__doc__ or "")
+_SWEEP = setting_flags(settings_of(SweepSettings), panel=SweepSettings.title)
 _EVALUATION = [flag for topic, items in EVALUATION.items() for flag in setting_flags(items, panel=topic)]
-_OWN = {flag.name for flag in (*_SWEEP, *_EVALUATION)} | {"overwrite", "resume", "seed"}
-"""Not passed on to training: what both have by one name, what a sweep gives each point, and the seed, for `--seeds`."""
+_OWN = {flag.name for flag in (*_SWEEP, *_EVALUATION)} | NOT_SWEPT.keys()
+"""Settings of training that are not options of a sweep: own ones of the same name, and those it gives each point."""
 
 _BASE = [
     *method_flags(None),
     *(
         flag
         for section in SECTIONS.values()
-        for flag in setting_flags(settings_of(section), panel=f"Runs: {section.__doc__}")
+        for flag in setting_flags(settings_of(section), panel=f"Runs: {section.title}")
         if flag.name not in _OWN
     ),
 ]
@@ -94,7 +95,7 @@ _CONFIG = click.RichOption(
     ["--config"],
     metavar="FILE",
     help="YAML file of settings of a run, such as its config.yaml; flags override it.",
-    panel=SweepSettings.__doc__,
+    panel=SweepSettings.title,
 )
 _NAMES = {
     "sweep": [flag.name for flag in _SWEEP if flag.name],

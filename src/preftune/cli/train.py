@@ -32,7 +32,7 @@ def tuning_command(name: str, help_: str, *, method: str | None = None) -> click
     """
     flags = [*method_flags(method), *_file_flags()]
     for section in SECTIONS.values():
-        flags += setting_flags(settings_of(section), panel=section.__doc__ or "")
+        flags += setting_flags(settings_of(section), panel=section.title)
 
     @click.pass_context
     def run(context: click.RichContext, /, *, config: str | None, print_config: bool, verbose: bool, **_: Any) -> None:

@@ -4,13 +4,12 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from difflib import get_close_matches
 from typing import Any, ClassVar, Self
 
 from transformers import TrainingArguments
 from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
-from preftune.errors import ConfigError
+from preftune.errors import ConfigError, did_you_mean
 from preftune.losses import Method
 from preftune.model.reference.reference import FrozenCopy, KeptAdapter, Reference
 from preftune.runs.arguments import checkpointing_argument
@@ -346,5 +345,4 @@ def _argument_problems(
         elif isinstance(args, kind):
             yield f"{name} = {value!r}: args is a {kind.__name__}, which has this field. Set {name} there."
         elif name not in known:
-            near = get_close_matches(name, known, n=1)
-            yield f"{name}: not a supported argument." + (f" Did you mean {near[0]}?" if near else "")
+            yield f"{name}: not a supported argument. {did_you_mean(name, known)}".rstrip()

@@ -4,13 +4,12 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from preftune.errors import ConfigError
+from preftune.errors import ConfigError, did_you_mean
 from preftune.losses.inputs import INPUTS, Argument, Feedback, Need
 from preftune.losses.logps import PolicyLogps, ReferencedLogps
 from preftune.losses.loss import Loss, OptionValue, Unit
@@ -175,9 +174,10 @@ def find_loss(name: str) -> Loss:
         ConfigError: there is none; the text lists all names and the nearest.
     """
     if name not in LOSSES:
-        near = get_close_matches(name, LOSSES, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise ConfigError([f"method = {name}: there is no such method.{hint} Methods: {', '.join(LOSSES)}."])
+        hint = did_you_mean(name, LOSSES)
+        raise ConfigError(
+            [f"method = {name}: there is no such method.{' ' * bool(hint)}{hint} Methods: {', '.join(LOSSES)}."]
+        )
     return LOSSES[name]
 
 

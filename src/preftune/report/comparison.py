@@ -11,7 +11,6 @@ from preftune.files.pictures import RUN_COLOURS
 from preftune.metrics.catalogue import HELD_OUT, METRICS, Metric, find_metric
 from preftune.metrics.intervals import Interval
 from preftune.report.curves import overlaid_figure
-from preftune.report.facts import setting_text
 from preftune.report.generations import Written, latest_texts
 from preftune.report.page import PageTable, Row, render
 from preftune.report.panels import Curve, Panel, panels_of
@@ -19,6 +18,7 @@ from preftune.report.pictures import Picture
 from preftune.report.run_record import RunRecord
 from preftune.report.verdict import main_win_rate, severities_text, verdict_of
 from preftune.runs.result import RunResult, duration_text
+from preftune.settings import SETTINGS, value_text
 
 __all__ = [
     "compare_runs",
@@ -30,8 +30,8 @@ __all__ = [
     "notes_on",
 ]
 
-_OF_THE_FOLDER = frozenset({"output", "overwrite", "resume", "run_name", "report_to"})
-_DECIDES_HELD_OUT = ("data", "eval_data", "eval_split", "eval_fraction", "split", "where")
+_WITHOUT_EFFECT = frozenset(name for name, item in SETTINGS.items() if item.changes in ("folder", "output"))
+_HELD_OUT = tuple(name for name, item in SETTINGS.items() if item.decides in ("data", "held out"))
 _NUM_TEXTS = 8
 
 
@@ -47,10 +47,10 @@ def labels_of(runs: Sequence[RunRecord]) -> list[str]:
 
 def differing_settings(runs: Sequence[RunRecord], labels: Sequence[str]) -> PageTable:
     """The settings that are not the same in all runs; a run that lacks one has a dash."""
-    names = dict.fromkeys(name for run in runs for name in run.settings if name not in _OF_THE_FOLDER)
+    names = dict.fromkeys(name for run in runs for name in run.settings if name not in _WITHOUT_EFFECT)
     rows = []
     for name in names:
-        texts = tuple(setting_text(run.settings[name]) if name in run.settings else "–" for run in runs)
+        texts = tuple(value_text(run.settings[name]) if name in run.settings else "–" for run in runs)
         if len(set(texts)) > 1:
             rows.append(Row((name, *texts)))
     return PageTable("", ("setting", *labels), tuple(rows))
@@ -58,7 +58,7 @@ def differing_settings(runs: Sequence[RunRecord], labels: Sequence[str]) -> Page
 
 def notes_on(runs: Sequence[RunRecord], labels: Sequence[str]) -> Iterator[str]:
     """What must be known before numbers are compared."""
-    held_out = {tuple(str(run.settings.get(name)) for name in (*_DECIDES_HELD_OUT, *_seed(run))) for run in runs}
+    held_out = {tuple(str(run.settings.get(name)) for name in (*_HELD_OUT, *_seed(run))) for run in runs}
     if len(held_out) > 1:
         yield "The runs do not hold out the same data, so that their held-out numbers are not of the same pairs."
     scales = {_reward_scale(run) for run in runs}

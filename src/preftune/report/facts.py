@@ -8,13 +8,12 @@ from typing import Any
 from preftune.files.number_text import bytes_text
 from preftune.files.run_files import CONFIG
 from preftune.losses import loss_options
-from preftune.losses.options import value_text
 from preftune.losses.texts import loss_text
 from preftune.report.page import PageTable, Row
 from preftune.report.run_record import RunRecord
 from preftune.runs.data_report import LOST_TEXTS, PartReport
 from preftune.runs.result import duration_text
-from preftune.settings import SECTIONS, settings_of
+from preftune.settings import SECTIONS, SETTINGS, settings_of, value_text
 
 __all__ = [
     "DataLoss",
@@ -25,15 +24,8 @@ __all__ = [
     "environment_facts",
     "method_parts",
     "run_facts",
-    "setting_text",
     "settings_tables",
 ]
-
-_OF_SETTINGS = (
-    ("data", ("data", "split", "mix", "where", "pairing")),
-    ("held out", ("eval_data", "eval_split", "eval_fraction")),
-    ("longest", ("max_length",)),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +84,8 @@ def run_facts(run: RunRecord) -> Iterator[Fact]:
     if run.method is None or run.method.needs_reference:
         yield Fact("reference", _reference(settings))
     yield Fact("trained", _trained(settings))
-    for name, keys in _OF_SETTINGS:
+    for name in ("data", "mix", "held out", "longest"):
+        keys = [key for key, item in SETTINGS.items() if item.decides == name]
         parts = [_setting(key, settings[key]) for key in keys if settings.get(key)]
         if parts:
             yield Fact(name, "; ".join(parts))
@@ -131,36 +124,19 @@ def settings_tables(run: RunRecord) -> list[PageTable]:
     tables = []
     for section in SECTIONS.values():
         rows = tuple(
-            Row((item.name, setting_text(run.settings[item.name]), _changed(item.default, run.settings[item.name])))
+            Row((item.name, value_text(run.settings[item.name]), _changed(item.default, run.settings[item.name])))
             for item in settings_of(section)
             if item.name in run.settings
         )
         if rows:
-            tables.append(PageTable(section.__doc__ or "", ("setting", "value", "by default"), rows, is_text=True))
+            tables.append(PageTable(section.title, ("setting", "value", "by default"), rows, is_text=True))
     return tables
 
 
 def _changed(default: Any, value: Any) -> str:
     """The default, where the value is another one and there is a default."""
     is_given = isinstance(default, (str, int, float, bool, list, dict)) or default is None
-    return setting_text(default) if is_given and default != value else ""
-
-
-def setting_text(value: Any) -> str:
-    """A setting as text.
-
-    >>> setting_text(None), setting_text(True), setting_text(["a", "b"]), setting_text({"x": "y"}), setting_text(0.1)
-    ('none', 'on', 'a, b', 'x=y', '0.1')
-    """
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}={item}" for key, item in value.items()) or "none"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value)) or "none"
-    return str(value)
+    return value_text(default) if is_given and default != value else ""
 
 
 def _named(name: Any, revision: Any) -> str:
@@ -178,14 +154,14 @@ def _trained(settings: Mapping[str, Any]) -> str:
     precision = f"{settings.get('precision', '?')} arithmetic, weights in {settings.get('weights_dtype', '?')}"
     if not settings.get("lora"):
         return f"all weights; {precision}"
-    targets = setting_text(settings.get("lora_targets"))
+    targets = value_text(settings.get("lora_targets"))
     return f"LoRA of rank {settings.get('lora_rank')}, alpha {settings.get('lora_alpha')}, on {targets}; {precision}"
 
 
 def _setting(key: str, value: Any) -> str:
     if key in ("data", "eval_data"):
         return ", ".join(f"`{name}`" for name in value)
-    return f"{key.replace('_', ' ')} {setting_text(value)}"
+    return f"{key.replace('_', ' ')} {value_text(value)}"
 
 
 def _steps(run: RunRecord) -> str:

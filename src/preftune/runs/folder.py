@@ -30,16 +30,12 @@ from preftune.runs.data_report import DataCheckRecord
 from preftune.runs.logs import Log, read_logs
 from preftune.runs.result import RunResult
 from preftune.runs.samples import SamplesFile
-from preftune.settings import TrainConfig, read_settings
+from preftune.settings import SETTINGS, TrainConfig, read_settings
 from preftune.training.health.finding import Finding
 
 __all__ = ["Environment", "GitState", "HealthRecord", "RunFolder"]
 
 _PACKAGES = ("preftune", "torch", "transformers", "accelerate", "peft", "datasets", "tokenizers", "numpy")
-_DO_NOT_CHANGE_LEARNING = {
-    "output", "overwrite", "resume", "log_every", "eval_every", "save_every", "keep_checkpoints", "report_to",
-    "run_name", "num_processes", "reference_cache", "stop_on_sick", "check_data", "eval_kl",
-}  # fmt: skip
 
 
 _TRAINING = "the run's `preftune train`"
@@ -238,7 +234,7 @@ class RunFolder:
             f"{name} = {value!r}: the run began with {before.get(name)!r}. Leave it as it was to resume, "
             "or start a new run in another folder."
             for name, value in config.flat().items()
-            if name not in _DO_NOT_CHANGE_LEARNING and value != before.get(name)
+            if (name not in SETTINGS or SETTINGS[name].changes == "result") and value != before.get(name)
         ]
         if changed:
             raise ConfigError(changed)

@@ -1,6 +1,7 @@
 """The settings of a run."""
 
 from preftune.settings.choice import ChoiceSettings, DrawSettings
+from preftune.settings.config import build_section, read_settings
 from preftune.settings.data import DataSettings
 from preftune.settings.sections import (
     AdapterSettings,
@@ -10,11 +11,12 @@ from preftune.settings.sections import (
     OutputSettings,
     StepSettings,
 )
-from preftune.settings.setting import Setting, settings_of
-from preftune.settings.train_config import SECTIONS, TrainConfig, build_section, read_settings
+from preftune.settings.setting import Section, Setting, settings_of, value_text
+from preftune.settings.train_config import SECTIONS, SETTINGS, TrainConfig
 
 __all__ = [
     "SECTIONS",
+    "SETTINGS",
     "AdapterSettings",
     "ChoiceSettings",
     "DataSettings",
@@ -23,10 +25,12 @@ __all__ = [
     "ModelSettings",
     "OptimizerSettings",
     "OutputSettings",
+    "Section",
     "Setting",
     "StepSettings",
     "TrainConfig",
     "build_section",
     "read_settings",
     "settings_of",
+    "value_text",
 ]

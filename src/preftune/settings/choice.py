@@ -1,17 +1,16 @@
-"""Samples that a run draws from its model, who rates them, and which checkpoint becomes its model."""
+"""Settings of the samples that a run draws and rates, and of the checkpoint that becomes its model."""
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Literal
+from typing import ClassVar, Literal
 
+from preftune.errors import did_you_mean
 from preftune.losses import Method
 from preftune.metrics.catalogue import METRICS, REWARD_AT_KL_BUDGET, best_metrics
 from preftune.settings.data import DataSettings
 from preftune.settings.evaluation_sections import judge_problems, split_judge
 from preftune.settings.sections import OutputSettings
-from preftune.settings.setting import setting
+from preftune.settings.setting import Section, setting
 
 __all__ = ["ChoiceSettings", "Direction", "DrawSettings"]
 
@@ -19,40 +18,41 @@ _JUDGED = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DrawSettings:
-    """Samples"""
+class DrawSettings(Section):
+    """Completions that a run draws from its model at each evaluation, and the judge that rates them."""
+
+    title: ClassVar[str] = "Samples"
 
     eval_samples: int = setting(
         8,
-        "Prompts to draw a completion for before the first step, at each evaluation and after the last step, for "
-        "samples.jsonl, KL, entropy and lengths; 0: none.",
+        "Prompts to sample from before the first step, at each evaluation and after the last step, for samples.jsonl, "
+        "KL, entropy and lengths; 0: none.",
+        within="[0, inf)",
+        because="where 0 draws none",
     )
-    eval_sample_tokens: int = setting(128, "Longest such completion, in tokens.")
+    eval_sample_tokens: int = setting(128, "Longest sample, in tokens.", within="[1, inf)")
     eval_kl: bool = setting(
         False,
-        "Load the reference again for the KL of the samples where it has left memory. With an adapter, or with "
-        "--no-reference-cache, the KL costs no memory and is there anyway.",
+        "Load the reference at each evaluation to measure the KL of the samples. Not needed with an adapter or with "
+        "--no-reference-cache.",
+        changes="course",
     )
     judge: str | None = setting(
         None,
-        "Who rates the samples at each evaluation: reward:MODEL, or python:MODULE:FUNCTION, as for preftune eval. "
-        "Gives win_rate, and reward where the judge scores.",
+        "Judge of the samples at each evaluation: reward:MODEL or python:MODULE:FUNCTION. Logs win_rate, and reward "
+        "if the judge gives scores.",
     )
-    judge_samples: int = setting(_JUDGED, "Prompts whose samples the judge rates; so many are drawn then, at least.")
+    judge_samples: int = setting(
+        _JUDGED, "Prompts whose samples the judge rates; at least as many are sampled.", within="[1, inf)"
+    )
     judge_against: Literal["start", "chosen"] = setting(
-        "start", "What win_rate compares with: the samples before the first step, or the data's chosen answers."
+        "start", "Opponent for win_rate: samples before the first step, or the chosen completions of the data."
     )
 
-    def problems(self) -> Iterator[str]:
-        """What cannot work, one text each."""
-        if self.eval_samples < 0:
-            yield f"eval_samples = {self.eval_samples}: must not be negative; 0 draws none."
-        if self.eval_sample_tokens < 1:
-            yield f"eval_sample_tokens = {self.eval_sample_tokens}: must be at least 1."
+    def conflicts(self) -> Iterator[str]:
+        """Messages about values that cannot work together."""
         if self.eval_kl and self.num_prompts == 0:
-            yield "eval_kl: nothing is drawn whose KL could be measured. Raise eval_samples, or leave it out."
-        if self.judge_samples < 1:
-            yield f"judge_samples = {self.judge_samples}: must be at least 1."
+            yield "eval_kl: nothing is sampled whose KL could be measured. Raise eval_samples, or leave it out."
         if self.judge is not None:
             yield from _judge_problems(self.judge)
             return
@@ -62,7 +62,7 @@ class DrawSettings:
             yield f"judge_against = {self.judge_against}: there is no judge. Name one with --judge, or leave it out."
 
     def problems_with(self, data: DataSettings) -> Iterator[str]:
-        """What does not go with the data, one text each."""
+        """Messages about settings that do not fit the data."""
         if self.judge is not None and not data.holds_out:
             yield (
                 f"judge = {self.judge}: rates samples at evaluations, and nothing is held out to evaluate on. Hold out "
@@ -71,7 +71,7 @@ class DrawSettings:
 
     @property
     def num_prompts(self) -> int:
-        """Prompts to draw a completion for each time.
+        """Prompts that are sampled at each evaluation.
 
         >>> DrawSettings().num_prompts, DrawSettings(judge="python:rules:polite").num_prompts
         (8, 64)
@@ -82,8 +82,8 @@ class DrawSettings:
 def _judge_problems(judge: str) -> Iterator[str]:
     if split_judge(judge)[0] in ("openai", "file"):
         yield (
-            f"judge = {judge}: cannot rate while a run trains: the run would wait for answers at every evaluation, and "
-            "be paid for or fail by them. Judge the checkpoints afterwards: preftune eval --model "
+            f"judge = {judge}: cannot rate during training, as the run would wait for its answers at every "
+            "evaluation and fail if they fail. Judge the checkpoints afterwards: preftune eval --model "
             f"RUN/checkpoint-N --judge {judge}."
         )
     else:
@@ -100,54 +100,55 @@ _CHOOSABLE: Mapping[str, Direction] = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ChoiceSettings:
-    """Checkpoint choice"""
+class ChoiceSettings(Section):
+    """The checkpoint that becomes the run's model."""
+
+    title: ClassVar[str] = "Checkpoint choice"
 
     keep: Literal["last", "best"] = setting(
-        "last", "Which weights become the run's model: of the last step, or of the best evaluation."
+        "last", "Weights that become the run's model: those of the last step, or of the best evaluation."
     )
     metric: str | None = setting(
         None,
-        "What best means, on held-out data: loss, rewards/accuracies, rewards/margins or another that is logged; with "
-        "a judge win_rate, reward or reward_at_kl_budget; of a measure of your own NAME:higher or NAME:lower. Default: "
-        "rewards/accuracies, or loss where there is none.",
+        "Metric on held-out data that decides which evaluation is best, such as loss or rewards/margins; with a judge "
+        "win_rate, reward or reward_at_kl_budget; NAME:higher or NAME:lower for your own measure. Default: "
+        "rewards/accuracies, or loss for methods without it.",
     )
     kl_budget: float | None = setting(
         None,
-        "For metric = reward_at_kl_budget: most KL of the samples to the reference, in nats, at which an evaluation "
-        "may be the best.",
+        "For metric = reward_at_kl_budget: largest KL of the samples to the reference, in nats.",
+        within="(0, inf)",
+        because="in nats",
     )
     early_stopping: int | None = setting(
-        None, "End the run after so many evaluations in a row without a new best. Needs keep = best."
+        None,
+        "Evaluations in a row without a new best after which the run ends. Needs keep = best. Default: never.",
+        within="[1, inf)",
     )
 
-    def problems(self) -> Iterator[str]:
-        """What cannot work, one text each."""
+    def conflicts(self) -> Iterator[str]:
+        """Messages about values that cannot work together."""
         if self.keep == "last":
             chooses = {"metric": self.metric, "kl_budget": self.kl_budget, "early_stopping": self.early_stopping}
             for name, value in chooses.items():
                 if value is not None:
                     yield f"{name} = {value}: chooses nothing while keep is last. Set keep to best, or leave it out."
-        if self.early_stopping is not None and self.early_stopping < 1:
-            yield f"early_stopping = {self.early_stopping}: must be at least 1."
-        if self.kl_budget is not None and not (math.isfinite(self.kl_budget) and self.kl_budget > 0):
-            yield f"kl_budget = {self.kl_budget}: must be above 0, in nats."
 
     @property
     def needs_kl(self) -> bool:
-        """Whether the KL of samples is needed to choose by."""
+        """True if the choice needs the KL of samples."""
         return self.metric == REWARD_AT_KL_BUDGET
 
     def problems_with(
         self, method: Method, data: DataSettings, output: OutputSettings, draws: DrawSettings
     ) -> Iterator[str]:
-        """What does not go with the method, the data, the judge or when the run evaluates and saves, one text each."""
+        """Messages about settings that do not fit the method, the data, the judge or the schedule of evaluations."""
         if self.keep == "last":
             return
         if not data.holds_out:
             yield (
-                "keep = best: nothing is held out, so that no checkpoint can be told from another. Hold out a part "
-                "with --eval-fraction 0.05, or give --eval-data."
+                "keep = best: nothing is held out, so checkpoints cannot be compared. Hold out a part with "
+                " --eval-fraction 0.05, or give --eval-data."
             )
         yield from self._metric_problems(method, has_judge=draws.judge is not None)
         yield from self._budget_problems()
@@ -160,7 +161,7 @@ class ChoiceSettings:
             )
 
     def chosen_by(self, method: Method) -> tuple[str, Direction]:
-        """The metric, and which way is better.
+        """The metric, and the direction in which it improves.
 
         >>> ChoiceSettings(keep="best").chosen_by(Method.named("dpo"))
         ('rewards/accuracies', 'higher')
@@ -192,21 +193,20 @@ class ChoiceSettings:
         name, separator, direction = self.metric.partition(":")
         if separator:
             if direction not in ("higher", "lower") or not name:
-                yield f"metric = {self.metric}: which way is better is said by NAME:higher or NAME:lower."
+                yield f"metric = {self.metric}: has no direction. Write NAME:higher or NAME:lower."
         elif name not in _CHOOSABLE:
-            near = get_close_matches(name, _CHOOSABLE, n=1)
-            hint = f"Did you mean {near[0]}? " if near else ""
+            hint = did_you_mean(name, _CHOOSABLE)
             yield (
-                f"metric = {name}: is not known, nor which way it is better. {hint}Metrics of method {method.name}: "
-                f"{', '.join(measured)}. For a measure of your own write {name}:higher or {name}:lower."
+                f"metric = {name}: there is no such metric.{' ' * bool(hint)}{hint} Metrics of method {method.name}: "
+                f"{', '.join(measured)}. For your own measure write {name}:higher or {name}:lower."
             )
         elif METRICS[name].source == "judge" and not has_judge:
             yield (
-                f"metric = {name}: takes a judge of samples. Name one with --judge reward:MODEL or "
-                f"python:MODULE:FUNCTION; for a measure of your own write {name}:higher or {name}:lower."
+                f"metric = {name}: needs a judge of samples. Name one with --judge reward:MODEL or "
+                f"python:MODULE:FUNCTION; for your own measure write {name}:higher or {name}:lower."
             )
         elif name not in measured:
             yield (
-                f"metric = {name}: method {method.name} does not give it. It gives {', '.join(measured)}. Set "
+                f"metric = {name}: method {method.name} does not log it. It logs {', '.join(measured)}. Set "
                 "metric to one of these."
             )

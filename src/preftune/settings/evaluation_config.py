@@ -1,23 +1,15 @@
-"""Everything that an evaluation depends on, in one place, checked at once."""
+"""Settings of an evaluation, all checked at once."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_origin
 
 from preftune.errors import ConfigError
 from preftune.files.run_files import CONFIG, is_checkpoint, is_run
 from preftune.metrics.intervals import Bootstrap
-from preftune.settings import (
-    DataSettings,
-    ModelSettings,
-    Setting,
-    TrainConfig,
-    build_section,
-    read_settings,
-    settings_of,
-)
+from preftune.settings.config import build_section, build_sections, names_of, unknown_settings
+from preftune.settings.data import DataSettings
 from preftune.settings.evaluation_sections import (
     IntervalSettings,
     JudgeSettings,
@@ -27,10 +19,13 @@ from preftune.settings.evaluation_sections import (
     SampleSettings,
 )
 from preftune.settings.sampling import Sampling
+from preftune.settings.sections import ModelSettings
+from preftune.settings.setting import Section, Setting, settings_for
+from preftune.settings.train_config import TrainConfig
 
 __all__ = ["DATA", "MODEL", "SECTIONS", "EvaluationConfig", "run_of"]
 
-SECTIONS: Mapping[str, type] = {
+SECTIONS: Mapping[str, type[Section]] = {
     "reference": ReferenceSettings,
     "samples": SampleSettings,
     "judge": JudgeSettings,
@@ -38,43 +33,35 @@ SECTIONS: Mapping[str, type] = {
     "memory": MemorySettings,
     "result": ResultSettings,
 }
-"""Topics that only an evaluation has, in the order of help texts."""
+"""Sections that only an evaluation has, in the order of help texts."""
 
-_MODEL_NAMES = ("model", "revision", "weights_dtype", "precision", "attention", "chat_template", "trust_remote_code")
-_DATA_NAMES = (
-    *("data", "split", "format", "columns", "where", "on_bad_row", "pairing", "min_score_gap"),
-    *("max_length", "too_long", "num_processes"),
-)
-_LIKE_THE_RUN = ("weights_dtype", "precision", "attention", "pairing", "min_score_gap", "max_length", "too_long")
-"""Where a run is evaluated as it was trained, unless told otherwise, so that its numbers can be compared."""
 _HELP = {
     "model": "The model: hub id, local folder, or folder of a run, a checkpoint or an adapter.",
-    "data": "Held-out preferences: files, folders, presets or hub ids. Default: what a run held out.",
-    "weights_dtype": "Type that weights are held in; auto: as they were saved. Default: as in the run.",
-    "precision": "Type of the arithmetic (autocast). Default: as in the run, else auto: bf16 on a GPU that has it.",
+    "data": "Held-out preferences: files, folders, presets or hub ids. Default: the held-out data of a run.",
+    "weights_dtype": "Data type of the weights; auto: as saved. Default: as in the run, else auto.",
+    "precision": "Data type of the arithmetic (autocast). Default: as in the run, else bf16 on a GPU that supports it.",
 }
 
 
-def _adapted(section: type, names: tuple[str, ...]) -> tuple[Setting, ...]:
-    """Settings of training, as far as an evaluation has them; none must be given."""
-    known = {item.name: item for item in settings_of(section)}
-    shared = [known[name] for name in names]
-    return tuple(Setting(item.name, item.type, None, _HELP.get(item.name, item.help)) for item in shared)
+def _shared(section: type[Section]) -> tuple[Setting, ...]:
+    """Settings of training that an evaluation takes. None of them must be given: a run brings its own."""
+    items = settings_for("eval", section, help=_HELP)
+    return tuple(replace(item, default=[] if get_origin(item.type) is list else None) for item in items)
 
 
-MODEL = _adapted(ModelSettings, _MODEL_NAMES)
-DATA = _adapted(DataSettings, _DATA_NAMES)
+MODEL, DATA = _shared(ModelSettings), _shared(DataSettings)
+_FROM_RUN = tuple(item.name for item in (*MODEL, *DATA) if item.from_run)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationConfig:
-    """The settings of an evaluation. Flags and Python calls are flat: name and value, whatever the topic.
+    """The settings of an evaluation. Flags and Python calls are flat: names and values, whatever the section.
 
     Args:
-        model: What is evaluated, and how it is loaded.
-        run: The settings of the run that it is of; None for a model that is no run.
-        data: Where the held-out preferences are; None for those of the run, or to do without.
-        reference, samples, judge, intervals, memory, result: By topic.
+        model: The evaluated model, and how it is loaded.
+        run: Settings of the run that produced the model, or None.
+        data: The held-out preferences; None for those of the run, or for an evaluation without any.
+        reference, samples, judge, intervals, memory, result: Sections of an evaluation.
 
     >>> config = EvaluationConfig.of(model="gpt2", data="held-out.jsonl", reference="distilgpt2", beta=0.5)
     >>> config.reference.beta, config.num_samples
@@ -93,19 +80,20 @@ class EvaluationConfig:
 
     @staticmethod
     def of(**settings: Any) -> "EvaluationConfig":
-        """The config with `settings` of all topics, by name.
+        """The config of some settings of all sections, by name.
 
         Raises:
-            ConfigError: whatever cannot work, all at once.
+            ConfigError: Everything that cannot work, all at once.
         """
-        problems = list(_unknown(settings))
+        known = [item.name for item in (*MODEL, *DATA)] + names_of(SECTIONS.values())
+        problems = list(unknown_settings(settings, known, command="eval"))
         run = run_of(str(settings.get("model") or ""))
-        inherited = {} if run is None else {name: run.flat()[name] for name in _LIKE_THE_RUN}
+        inherited = {} if run is None else {name: run.flat()[name] for name in _FROM_RUN}
         values = {"weights_dtype": "auto", **inherited, **settings}
-        model = build_section(ModelSettings, _part(values, _MODEL_NAMES), problems)
+        model = build_section(ModelSettings, _part(values, MODEL), problems)
         has_data = bool(settings.get("data"))
-        data = build_section(DataSettings, _part(values, _DATA_NAMES), problems) if has_data else None
-        sections = {topic: build_section(section, settings, problems) for topic, section in SECTIONS.items()}
+        data = build_section(DataSettings, _part(values, DATA), problems) if has_data else None
+        sections = build_sections(SECTIONS, settings, problems)
         if not problems:
             config = EvaluationConfig(model=model, run=run, data=data, **sections)
             problems += config._problems()
@@ -122,12 +110,12 @@ class EvaluationConfig:
 
     @property
     def draws(self) -> bool:
-        """Whether samples are drawn at all."""
+        """True if any samples are drawn."""
         return self.num_samples > 0 or self.samples.best_of is not None
 
     @property
     def bootstrap(self) -> Bootstrap:
-        """How intervals are made."""
+        """Settings of the intervals."""
         return Bootstrap(
             num_resamples=self.intervals.resamples, confidence=self.intervals.confidence, seed=self.samples.seed
         )
@@ -139,10 +127,10 @@ class EvaluationConfig:
         num_samples: int | None = None,
         role: Literal["policy", "opponent", "best"] = "policy",
     ) -> Sampling:
-        """How completions are drawn: for the judge at a temperature, else from the model's own distribution.
+        """Settings of the samples: for the judge at a temperature, else from the model's own distribution.
 
-        Those that are compared are drawn by different seeds: from the same random numbers two similar models draw the
-        same texts, and would tie more often than they do.
+        Completions that are compared are drawn with different seeds. With the same random numbers two similar models
+        draw the same texts and tie more often than they should.
         """
         for_judge = temperature is not None
         return Sampling(
@@ -156,33 +144,33 @@ class EvaluationConfig:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Where preferences and prompts are from."""
+        """Names of the preferences and prompts that are read."""
         settings = self.run.data if self.data is None and self.run is not None else self.data
         named = () if settings is None or not self.has_data else tuple(settings.eval_data or settings.data)
         return named if self.samples.prompts is None else (*named, self.samples.prompts)
 
     @property
     def has_data(self) -> bool:
-        """Whether there are preferences to evaluate on."""
+        """True if there are preferences to evaluate on."""
         return self.data is not None or (self.run is not None and self.run.data.holds_out)
 
     @property
     def result_file(self) -> Path | None:
-        """Where the result goes."""
+        """File of the result, or None."""
         if self.result.json is not None:
             return Path(self.result.json).expanduser()
         if self.run is None:
             return None
         strength = self.reference.strength
-        # What a mix of the run and its reference does is not what the run does.
+        # A mix of the run and its reference is another model than the run.
         name = "evaluation.json" if strength is None else f"evaluation-strength-{strength:g}.json"
         return Path(self.model.model) / name
 
     def _problems(self) -> Iterator[str]:
-        """What does not go together, one text each."""
+        """Messages about settings that do not work together."""
         samples, judge = self.samples, self.judge
         if not self.has_data and not (self.draws and samples.prompts):
-            yield "data: is not given, and the model is no run that held some out. Name held-out data with --data."
+            yield "data: is not given, and the model is not a run that held some out. Name held-out data with --data."
         if judge.judge is not None and self.num_samples == 0 and samples.best_of is None:
             yield "samples = 0: the judge has nothing to compare. Leave it out, or raise it."
         if judge.against == "chosen" and (samples.prompts or not self.has_data):
@@ -210,19 +198,9 @@ def run_of(model: str) -> TrainConfig | None:
         return None
     for place in (folder, *([folder.resolve().parent] if is_checkpoint(folder) else [])):
         if is_run(place):
-            return TrainConfig.of(**read_settings(place / CONFIG))
+            return TrainConfig.read(place / CONFIG)
     return None
 
 
-def _part(values: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: values[name] for name in names if name in values}
-
-
-def _unknown(settings: Mapping[str, Any]) -> Iterator[str]:
-    own = [item.name for section in SECTIONS.values() for item in settings_of(section)]
-    known = {*_MODEL_NAMES, *_DATA_NAMES, *own}
-    for name in settings:
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]}?" if near else "See `preftune eval --help`."
-            yield f"{name}: there is no such setting. {hint}"
+def _part(values: Mapping[str, Any], items: Sequence[Setting]) -> dict[str, Any]:
+    return {item.name: values[item.name] for item in items if item.name in values}

@@ -1,12 +1,11 @@
-"""The settings of an evaluation, by topic. Each class checks its own."""
+"""Settings that only an evaluation has, by topic."""
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from preftune.settings.sampling import strength_problems
-from preftune.settings.setting import setting
+from preftune.settings.setting import Section, setting
 
 __all__ = [
     "JUDGE_KINDS",
@@ -22,27 +21,28 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ReferenceSettings:
-    """Reference"""
+class ReferenceSettings(Section):
+    """The model that the evaluated model is compared with, and the scale of implicit rewards."""
+
+    title: ClassVar[str] = "Reference"
 
     reference: str | None = setting(
         None,
-        "Model to compare with, or none. Default: of a run the one that it began from, of an adapter its base model.",
+        "Model to compare with, or none. Default: the starting model of a run, the base model of an adapter.",
     )
     beta: float | None = setting(
         None,
-        "Implicit reward per nat. Default: that of the run; 0.1 for a model that is no run; divided by the strength.",
+        "Implicit reward per nat of logratio. Default: beta of the run, 0.1 for other models; divided by the strength.",
+        within="(0, inf)",
     )
     strength: float | None = setting(
         None,
-        "Evaluate a mix of reference and model, nearly what training with beta / strength gives: 0 is the reference, 1 "
-        "the model, more goes beyond.",
+        "Evaluate a mix of reference and model, close to training with beta / strength: 0 is the reference, 1 the "
+        "model, more extrapolates. Default: the model.",
     )
 
-    def problems(self) -> Iterator[str]:
-        """What cannot work, one text each."""
-        if self.beta is not None and not (math.isfinite(self.beta) and self.beta > 0):
-            yield f"beta = {self.beta}: must be above 0."
+    def conflicts(self) -> Iterator[str]:
+        """Messages about values that cannot work together."""
         if self.strength is not None:
             yield from strength_problems(self.strength)
             if self.reference == "none":
@@ -50,58 +50,64 @@ class ReferenceSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SampleSettings:
-    """Samples"""
+class SampleSettings(Section):
+    """Samples of the model, for KL, entropy, lengths and win rates."""
+
+    title: ClassVar[str] = "Samples"
 
     samples: int | None = setting(
-        None, "Completions to draw per prompt, for KL, entropy, lengths and win rates. Default: 0; 1 with a judge."
+        None,
+        "Completions to sample per prompt, for KL, entropy, lengths and win rates. Default: 1 with a judge, else 0.",
+        within="[0, inf)",
     )
     prompts: str | None = setting(
-        None, "File with prompts to sample from: .txt with one per line, or data. Default: the prompts of the data."
+        None, "File of prompts to sample from: .txt with one per line, or data. Default: the prompts of the data."
     )
-    num_prompts: int | None = setting(256, "Most prompts to sample from, spread evenly over the data.")
-    max_new_tokens: int = setting(256, "Longest completion, in tokens.")
+    num_prompts: int | None = setting(
+        256, "Maximum number of prompts to sample from, spread evenly over the data.", within="[1, inf)"
+    )
+    max_new_tokens: int = setting(256, "Longest completion, in tokens.", within="[1, inf)")
     temperature: list[float] = setting(
-        [1.0], "Temperature of the completions that the judge compares. KL and entropy are always of temperature 1."
+        [1.0],
+        "Temperature of the completions that the judge compares. KL and entropy are always at temperature 1.",
+        within="[0, inf)",
+        because="where 0 takes the most likely token",
     )
-    top_p: float = setting(1.0, "For the judge: only the likeliest tokens that make up this share of probability.")
-    top_k: int = setting(0, "For the judge: only so many of the likeliest tokens; 0: all.")
+    top_p: float = setting(
+        1.0,
+        "For the judge: sample from the most likely tokens that make up this share of probability.",
+        within="(0, 1]",
+    )
+    top_k: int = setting(
+        0, "For the judge: sample from this many of the most likely tokens; 0: from all.", within="[0, inf)"
+    )
     best_of: int | None = setting(
-        None, "Also draw so many completions per prompt and take the one with the highest implicit reward."
+        None,
+        "Also sample this many completions per prompt and take the one with the highest implicit reward.",
+        within="[2, inf)",
+        because="as one completion leaves no choice",
+        not_swept="points are compared by single samples",
     )
     best_of_from: Literal["reference", "policy"] = setting(
-        "reference", "Which model the completions of best-of-N are drawn from."
+        "reference",
+        "Model that the best-of-N completions are sampled from.",
+        not_swept="points are compared by single samples",
     )
-    seed: int = setting(0, "Seed of samples and intervals.")
+    seed: int = setting(
+        0,
+        "Seed of samples and intervals.",
+        within="[0, inf)",
+        not_swept="points are compared on the same prompts and random numbers",
+    )
 
-    def problems(self) -> Iterator[str]:
-        """What cannot work, one text each."""
-        if self.samples is not None and self.samples < 0:
-            yield f"samples = {self.samples}: must not be negative."
-        if self.num_prompts is not None and self.num_prompts < 1:
-            yield f"num_prompts = {self.num_prompts}: must be at least 1."
-        if self.max_new_tokens < 1:
-            yield f"max_new_tokens = {self.max_new_tokens}: must be at least 1."
-        if not 0 < self.top_p <= 1:
-            yield f"top_p = {self.top_p}: is a share of probability and must be in (0, 1]."
-        if self.top_k < 0:
-            yield f"top_k = {self.top_k}: must not be negative; 0 allows all tokens."
-        if self.best_of is not None and self.best_of < 2:
-            yield f"best_of = {self.best_of}: must be at least 2, or there is nothing to choose from."
-        if self.seed < 0:
-            yield f"seed = {self.seed}: must not be negative."
-        yield from self._temperature_problems()
-
-    def _temperature_problems(self) -> Iterator[str]:
+    def conflicts(self) -> Iterator[str]:
+        """Messages about values that cannot work together."""
         if not self.temperature:
             yield "temperature: is empty. Give at least one."
         if len(set(self.temperature)) < len(self.temperature):
             yield "temperature: one is named twice. Name each once."
-        for temperature in self.temperature:
-            if not (math.isfinite(temperature) and temperature >= 0):
-                yield f"temperature = {temperature}: must be a number of at least 0; 0 takes the likeliest token."
-            if temperature == 0 and (self.samples or 1) > 1:
-                yield f"samples = {self.samples}: at temperature 0 all samples are the same. Raise the temperature."
+        if 0 in self.temperature and (self.samples or 1) > 1:
+            yield f"samples = {self.samples}: at temperature 0 all samples are the same. Raise the temperature."
 
 
 JUDGE_KINDS = {
@@ -139,92 +145,93 @@ def judge_problems(judge: str, kinds: Iterable[str]) -> Iterator[str]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class JudgeSettings:
-    """Judge"""
+class JudgeSettings(Section):
+    """The judge of the completions, and its budget."""
+
+    title: ClassVar[str] = "Judge"
 
     judge: str | None = setting(
         None,
-        "Who says which completion is better: openai:MODEL (any endpoint that speaks its protocol; OPENAI_BASE_URL and "
-        "OPENAI_API_KEY), reward:MODEL, python:MODULE:FUNCTION, or file:PATH with verdicts of people.",
+        "Judge of completions: openai:MODEL (any endpoint with that protocol; OPENAI_BASE_URL, OPENAI_API_KEY), "
+        "reward:MODEL, python:MODULE:FUNCTION, or file:PATH with verdicts of people.",
     )
     against: str | None = setting(
         None,
-        "What the model is compared with: reference, chosen (the data's better answers) or another model. Default: "
-        "reference, or chosen where there is no reference.",
+        "Opponent of the model: reference, chosen (the data's preferred completions) or another model. Default: "
+        "reference, or chosen if there is no reference.",
     )
     judge_prompt: str | None = setting(
-        None,
-        "What an endpoint is asked: dialogue, summary, concise_summary, or your own Jinja file. Default: dialogue.",
+        None, "Question to an endpoint: dialogue, summary, concise_summary, or a Jinja file. Default: dialogue."
     )
-    judge_budget: int | None = setting(None, "Most answers of an endpoint to pay for, this time. Default: no limit.")
-    judge_concurrency: int = setting(8, "Calls of an endpoint at a time.")
-    judge_timeout: float = setting(60.0, "Seconds to wait for an answer of an endpoint.")
+    judge_budget: int | None = setting(
+        None,
+        "Maximum number of paid answers of an endpoint in this call. Default: no limit.",
+        changes="speed",
+        within="[1, inf)",
+    )
+    judge_concurrency: int = setting(8, "Simultaneous calls of an endpoint.", changes="speed", within="[1, inf)")
+    judge_timeout: float = setting(
+        60.0, "Seconds to wait for an answer of an endpoint.", changes="speed", within="(0, inf]"
+    )
 
-    def problems(self) -> Iterator[str]:
-        """What cannot work, one text each."""
-        if self.judge_budget is not None and self.judge_budget < 1:
-            yield f"judge_budget = {self.judge_budget}: must be at least 1."
-        if self.judge_concurrency < 1:
-            yield f"judge_concurrency = {self.judge_concurrency}: must be at least 1."
-        if not self.judge_timeout > 0:
-            yield f"judge_timeout = {self.judge_timeout}: must be above 0."
+    def conflicts(self) -> Iterator[str]:
+        """Messages about values that cannot work together."""
         if self.judge is None and self.against is not None:
             yield f"against = {self.against}: there is no judge to compare. Name one with --judge, or leave it out."
-        if self.judge is not None:
-            yield from self._kind_problems(self.judge)
-
-    def _kind_problems(self, judge: str) -> Iterator[str]:
-        yield from judge_problems(judge, JUDGE_KINDS)
-        for_endpoints = {"judge_prompt": self.judge_prompt, "judge_budget": self.judge_budget}
-        for name, value in for_endpoints.items():
-            if split_judge(judge)[0] != "openai" and value is not None:
+        if self.judge is None:
+            return
+        yield from judge_problems(self.judge, JUDGE_KINDS)
+        for name, value in {"judge_prompt": self.judge_prompt, "judge_budget": self.judge_budget}.items():
+            if split_judge(self.judge)[0] != "openai" and value is not None:
                 yield f"{name} = {value}: is for endpoints (--judge openai:MODEL) only. Leave it out."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class IntervalSettings:
-    """Intervals"""
+class IntervalSettings(Section):
+    """Confidence intervals and the reliability curve."""
 
-    resamples: int = setting(1000, "Times that the prompts are drawn anew for the intervals (bootstrap).")
-    confidence: float = setting(0.95, "How often an interval is to hold the true value, in (0, 1).")
-    bins: int = setting(10, "Bins of the reliability curve.")
+    title: ClassVar[str] = "Intervals"
 
-    def problems(self) -> Iterator[str]:
-        """What cannot work, one text each."""
-        if self.resamples < 1:
-            yield f"resamples = {self.resamples}: must be at least 1."
-        if not 0 < self.confidence < 1:
-            yield f"confidence = {self.confidence}: must be between 0 and 1, such as 0.95."
-        if self.bins < 1:
-            yield f"bins = {self.bins}: must be at least 1."
+    resamples: int = setting(1000, "Bootstrap resamples of the prompts for each interval.", within="[1, inf)")
+    confidence: float = setting(
+        0.95, "Confidence level of the intervals, in (0, 1).", within="(0, 1)", because="such as 0.95"
+    )
+    bins: int = setting(10, "Bins of the reliability curve.", within="[1, inf)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MemorySettings:
-    """Memory"""
+class MemorySettings(Section):
+    """Memory budgets of forward passes and of generation."""
+
+    title: ClassVar[str] = "Memory"
 
     max_tokens: int = setting(
-        8192, "Memory budget of one forward, in tokens. A prompt that needs more with its completions is run alone."
+        8192,
+        "Memory budget of a forward pass, in tokens. A prompt that needs more with its completions runs alone.",
+        changes="speed",
+        within="[2, inf)",
     )
-    batch_tokens: int = setting(16_384, "Memory budget of a batch of samples, in tokens, those to come included.")
-
-    def problems(self) -> Iterator[str]:
-        """What cannot work, one text each."""
-        if self.max_tokens < 2:
-            yield f"max_tokens = {self.max_tokens}: must be at least 2."
-        if self.batch_tokens < 1:
-            yield f"batch_tokens = {self.batch_tokens}: must be at least 1."
+    batch_tokens: int = setting(
+        16_384,
+        "Memory budget of a batch of samples, in tokens, including those to be generated.",
+        within="[1, inf)",
+        used_by=("generate",),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ResultSettings:
-    """Result"""
+class ResultSettings(Section):
+    """The file of the result."""
 
-    json: str | None = setting(None, "File for the result. Default: evaluation.json in the folder of a run.")
-    overwrite: bool = setting(False, "Replace that file.")
+    title: ClassVar[str] = "Result"
 
-    def problems(self) -> Iterator[str]:
-        """What cannot work, one text each."""
+    json: str | None = setting(
+        None, "File for the result. Default: evaluation.json in the folder of a run.", changes="folder"
+    )
+    overwrite: bool = setting(False, "Replace that file.", changes="folder")
+
+    def conflicts(self) -> Iterator[str]:
+        """Messages about values that cannot work together."""
         if self.json == "":
             yield "json: is empty. Name a file, or leave it out."
         if self.overwrite and self.json is None:

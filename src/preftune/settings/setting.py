@@ -1,167 +1,227 @@
-"""A config field with all that help texts, flags and checks need to know of it."""
+"""A config field with everything that help texts, flags and checks need to know about it."""
 
-import types
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, field, fields
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
-__all__ = ["Setting", "coerce", "setting", "settings_of"]
+__all__ = [
+    "Change",
+    "Command",
+    "Interval",
+    "Section",
+    "Setting",
+    "setting",
+    "settings_for",
+    "settings_of",
+    "value_text",
+]
+
+Change = Literal["result", "course", "output", "speed", "folder"]
+"""Effect of another value.
+
+result: what is learned, or measured by an evaluation. A run cannot resume with another value.
+course: when a run evaluates, saves and stops; the steps stay the same.
+output: what is logged, and where to.
+speed: time, memory, processes and money only.
+folder: the folder of the results, and what happens to an earlier run in it.
+"""
+
+Part = Literal["data", "mix", "held out", "longest"]
+"""Part of the data that a setting decides: rows and pairs, their mix, the held-out part, the length limit."""
+
+Command = Literal["check", "clean", "convert", "eval", "generate", "merge"]
+"""Commands that take some of the settings of training."""
 
 _KEY = "preftune"
+_INTERVAL = re.compile(r"([\[(])(\S+), (\S+)([\])])")
 
 
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Allowed range of a number.
+
+    >>> Interval.parse("[0, 1)"), 1.0 in Interval.parse("[0, 1)"), Interval.parse("(0, inf)").requirement
+    (Interval(low=0.0, high=1.0, has_low=True, has_high=False), False, 'above 0')
+    """
+
+    low: float
+    high: float
+    has_low: bool
+    has_high: bool
+
+    @staticmethod
+    def parse(text: str) -> "Interval":
+        """The interval in mathematical notation, such as `[0, 1)` or `(0, inf)`."""
+        found = _INTERVAL.fullmatch(text)
+        assert found is not None, text
+        return Interval(float(found[2]), float(found[3]), found[1] == "[", found[4] == "]")
+
+    def __contains__(self, number: float) -> bool:
+        above = number >= self.low if self.has_low else number > self.low
+        return above and (number <= self.high if self.has_high else number < self.high)
+
+    @property
+    def requirement(self) -> str:
+        """The range in words, after "must be"."""
+        if math.isinf(self.high):
+            return f"at least {self.low:g}" if self.has_low else f"above {self.low:g}"
+        return f"in {'[' if self.has_low else '('}{self.low:g}, {self.high:g}{']' if self.has_high else ')'}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """What is known of one config field.
+    """One config field.
 
     Args:
         name: Name of the field, and of its flag.
         type: Annotation, resolved.
-        default: Value when nothing is said; `MISSING` where it must be given.
-        help: A sentence for the help text, with the unit.
+        default: Value if nothing is given; `MISSING` if it must be given.
+        help: One sentence for help texts, with the unit and the default where a value cannot show it.
+        changes: Effect of another value.
+        decides: Part of the data that it decides, or None.
+        within: Range of a number, or of each number of a list. None is always allowed, and so is text.
+        because: Added to the message about a number out of range.
+        used_by: Commands beside `train`, `sft` and `sweep` that take it.
+        from_run: An evaluation of a run takes the run's value by default, so that its numbers can be compared.
+        not_swept: Reason why a sweep cannot vary it; empty if it can.
     """
 
-    def __init__(self, name: str, type_: Any, default: Any, help_: str) -> None:
-        self.name = name
-        self.type = type_
-        self.default = default
-        self.help = help_
+    name: str
+    type: Any
+    default: Any
+    help: str
+    changes: Change = "result"
+    decides: Part | None = None
+    within: Interval | None = None
+    because: str = ""
+    used_by: tuple[Command, ...] = ()
+    from_run: bool = False
+    not_swept: str = ""
 
     @property
     def flag(self) -> str:
-        """How the field is set on the command line, such as `--max-length`."""
+        """Flag on the command line, such as `--max-length`."""
         return "--" + self.name.replace("_", "-")
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The allowed words of a `Literal` field, else nothing: a field that takes numbers as well has no such list."""
+        """Allowed words of a `Literal` field. Empty for other fields, and for those that take numbers as well."""
         kinds = get_args(self.type) if type(None) in get_args(self.type) else (self.type,)
         kinds = tuple(kind for kind in kinds if kind is not type(None))
-        is_words = all("Literal" in str(get_origin(kind)) for kind in kinds)
+        is_words = all(get_origin(kind) is Literal for kind in kinds)
         return tuple(word for kind in kinds for word in get_args(kind)) if is_words else ()
 
+    def problems(self, value: Any) -> Iterator[str]:
+        """Messages about numbers out of range."""
+        if self.within is None:
+            return
+        for number in value if isinstance(value, Sequence) else [value]:
+            if isinstance(number, (int, float)) and number not in self.within:
+                because = f", {self.because}" if self.because else ""
+                yield f"{self.name} = {number}: must be {self.within.requirement}{because}."
 
-def setting(default: Any, help: str) -> Any:  # noqa: A002
-    """A dataclass field with its help text. Lists and mappings are copied for every instance."""
-    metadata = {_KEY: help}
+
+class Section:
+    """Settings of one topic. Subclasses are frozen dataclasses whose fields are made by `setting`."""
+
+    __slots__ = ()
+
+    title: ClassVar[str]
+    """Heading in help texts, YAML files and reports."""
+
+    def problems(self) -> Iterator[str]:
+        """Messages about values that cannot work, alone or together."""
+        for item in settings_of(type(self)):
+            yield from item.problems(getattr(self, item.name))
+        yield from self.conflicts()
+
+    def conflicts(self) -> Iterator[str]:
+        """Messages about values that a range cannot describe, or that do not go together."""
+        yield from ()
+
+
+def setting(
+    default: Any,
+    help: str,  # noqa: A002
+    *,
+    changes: Change = "result",
+    decides: Part | None = None,
+    within: str | None = None,
+    because: str = "",
+    used_by: tuple[Command, ...] = (),
+    from_run: bool = False,
+    not_swept: str = "",
+) -> Any:
+    """A dataclass field with its meaning, see `Setting`. Lists and mappings are copied for every instance."""
+    known = {
+        "help": help,
+        "changes": changes,
+        "decides": decides,
+        "within": None if within is None else Interval.parse(within),
+        "because": because,
+        "used_by": used_by,
+        "from_run": from_run,
+        "not_swept": not_swept,
+    }
     if isinstance(default, (list, dict)):
-        return field(default_factory=default.copy, metadata=metadata)
-    return field(default=default, metadata=metadata)
+        return field(default_factory=default.copy, metadata={_KEY: known})
+    return field(default=default, metadata={_KEY: known})
 
 
-def settings_of(section: type) -> tuple[Setting, ...]:
-    """The settings of a config section, in order."""
+def settings_of(section: type[Section]) -> tuple[Setting, ...]:
+    """The settings of a section, in order."""
     types = get_type_hints(section)
     return tuple(
-        Setting(item.name, types[item.name], _default(item), item.metadata[_KEY])
-        for item in fields(section)
+        Setting(name=item.name, type=types[item.name], default=_default(item), **item.metadata[_KEY])
+        for item in fields(section)  # type: ignore[arg-type]
         if _KEY in item.metadata
     )
 
 
+def settings_for(
+    command: Command,
+    section: type[Section],
+    *,
+    help: Mapping[str, str] = {},  # noqa: A002
+    defaults: Mapping[str, Any] = {},
+) -> tuple[Setting, ...]:
+    """The settings of a section that a command takes.
+
+    Args:
+        command: The command.
+        section: The section.
+        help: Help texts that differ from those of training, by name.
+        defaults: Defaults that differ from those of training, by name.
+
+    >>> from preftune.settings import ModelSettings
+    >>> [item.name for item in settings_for("merge", ModelSettings)]
+    ['model', 'revision', 'weights_dtype', 'trust_remote_code']
+    """
+    return tuple(
+        replace(item, help=help.get(item.name, item.help), default=defaults.get(item.name, item.default))
+        for item in settings_of(section)
+        if command in item.used_by
+    )
+
+
+def value_text(value: Any, separator: str = ", ") -> str:
+    """A value for people.
+
+    >>> value_text(None), value_text(True), value_text(["q", "v"]), value_text({"x": "y"}), value_text(1e-5)
+    ('none', 'on', 'q, v', 'x=y', '1e-05')
+    """
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    if isinstance(value, Mapping):
+        return separator.join(f"{key}={value_text(item, separator)}" for key, item in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return separator.join(value_text(item, separator) for item in value) or "none"
+    return "none" if value is None else str(value)
+
+
 def _default(item: Field[Any]) -> Any:
     return item.default_factory() if item.default_factory is not MISSING else item.default
-
-
-def coerce(value: Any, kind: Any) -> Any:
-    """`value` as a `kind`: bool, int, float, str, Literal, list[str], list[float], a Mapping of str to str or float,
-    or a union of some and None.
-
-    YAML reads `1e-6` as text and `1` as a whole number; both are taken where a float is meant.
-
-    Raises:
-        ValueError: it is none; the text says what is expected.
-
-    >>> coerce("1e-6", float), coerce("a", list[str]), coerce(None, int | None)
-    (1e-06, ['a'], None)
-    >>> coerce("auto", int | Literal["auto"] | None), coerce(8, int | Literal["auto"] | None)
-    ('auto', 8)
-    >>> coerce(["0.7", 0.3], list[float]), coerce(1, list[float])
-    ([0.7, 0.3], [1.0])
-    >>> coerce("safety=0.5,length=-1e-2", Mapping[str, float])
-    {'safety': 0.5, 'length': -0.01}
-    """
-    origin = get_origin(kind)
-    if origin in (Union, types.UnionType):
-        kinds = [part for part in get_args(kind) if part is not type(None)]
-        return None if value is None else _any_of(value, kinds)
-    if origin is Literal:
-        return _one_of(value, get_args(kind))
-    if origin is list:
-        return _words(value) if get_args(kind)[0] is str else _list_of_numbers(value)
-    if origin is Mapping:
-        return _numbers(value) if get_args(kind)[1] is float else _names(value)
-    return _scalar(value, kind)
-
-
-def _any_of(value: Any, kinds: Sequence[Any]) -> Any:
-    """The value as the first of `kinds` that takes it."""
-    expected = []
-    for kind in kinds:
-        try:
-            return coerce(value, kind)
-        except ValueError as error:
-            expected.append(str(error).removeprefix("must be "))
-    raise ValueError("must be " + " or ".join(expected))
-
-
-def _scalar(value: Any, kind: type) -> Any:
-    if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except ValueError:
-            raise ValueError("must be a number") from None
-    if type(value) is kind:
-        return value
-    expected = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]
-    raise ValueError(f"must be {expected}")
-
-
-def _one_of(value: Any, words: tuple[str, ...]) -> str:
-    for word in words:
-        if value == word:
-            return word
-    raise ValueError(f"must be one of {', '.join(words)}" if len(words) > 1 else f"must be {words[0]}")
-
-
-def _words(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value):
-        return list(value)
-    raise ValueError("must be text or a list of texts")
-
-
-def _list_of_numbers(value: Any) -> list[float]:
-    try:
-        return [coerce(item, float) for item in (value if isinstance(value, (list, tuple)) else [value])]
-    except ValueError:
-        raise ValueError("must be a number or a list of numbers") from None
-
-
-def _names(value: Any) -> dict[str, str]:
-    named = _items(value)
-    if named is not None and all(isinstance(column, str) for column in named.values()):
-        return named
-    raise ValueError("must be written as name=column,name=column")
-
-
-def _numbers(value: Any) -> dict[str, float]:
-    named = _items(value)
-    if named is not None:
-        try:
-            return {name: coerce(number, float) for name, number in named.items()}
-        except ValueError:
-            pass
-    raise ValueError("must be written as name=number,name=number")
-
-
-def _items(value: Any) -> dict[str, Any] | None:
-    """Values by name, from a mapping or from text such as `name=value,name=value`; None where it is neither."""
-    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
-        return dict(value)
-    if not isinstance(value, str):
-        return None
-    pairs = [part.partition("=") for part in value.split(",") if part]
-    if not all(name.strip() and equals and item.strip() for name, equals, item in pairs):
-        return None
-    return {name.strip(): item.strip() for name, _, item in pairs}

@@ -5,15 +5,17 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import product
 from typing import Any, get_args, get_origin
 
+from preftune.errors import did_you_mean
 from preftune.losses import LOSSES, loss_options, losses_of
-from preftune.settings import SECTIONS, TrainConfig, settings_of
-from preftune.settings.setting import coerce
+from preftune.settings.config import coerce
+from preftune.settings.setting import value_text
+from preftune.settings.train_config import SETTINGS, TrainConfig
 
 __all__ = [
+    "NOT_SWEPT",
     "Choice",
     "Dimension",
     "Point",
@@ -30,18 +32,14 @@ __all__ = [
     "safe_name",
     "setup_name",
     "split_values",
-    "value_text",
 ]
 
 Value = Any
-"""Of a setting or option: number, text, truth value, None, list or mapping."""
+"""Value of a setting or option: number, text, bool, None, list or mapping."""
 
-_NOT_SWEPT = {
-    "output": "every point has a folder of its own in the sweep's",
-    "overwrite": "a sweep replaces nothing",
-    "resume": "a sweep goes on by itself",
-    "seed": "seeds are given by --seeds",
-}
+NOT_SWEPT = {name: item.not_swept for name, item in SETTINGS.items() if item.not_swept}
+"""Reason why a setting cannot be swept, by name."""
+
 _COMMA = re.compile(r",(?![^\[]*\])")
 _WORDS = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
 
@@ -50,25 +48,24 @@ def kind_of(name: str) -> Any:
     """The type of a setting or of an option of a loss.
 
     Raises:
-        ValueError: there is none of that name, or it cannot be swept.
+        ValueError: There is no such setting or option, or it cannot be swept.
 
     >>> kind_of("beta"), kind_of("batch_size"), kind_of("dpo.beta")
     (<class 'float'>, <class 'int'>, <class 'float'>)
     """
-    if name in _NOT_SWEPT:
-        raise ValueError(f"{name}: cannot be swept, as {_NOT_SWEPT[name]}. Leave it out.")
+    if name in NOT_SWEPT:
+        raise ValueError(f"{name}: cannot be swept, as {NOT_SWEPT[name]}. Leave it out.")
     kinds: dict[str, Any] = {"method": str, **_option_kinds()}
-    kinds |= {item.name: item.type for section in SECTIONS.values() for item in settings_of(section)}
+    kinds |= {item.name: item.type for item in SETTINGS.values()}
     own = name.rpartition(".")[2] if name.rpartition(".")[2] in _option_kinds() else name
     if own not in kinds:
-        near = get_close_matches(name, kinds, n=1)
-        hint = f"Did you mean {near[0]}?" if near else "See `preftune train --help`."
+        hint = did_you_mean(name, kinds) or "See `preftune train --help`."
         raise ValueError(f"{name}: there is no such setting or option. {hint}")
     return kinds[own]
 
 
 def is_taken(name: str, method: str) -> bool:
-    """Whether a method takes an option; settings of a run are taken by all.
+    """True if a method takes an option. All methods take the settings of a run.
 
     >>> is_taken("tau", "ipo"), is_taken("tau", "dpo"), is_taken("learning_rate", "dpo")
     (True, False, True)
@@ -82,13 +79,13 @@ def is_taken(name: str, method: str) -> bool:
 
 
 def parse_values(name: str, text: str) -> tuple[Value, ...]:
-    """The values of a setting, of its type.
+    """The values of a setting or option, of its type.
 
     Args:
-        name: Of the setting or option.
-        text: Values between commas; a list stands in brackets.
+        name: Name of the setting or option.
+        text: Values separated by commas; a list stands in brackets.
     Raises:
-        ValueError: an unknown name, no value, one twice, or one of a wrong type.
+        ValueError: An unknown name, no value, a repeated value, or one of a wrong type.
 
     >>> parse_values("beta", "0.03,1e-1"), parse_values("lora", "on,off")
     ((0.03, 0.1), (True, False))
@@ -99,7 +96,7 @@ def parse_values(name: str, text: str) -> tuple[Value, ...]:
     values = tuple(_typed(name, part, kind) for part in split_values(text))
     if not values:
         raise ValueError(f"{name}: has no values. Write them as {name}=A,B,C.")
-    texts = [value_text(value) for value in values]
+    texts = [value_text(value, "+") for value in values]
     twice = next((item for item in texts if texts.count(item) > 1), None)
     if twice is not None:
         raise ValueError(f"{name} = {twice}: is named twice. Name each value once.")
@@ -107,31 +104,12 @@ def parse_values(name: str, text: str) -> tuple[Value, ...]:
 
 
 def split_values(text: str) -> list[str]:
-    """The texts between commas that stand in no brackets.
+    """The parts of a text between commas, except for commas in brackets.
 
     >>> split_values("[a,b], c")
     ['[a,b]', 'c']
     """
     return [part.strip() for part in _COMMA.split(text) if part.strip()]
-
-
-def value_text(value: Value) -> str:
-    """A value for people and folder names.
-
-    >>> value_text(1e-5), value_text(0.1), value_text(["q", "v"]), value_text(True), value_text(None)
-    ('1e-05', '0.1', 'q+v', 'on', 'none')
-    """
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if value is None:
-        return "none"
-    if isinstance(value, float):
-        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    if isinstance(value, Mapping):
-        return "+".join(f"{key}={value_text(item)}" for key, item in value.items())
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return "+".join(map(value_text, value))
-    return str(value)
 
 
 def _typed(name: str, text: str, kind: Any) -> Value:
@@ -142,7 +120,7 @@ def _typed(name: str, text: str, kind: Any) -> Value:
 
 
 def _readings(text: str, kind: Any) -> Iterator[Value]:
-    """What the text can stand for, the likeliest first."""
+    """Possible readings of the text, the most likely first."""
     kinds = get_args(kind) if type(None) in get_args(kind) else (kind,)
     if type(None) in kinds and text.lower() in ("none", "null"):
         yield None
@@ -161,7 +139,7 @@ def _option_kinds() -> dict[str, type]:
 
 
 Setup = Mapping[str, Value]
-"""The swept settings of a point, by name; the seed is none of them."""
+"""The swept settings of a point, by name, without the seed."""
 
 _LONGEST = 120
 
@@ -171,9 +149,9 @@ class Point:
     """A run of a sweep.
 
     Args:
-        name: Of its folder.
-        setup: What is swept. Points that differ in the seed alone have the same.
-        config: The settings of the run.
+        name: Name of its folder.
+        setup: Swept settings. Points that differ only in the seed have the same setup.
+        config: Settings of the run.
     """
 
     name: str
@@ -182,12 +160,12 @@ class Point:
 
     @property
     def seed(self) -> int:
-        """Of the run."""
+        """Seed of the run."""
         return self.config.steps.seed
 
 
 def grid(over: Mapping[str, Sequence[Value]]) -> list[Setup]:
-    """All combinations, the last name fastest.
+    """All combinations of values; the last name varies fastest.
 
     >>> grid({"beta": [0.1, 0.3], "epochs": [1.0]})
     [{'beta': 0.1, 'epochs': 1.0}, {'beta': 0.3, 'epochs': 1.0}]
@@ -201,11 +179,11 @@ def setup_name(setup: Setup) -> str:
     >>> setup_name({"beta": 0.1, "method": "dpo"})
     'beta=0.1, method=dpo'
     """
-    return ", ".join(f"{name}={value_text(value)}" for name, value in setup.items())
+    return ", ".join(f"{name}={value_text(value, '+')}" for name, value in setup.items())
 
 
 def safe_name(text: str) -> str:
-    """A name for a folder: what may not stand in one is replaced, and a digest then keeps different texts apart.
+    """A folder name: other characters are replaced, and a digest then keeps different texts apart.
 
     >>> safe_name("beta=0.1,seed=0")
     'beta=0.1,seed=0'
@@ -218,12 +196,12 @@ def safe_name(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """All numbers between two.
+    """All numbers between two, both included.
 
     Args:
-        low, high: Both ends, which may be drawn as well.
-        log: Whether the logarithm is drawn evenly.
-        whole: Whether only whole numbers are drawn.
+        low, high: Both ends.
+        log: Draw uniformly on a logarithmic scale.
+        whole: Draw integers only.
     """
 
     low: float
@@ -239,11 +217,11 @@ class Range:
 
     @property
     def ends(self) -> tuple[Value, ...]:
-        """Both, of their type."""
+        """Both ends, of their type."""
         return (int(self.low), int(self.high)) if self.whole else (self.low, self.high)
 
     def place(self, value: float) -> float:
-        """Where a value lies, from 0 to 1.
+        """Position of a value in the range, from 0 to 1.
 
         >>> Range(0.01, 1, log=True).place(0.1)
         0.5
@@ -257,13 +235,13 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of some values."""
+    """A fixed set of values."""
 
     values: tuple[Value, ...]
 
     @property
     def ends(self) -> tuple[Value, ...]:
-        """All of them."""
+        """All values."""
         return self.values
 
 
@@ -271,10 +249,10 @@ Dimension = Range | Choice
 
 
 def parse_dimension(name: str, text: str) -> Dimension:
-    """A range, `LOW:HIGH` or `LOW:HIGH:log`, or choices between commas.
+    """A range, `LOW:HIGH` or `LOW:HIGH:log`, or choices separated by commas.
 
     Raises:
-        ValueError: an unknown name, or a text that is neither.
+        ValueError: An unknown name, or a text that is neither.
 
     >>> parse_dimension("beta", "0.01:1:log")
     Range(low=0.01, high=1.0, log=True, whole=False)
@@ -298,11 +276,11 @@ def parse_dimension(name: str, text: str) -> Dimension:
 
 
 def corners(space: Mapping[str, Dimension], method: str) -> Iterator[Setup]:
-    """The ends of all ranges with all choices, as far as the method of each takes them.
+    """Combinations of the ends of all ranges and all choices, without options that their method does not take.
 
     Args:
-        space: By name.
-        method: Of the base, where none is searched.
+        space: Ranges and choices by name.
+        method: Method of the runs if none is searched.
     """
     seen = []
     for values in product(*(dimension.ends for dimension in space.values())):
@@ -315,8 +293,8 @@ def corners(space: Mapping[str, Dimension], method: str) -> Iterator[Setup]:
 def fitting(setup: Setup, space: Mapping[str, Dimension], method: str) -> Setup:
     """The settings without options that the point's method does not take.
 
-    Only where methods are searched: there an option belongs to those that take it. Elsewhere it is a mistake, which is
-    for the settings of the run to tell.
+    Options are left out only if methods are searched, as an option then belongs to the methods that take it. Otherwise
+    such an option is a mistake, and the settings of the run report it.
 
     >>> space = {"method": Choice(("dpo", "ipo")), "beta": Range(0.1, 1)}
     >>> fitting({"method": "ipo", "beta": 0.1}, space, "dpo")

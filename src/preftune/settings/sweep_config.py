@@ -1,4 +1,4 @@
-"""Everything that a sweep depends on, in one place, checked at once."""
+"""Settings of a sweep, all checked at once."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,8 +7,10 @@ from typing import Any
 
 from preftune.errors import ConfigError
 from preftune.metrics.intervals import Bootstrap
-from preftune.settings import TrainConfig, build_section
+from preftune.settings.config import build_section, names_of, unknown_settings
+from preftune.settings.setting import value_text
 from preftune.settings.space import (
+    NOT_SWEPT,
     Dimension,
     Point,
     Setup,
@@ -19,14 +21,11 @@ from preftune.settings.space import (
     parse_values,
     safe_name,
     setup_name,
-    value_text,
 )
 from preftune.settings.sweep_sections import SweepSettings, ValueKind, evaluation_problems, resolved, value_kind
+from preftune.settings.train_config import TrainConfig
 
 __all__ = ["SweepConfig"]
-
-_OF_POINTS = ("output", "overwrite", "resume")
-"""Settings of a run that the sweep gives each point itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,12 +33,12 @@ class SweepConfig:
     """The settings of a sweep.
 
     Args:
-        settings: Of the sweep itself.
-        base: Settings of a run, by name, that all points have unless they are swept.
+        settings: Settings of the sweep itself.
+        base: Settings of a run, by name. All points have them unless they are swept.
         over: Values of each swept setting of a grid.
         space: Ranges and choices of a search. One of `over` and `space` is empty.
         evaluation: Settings of each evaluation, by name.
-        value: What a model is judged by.
+        value: Value that points are compared by.
     """
 
     settings: SweepSettings
@@ -53,14 +52,14 @@ class SweepConfig:
     def of(
         base: Mapping[str, Any], sweep: Mapping[str, Any], evaluation: Mapping[str, Any] | None = None
     ) -> "SweepConfig":
-        """The config of settings by name.
+        """The config of some settings by name.
 
         Args:
-            base: As `TrainConfig.of` takes them; `output`, `overwrite` and `resume` are left aside.
-            sweep: Those of `SweepSettings`.
-            evaluation: Some of `EVALUATION`.
+            base: Settings of a run, as `TrainConfig.of` takes them; `output`, `overwrite` and `resume` are ignored.
+            sweep: Settings of `SweepSettings`.
+            evaluation: Settings of `EVALUATION`.
         Raises:
-            ConfigError: whatever cannot work, all at once.
+            ConfigError: Everything that cannot work, all at once.
 
         >>> config = SweepConfig.of(
         ...     {"model": "gpt2", "data": "prefs.jsonl", "eval_fraction": 0.1}, {"output": "s", "over": "beta=0.1,0.3"}
@@ -69,12 +68,12 @@ class SweepConfig:
         ['beta=0.1,seed=0', 'beta=0.3,seed=0']
         """
         evaluation = dict(evaluation or {})
-        problems: list[str] = []
+        problems = list(unknown_settings(sweep, names_of([SweepSettings]), command="sweep"))
         built = build_section(SweepSettings, sweep, problems)
-        settings = _stand_in(sweep) if built is None else built  # what is right is checked beside what is wrong
+        settings = _stand_in(sweep) if built is None else built  # the rest is checked all the same
         config = SweepConfig(
             settings=settings,
-            base={name: value for name, value in base.items() if name not in _OF_POINTS},
+            base={name: value for name, value in base.items() if name == "seed" or name not in NOT_SWEPT},
             over=_parsed("over", settings.over, parse_values, problems),
             space=_parsed("search", settings.search, parse_dimension, problems),
             evaluation=resolved(settings, evaluation),
@@ -89,51 +88,51 @@ class SweepConfig:
 
     @property
     def folder(self) -> Path:
-        """Where everything goes."""
+        """Folder of the sweep."""
         return Path(self.settings.output)
 
     @property
     def bootstrap(self) -> Bootstrap:
-        """How intervals are made."""
+        """Settings of the intervals."""
         names = {"resamples": "num_resamples", "confidence": "confidence"}
         given = {own: self.evaluation[name] for name, own in names.items() if name in self.evaluation}
         return Bootstrap(**given)
 
     def points(self) -> list[Point]:
-        """Those of a grid; all of one seed before the next seed."""
+        """The points of a grid, seed by seed; empty for a search."""
         return self.points_of(grid(self.over)) if self.over else []
 
     def points_of(self, setups: list[Setup], prefix: str = "") -> list[Point]:
         """The runs of some setups, one for each seed.
 
         Args:
-            setups: What is swept.
-            prefix: Begins the names.
+            setups: Swept settings of each point.
+            prefix: First part of the names.
         Raises:
-            ConfigError: settings that cannot work.
+            ConfigError: Settings that cannot work.
         """
         seeds = self.settings.seed_numbers or (self.base.get("seed", 0),)
         return [self._point(setup, seed, prefix) for seed in seeds for setup in setups]
 
     def template(self) -> TrainConfig:
-        """The settings of one of the points, for what all have in common."""
+        """The settings of one point, for what all have in common."""
         return self.probes()[0].config
 
     def probes(self) -> list[Point]:
-        """Points that are known before anything is run: all of a grid; of a search the corners of its space."""
+        """Points known before any run: all of a grid, or the corners of the space of a search."""
         return self.points() or self.points_of(list(self._corners()))
 
     def _corners(self) -> Iterator[Setup]:
         return corners(self.space, str(self.base.get("method", "dpo")))
 
     def _point(self, setup: Setup, seed: Value, prefix: str) -> Point:
-        parts = [prefix, *(f"{name}={value_text(value)}" for name, value in setup.items()), f"seed={seed}"]
+        parts = [prefix, *(f"{name}={value_text(value, '+')}" for name, value in setup.items()), f"seed={seed}"]
         name = safe_name(",".join(part for part in parts if part))
         settings = {**self.base, **setup, "seed": seed, "output": str(self.folder / name)}
         return Point(name, setup, TrainConfig.of(**settings))
 
     def _point_problems(self) -> Iterator[str]:
-        """What is wrong with points: each problem once, with the first point that has it unless all have it."""
+        """Problems of points, each once, with the first point that has it unless all have it."""
         setups = grid(self.over) if self.over else list(self._corners())
         found: dict[str, list[str]] = {}
         for setup in setups:
@@ -148,20 +147,20 @@ class SweepConfig:
 
 
 def _stand_in(sweep: Mapping[str, Any]) -> SweepSettings:
-    """Settings without those that are wrong."""
+    """The swept names alone, in place of settings that cannot work."""
     over, search = ([str(text) for text in sweep.get(name) or ()] for name in ("over", "search"))
     return SweepSettings(output="-", over=over, search=search)
 
 
 def _parsed(flag: str, texts: list[str], parse: Any, problems: list[str]) -> dict[str, Any]:
-    """What is swept, by name."""
+    """The values or ranges of each swept setting."""
     found: dict[str, Any] = {}
     for text in texts:
         name, equals, rest = (part.strip() for part in text.partition("="))
         if not (name and equals and rest):
             problems.append(f"{flag} = {text}: must be written as NAME=VALUES, such as beta=0.03,0.1,0.3.")
         elif name in found:
-            problems.append(f"{flag} = {text}: {name} is named twice. Put all its values into one.")
+            problems.append(f"{flag} = {text}: {name} is named twice. Give all its values at once.")
         else:
             try:
                 found[name] = parse(name, rest)

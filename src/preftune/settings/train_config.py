@@ -1,16 +1,14 @@
-"""Everything that a run depends on, in one place, checked at once."""
+"""Settings of a run, all checked at once."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, asdict, dataclass
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from preftune.errors import ConfigError
 from preftune.losses import LOSSES, Method, Option, OptionValue, loss_options, losses_of
 from preftune.settings.choice import ChoiceSettings, DrawSettings
+from preftune.settings.config import build_sections, coerce, read_settings, unknown_settings, yaml_line
 from preftune.settings.data import DataSettings
 from preftune.settings.sections import (
     AdapterSettings,
@@ -20,11 +18,11 @@ from preftune.settings.sections import (
     OutputSettings,
     StepSettings,
 )
-from preftune.settings.setting import Setting, coerce, settings_of
+from preftune.settings.setting import Section, Setting, settings_of
 
-__all__ = ["SECTIONS", "TrainConfig", "build_section", "read_settings"]
+__all__ = ["SECTIONS", "SETTINGS", "TrainConfig"]
 
-SECTIONS: Mapping[str, type] = {
+SECTIONS: Mapping[str, type[Section]] = {
     "model": ModelSettings,
     "data": DataSettings,
     "steps": StepSettings,
@@ -35,12 +33,15 @@ SECTIONS: Mapping[str, type] = {
     "choice": ChoiceSettings,
     "health": HealthSettings,
 }
-"""Topic by topic, in the order of help texts and files. Names of settings are unique over all topics."""
+"""The sections by topic, in the order of help texts and files. Names of settings are unique over all sections."""
+
+SETTINGS: Mapping[str, Setting] = {item.name: item for section in SECTIONS.values() for item in settings_of(section)}
+"""Every setting of a run, by name. Options of methods are not among them: each changes the result."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
-    """The settings of a run. Files, flags and Python calls are flat: name and value, whatever the topic.
+    """The settings of a run. Files, flags and Python calls are flat: names and values, whatever the section.
 
     >>> config = TrainConfig.of(method="dpo", beta=0.5, model="gpt2", data="prefs.jsonl", output="run")
     >>> config.method.options["beta"], config.learning_rate
@@ -60,15 +61,16 @@ class TrainConfig:
 
     @staticmethod
     def of(method: str = "dpo", **settings: Any) -> "TrainConfig":
-        """The config with `settings`: those of all topics and the options of the method, by name.
+        """The config of some settings: those of all sections and the options of the method, by name.
 
         Raises:
-            ConfigError: whatever cannot work, all at once.
+            ConfigError: Everything that cannot work, all at once.
         """
         problems: list[str] = []
         bound = _bind_method(method, settings, problems)
-        problems += _unknown(settings, method)
-        sections = {topic: build_section(section, settings, problems) for topic, section in SECTIONS.items()}
+        known = {*SETTINGS, *_all_options(), *filter(_is_option, settings)}
+        problems += unknown_settings(settings, known, command="train")
+        sections = build_sections(SECTIONS, settings, problems)
         if bound is not None:
             problems += _misfits(bound, sections)
         if problems or bound is None or None in sections.values():
@@ -77,10 +79,10 @@ class TrainConfig:
 
     @staticmethod
     def read(path: str | Path, **overrides: Any) -> "TrainConfig":
-        """The config in a YAML file, with `overrides` in place of what it says.
+        """The config in a YAML file; `overrides` replace its settings.
 
         Raises:
-            ConfigError: no such file, no YAML, or settings that cannot work.
+            ConfigError: The file cannot be read, is not YAML, or holds settings that cannot work.
         """
         return TrainConfig.of(**{**read_settings(path), **overrides})
 
@@ -94,46 +96,24 @@ class TrainConfig:
     def to_yaml(self) -> str:
         """The config as a commented YAML file that `read` takes."""
         flat = self.flat()
-        lines = ["# Method", _line("method", self.method.name)]
-        lines += [_line(name, value) for name, value in self.method.options.items()]
+        lines = ["# Method", yaml_line("method", self.method.name)]
+        lines += [yaml_line(name, value) for name, value in self.method.options.items()]
         for section in SECTIONS.values():
-            lines += ["", f"# {section.__doc__}"]
-            lines += [_line(item.name, flat[item.name]) for item in settings_of(section)]
+            lines += ["", f"# {section.title}"]
+            lines += [yaml_line(item.name, flat[item.name]) for item in settings_of(section)]
         return "\n".join(lines) + "\n"
 
     @property
     def learning_rate(self) -> float:
-        """Peak learning rate: as set, or the field's default for the method, ten times that for an adapter."""
+        """Peak learning rate: the setting, or the default for the kind of method, ten times that with an adapter."""
         if self.optimizer.learning_rate is not None:
             return self.optimizer.learning_rate
         default = 2e-5 if self.method.feedback == "demonstrations" else 1e-6
         return 10 * default if self.adapter.lora else default
 
 
-def read_settings(path: str | Path) -> dict[str, Any]:
-    """The settings in a YAML file, by name, not checked yet.
-
-    Raises:
-        ConfigError: no such file, or no mapping of names to values.
-    """
-    try:
-        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read ({error.strerror}). Give the path of a YAML file."]) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: is no YAML file. {error}"]) from None
-    if not isinstance(settings, dict) or not all(isinstance(name, str) for name in settings):
-        raise ConfigError([f"{path}: must hold lines of `name: value`, as `preftune train --print-config` prints."])
-    return settings
-
-
-def _line(name: str, value: Any) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
-    return f"{name}: " + text.removesuffix("...\n").strip()  # PyYAML ends a bare scalar with a document end
-
-
 def _bind_method(name: object, settings: Mapping[str, Any], problems: list[str]) -> Method | None:
-    """The method with its options; an option that only other methods take is named as such."""
+    """The method with its options. An option that only other methods take is a problem."""
     if not isinstance(name, str):
         problems.append(f"method = {name!r}: must be text, such as dpo.")
         return None
@@ -151,7 +131,7 @@ def _is_option(name: str) -> bool:
 
 
 def _option_value(name: str, value: Any, own: Mapping[str, Option]) -> OptionValue:
-    """The value in the kind of its option; what cannot be is left as it is, for the method to refuse."""
+    """The value in the type of its option. Other values stay as they are, and the method refuses them."""
     option = own.get(name.rpartition(".")[2])
     try:
         return value if option is None else coerce(value, option.kind)  # type: ignore[no-any-return]
@@ -163,17 +143,8 @@ def _all_options() -> set[str]:
     return {option.name for loss in LOSSES.values() for option in loss_options(loss)}
 
 
-def _unknown(settings: Mapping[str, Any], method: str) -> Iterator[str]:
-    known = {item.name for section in SECTIONS.values() for item in settings_of(section)} | _all_options()
-    for name in settings:
-        if name not in known and not _is_option(name):
-            near = get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"See `preftune train --help`, method {method}."
-            yield f"{name}: there is no such setting. {hint}"
-
-
 def _misfits(method: Method, sections: Mapping[str, Any]) -> Iterator[str]:
-    """What does not go with the method or with another topic; nothing of a topic that is wrong by itself."""
+    """Messages about sections that do not fit the method or each other; sections with own problems are skipped."""
     data, model, adapter = (sections[topic] for topic in ("data", "model", "adapter"))
     if data is not None:
         yield from data.problems_with(method)
@@ -184,35 +155,3 @@ def _misfits(method: Method, sections: Mapping[str, Any]) -> Iterator[str]:
         yield from draws.problems_with(data)
     if None not in (choice, data, output, draws):
         yield from choice.problems_with(method, data, output, draws)
-
-
-def build_section(section: type, settings: Mapping[str, Any], problems: list[str]) -> Any:
-    """An instance of `section`, or None and why not in `problems`."""
-    values: dict[str, Any] = {}
-    found: list[str] = []
-    for item in settings_of(section):
-        try:
-            values[item.name] = _value(item, settings)
-        except ValueError as error:
-            found.append(str(error))
-            values[item.name] = _stand_in(item)
-    built = section(**values)
-    found += built.problems()
-    problems += found
-    return None if found else built
-
-
-def _stand_in(item: Setting) -> Any:
-    """A value that is no problem, in place of one that is missing or of a wrong type: the others are checked too."""
-    return coerce("-", item.type) if item.default is MISSING else item.default
-
-
-def _value(item: Setting, settings: Mapping[str, Any]) -> Any:
-    if item.name not in settings:
-        if item.default is MISSING:
-            raise ValueError(f"{item.name}: is not given. {item.help} Set it with {item.flag}.")
-        return item.default
-    try:
-        return coerce(settings[item.name], item.type)
-    except ValueError as error:
-        raise ValueError(f"{item.name} = {settings[item.name]!r}: {error}.") from None

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from preftune.settings.space import Dimension, Range, Setup, Value, value_text
+from preftune.settings.setting import value_text
+from preftune.settings.space import Dimension, Range, Setup, Value
 
 __all__ = ["edge_texts"]
 

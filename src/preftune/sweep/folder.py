@@ -8,17 +8,18 @@ from typing import Any
 
 from preftune.errors import ConfigError, OutputError
 from preftune.files.json_files import as_json
-from preftune.settings.space import value_text
+from preftune.settings import SETTINGS, value_text
+from preftune.settings.space import NOT_SWEPT
 from preftune.settings.sweep_config import SweepConfig
-from preftune.settings.sweep_sections import MAY_CHANGE
+from preftune.settings.sweep_sections import EVALUATION
 
 __all__ = ["SweepFolder", "differences", "settings_record"]
 
 _SETTINGS = "sweep-settings.json"
-_OF_CALLS = {
-    "output", "overwrite", "resume", "seed", "log_every", "report_to", "run_name", "num_processes", "reference_cache",
-}  # fmt: skip
-"""Settings of a run that change nothing in what it learns, and the seed, which is a part of the grid."""
+_FIXED = {name for name, item in SETTINGS.items() if item.changes in ("result", "course")} - NOT_SWEPT.keys()
+"""Settings of a run with which a sweep cannot resume. Seeds are part of the grid."""
+
+_FIXED_EVALUATION = {item.name for items in EVALUATION.values() for item in items if item.changes != "speed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +78,15 @@ def settings_record(config: SweepConfig) -> dict[str, Any]:
     """What a later call must agree with, as JSON holds it."""
     swept = {*config.over, *config.space}
     flat = config.template().flat()
+    fixed = _FIXED | (flat.keys() - SETTINGS.keys())  # the method and its options
+    space = {name: getattr(dimension, "values", None) or str(dimension) for name, dimension in config.space.items()}
     record = {
         "value": config.value,
-        "base": {name: value for name, value in flat.items() if name not in swept | _OF_CALLS},
-        "over": {name: [value_text(value) for value in values] for name, values in config.over.items()},
-        "search": {name: value_text(getattr(dim, "values", None) or str(dim)) for name, dim in config.space.items()},
+        "base": {name: value for name, value in flat.items() if name not in swept and name in fixed},
+        "over": {name: [value_text(value, "+") for value in values] for name, values in config.over.items()},
+        "search": {name: value_text(values, "+") for name, values in space.items()},
         "seeds": list(config.settings.seed_numbers or [int(config.base.get("seed", 0))]),
-        "evaluation": {name: value for name, value in config.evaluation.items() if name not in MAY_CHANGE},
+        "evaluation": {name: value for name, value in config.evaluation.items() if name in _FIXED_EVALUATION},
     }
     found: dict[str, Any] = as_json(record)
     return found

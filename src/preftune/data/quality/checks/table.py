@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Literal
 
 from preftune.data.quality.check import Check, CheckSettings
@@ -27,7 +26,7 @@ from preftune.data.quality.checks.template_tokens import TemplateTokens
 from preftune.data.quality.checks.tokens import Tokens
 from preftune.data.quality.checks.truncated import Truncated
 from preftune.data.quality.checks.unusable import Unusable
-from preftune.errors import ConfigError
+from preftune.errors import ConfigError, did_you_mean
 
 __all__ = ["CHECKS", "CheckEntry", "Need", "chosen_checks"]
 
@@ -108,6 +107,5 @@ def chosen_checks(only: Collection[str] = (), skip: Collection[str] = ()) -> lis
 
 
 def _unknown(option: str, name: str) -> str:
-    near = get_close_matches(name, CHECKS, n=1)
-    hint = f"Did you mean {near[0]}?" if near else f"The checks are: {', '.join(CHECKS)}."
+    hint = did_you_mean(name, CHECKS) or f"The checks are: {', '.join(CHECKS)}."
     return f"{option} = {name}: there is no such check. {hint}"
