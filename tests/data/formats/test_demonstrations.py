@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from preftune.data import find_format, recognise
+from preftune.data import find_format, groups_from_rows, recognise
 from preftune.errors import DataError
 from preftune.groups import Message
 from tests.data.formats.rows import contents, read
@@ -71,6 +71,8 @@ def test_a_thumb_that_cannot_be_used_is_an_error_that_names_line_and_field(
         read(**(THUMB | fields))
 
 
-def test_a_single_completion_has_no_further_scores_to_compare() -> None:
-    with pytest.raises(DataError, match=r"^prefs\.jsonl:17: there is a single completion, so that safety \(--auxil"):
-        read(extra_scores=("safety",), **THUMB, safety=1)
+def test_a_single_completion_has_no_auxiliary_scores_to_compare() -> None:
+    with pytest.raises(
+        DataError, match=r"^prefs: the format 'thumbs' has no columns for auxiliary scores, but --auxil"
+    ):
+        groups_from_rows([THUMB | {"safety": 1}], source="prefs", extra_scores=("safety",))

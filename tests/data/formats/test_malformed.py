@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preftune.data import FORMATS, BadRow, Format, LeftOut, find_format
+from preftune.data import FORMATS, BadRow, Format, LeftOut, find_format, groups_from_rows
 from preftune.errors import DataError
 from preftune.groups import PromptGroup
 from tests.data.formats.published import FILES, first_row
@@ -128,12 +128,12 @@ def test_every_format_has_a_good_row_here() -> None:
         assert any(isinstance(item, PromptGroup) for item in items(name, row)) or name == "message_rows"
 
 
-@pytest.mark.parametrize("name", [known.name for known in FORMATS if not known.extra and known.name != "ultrafeedback"])
-def test_further_scores_that_a_layout_cannot_hold_are_refused(name: str) -> None:
-    [item] = read_all(BY_FORMAT[name], format_=named(name), extra_scores=("safety",))
-    assert isinstance(item, BadRow)
-    assert "safety" in item.problem
-    assert "--auxiliary" in item.problem
+@pytest.mark.parametrize("name", [known.name for known in FORMATS if not known.takes_extra_scores])
+def test_auxiliary_scores_of_a_format_without_columns_for_them_are_refused(name: str) -> None:
+    with pytest.raises(
+        DataError, match=rf"^rows: the format '{name}' has no columns for .* --auxiliary asks for safety"
+    ):
+        groups_from_rows([BY_FORMAT[name]], format=name, extra_scores=("safety",))
 
 
 garbage = st.recursive(

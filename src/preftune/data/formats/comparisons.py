@@ -1,9 +1,8 @@
 """Formats with completions of which one is preferred: comparisons, AlpacaEval, SHP, summaries."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from preftune.data.formats.completions import refuse_extra_scores
 from preftune.data.formats.fields import (
     as_conversation,
     is_blank,
@@ -16,16 +15,28 @@ from preftune.data.formats.fields import (
     to_number,
     to_string,
 )
+from preftune.data.formats.format import Format, each_row
 from preftune.data.rows import Row
 from preftune.errors import DataError
 from preftune.groups import Pair, PromptGroup, Text
 
-__all__ = ["chosen_group", "preference_group", "read_alpaca_eval", "read_comparison", "read_shp", "read_summaries"]
+__all__ = [
+    "ALPACA_EVAL",
+    "COMPARISONS",
+    "SHP",
+    "SUMMARIES",
+    "chosen_group",
+    "preference_group",
+    "read_alpaca_eval",
+    "read_comparison",
+    "read_shp",
+    "read_summaries",
+]
 
 _TIES = (0.0, 1.5)
 
 
-def read_comparison(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+def read_comparison(row: Row) -> PromptGroup:
     """A group of two completions and the pair that `preference` states, from `prompt`, `completion_1`, `completion_2`.
 
     Optional: `margin`. All three are text, or some are lists of messages, as in `read_pair`.
@@ -38,7 +49,6 @@ def read_comparison(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup
     >>> read_comparison(Row(Origin("sums.jsonl", 1), fields)).pairs
     (Pair(chosen=1, rejected=0, margin=0.5),)
     """
-    refuse_extra_scores(row, extra_scores)
     texts = {name: read_text(row, name) for name in ("prompt", "completion_1", "completion_2")}
     prompt, completions = texts.pop("prompt"), texts
     if not all(isinstance(text, str) for text in (prompt, *completions.values())):
@@ -138,7 +148,7 @@ def _preference(row: Row) -> float:
     return preference
 
 
-def read_alpaca_eval(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+def read_alpaca_eval(row: Row) -> PromptGroup:
     """A group of two completions and a pair, from `instruction`, `output_1`, `output_2` and `preference`.
 
     `preference` lies between 1 and 2, as `preference_group` explains. The instruction becomes a user turn, an output
@@ -153,13 +163,12 @@ def read_alpaca_eval(row: Row, extra_scores: Collection[str] = ()) -> PromptGrou
     >>> read_alpaca_eval(Row(Origin("annotations.json", 1), fields)).pairs
     (Pair(chosen=1, rejected=0, margin=0.5),)
     """
-    refuse_extra_scores(row, extra_scores)
     prompt = as_conversation(read_string(row, "instruction"), "user")
     outputs = {name: as_conversation(read_string(row, name), "assistant") for name in ("output_1", "output_2")}
     return preference_group(row, prompt, outputs)
 
 
-def read_shp(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+def read_shp(row: Row) -> PromptGroup:
     """A group of two completions and a pair, from `history`, `human_ref_A`, `human_ref_B` and `labels`.
 
     `labels` is 1 if A is better, else 0. Optional: the votes `score_A` and `score_B`. The post becomes a user turn, a
@@ -175,7 +184,6 @@ def read_shp(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
     >>> group.pairs, [completion.score for completion in group.completions]
     ((Pair(chosen=1, rejected=0, margin=None),), [2.0, 9.0])
     """
-    refuse_extra_scores(row, extra_scores)
     prompt = as_conversation(read_string(row, "history"), "user")
     comments = {name: as_conversation(read_string(row, name), "assistant") for name in ("human_ref_A", "human_ref_B")}
     scores = (read_number(row, "score_A"), read_number(row, "score_B"))
@@ -185,7 +193,7 @@ def read_shp(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
 _POST = {"subreddit": "SUBREDDIT: r/", "title": "TITLE: ", "post": "POST: "}
 
 
-def read_summaries(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+def read_summaries(row: Row) -> PromptGroup:
     r"""A group of two completions and a pair, from `info`, `summaries` and `choice`.
 
     A summary is an object with its `text`; `choice` is the index of the better one. `info` holds a Reddit `post` with
@@ -204,7 +212,6 @@ def read_summaries(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
     >>> group.prompt, group.pairs
     ('SUBREDDIT: r/sums\n\nTITLE: Help\n\nPOST: What is 2+2?\n\nTL;DR:', (Pair(chosen=0, rejected=1, margin=None),))
     """
-    refuse_extra_scores(row, extra_scores)
     summaries = {
         f"summaries[{index}].text": to_string(row, f"summaries[{index}].text", item.get("text"))
         for index, item in enumerate(read_objects(row, "summaries", "the summaries"))
@@ -226,3 +233,35 @@ def _prompt(row: Row) -> str:
 
 def _part(row: Row, info: Mapping[str, Any], name: str) -> str:
     return to_string(row, f"info.{name}", info.get(name))
+
+
+COMPARISONS = Format(
+    name="comparisons",
+    about="a prompt, two completions, and which is better, by how much",
+    required=(("prompt", "completion_1", "completion_2", "preference"),),
+    optional=("margin",),
+    read=each_row(read_comparison),
+)
+
+SUMMARIES = Format(
+    name="summaries",
+    about="TL;DR: a post, two summaries of it, and the index of the better one",
+    required=(("info", "summaries", "choice"),),
+    read=each_row(read_summaries),
+)
+
+SHP = Format(
+    name="shp",
+    about="SHP: a post, two comments, and which has more votes",
+    required=(("history", "human_ref_A", "human_ref_B", "labels"),),
+    optional=("score_A", "score_B"),
+    read=each_row(read_shp),
+)
+
+ALPACA_EVAL = Format(
+    name="alpaca_eval",
+    about="AlpacaEval: an instruction, two outputs, and which is better, by how much",
+    required=(("instruction", "output_1", "output_2", "preference"),),
+    optional=("margin",),
+    read=each_row(read_alpaca_eval),
+)

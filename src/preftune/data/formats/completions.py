@@ -96,15 +96,15 @@ def read_score_lists(row: Row, names: Collection[str], length: int) -> list[dict
 
 
 def refuse_extra_scores(row: Row, names: Collection[str]) -> None:
-    """Make sure that no further score is asked for, of a layout that has no columns for them.
+    """Raise an error if auxiliary scores are requested of a row that has no columns for them.
 
     Raises:
-        DataError: some are.
+        DataError: some are requested.
     """
     if names:
         raise DataError(
-            f"{row.origin}: the layout of this row has no further scores, but --auxiliary asks for {', '.join(names)}. "
-            "Give pairs or lists with such columns (`preftune convert`), or leave --auxiliary out."
+            f"{row.origin}: the row has no columns for auxiliary scores, but --auxiliary asks for {', '.join(names)}. "
+            "Give 'chosen' and 'rejected' with such columns, or leave --auxiliary out."
         )
 
 

@@ -1,33 +1,31 @@
 """Formats with one completion: demonstrations, thumbs, reviews."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
-from preftune.data.formats.completions import read_weights, refuse_extra_scores
+from preftune.data.formats.completions import read_weights
 from preftune.data.formats.fields import as_conversation, is_blank, read_completion, read_string, read_text, to_choice
+from preftune.data.formats.format import Format, each_row
 from preftune.data.rows import Row
-from preftune.errors import DataError
 from preftune.groups import Message, PromptGroup
 
-__all__ = ["last_turn_group", "read_demonstration", "read_review", "read_thumb"]
+__all__ = ["DEMONSTRATIONS", "REVIEWS", "THUMBS", "last_turn_group", "read_demonstration", "read_review", "read_thumb"]
 
 
-def read_demonstration(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+def read_demonstration(row: Row) -> PromptGroup:
     """A group of one completion and no pairs, from `prompt` and `completion`, or from `messages`.
 
     Of `messages`, the last turn is the completion and must be the assistant's; all before it is the prompt.
 
     Raises:
-        DataError: a field that is missing or of a wrong type; an empty completion; no turn before the last; further
-            scores asked for, which demonstrations do not have.
+        DataError: a field that is missing or of a wrong type; an empty completion; no turn before the last.
 
     >>> from preftune.groups import Origin
     >>> turns = [{"role": "user", "content": "2+2="}, {"role": "assistant", "content": "4"}]
     >>> read_demonstration(Row(Origin("sums.jsonl", 1), {"messages": turns})).completions[0].content[0].content
     '4'
     """
-    _refuse(row, extra_scores)
     if row.fields.get("completion") is None and row.fields.get("messages") is not None:
         messages = read_text(row, "messages")
         if isinstance(messages, str):
@@ -39,19 +37,15 @@ def read_demonstration(row: Row, extra_scores: Collection[str] = ()) -> PromptGr
     return PromptGroup(prompt, (read_completion(row, "completion", completion),), (), row.origin)
 
 
-def last_turn_group(
-    row: Row, name: str, messages: tuple[Message, ...], extra_scores: Collection[str] = ()
-) -> PromptGroup:
+def last_turn_group(row: Row, name: str, messages: tuple[Message, ...]) -> PromptGroup:
     """A group of one completion, the last turn of a conversation.
 
     Args:
         row, name: Where it is from, for errors.
         messages: The conversation.
-        extra_scores: Further scores that are asked for.
     Raises:
-        DataError: the last turn is not the assistant's; no turn before it; further scores asked for.
+        DataError: the last turn is not the assistant's; no turn before it.
     """
-    _refuse(row, extra_scores)
     if messages[-1].role != "assistant":
         raise row.error(name, f"ends with a turn of '{messages[-1].role}'. The assistant must have the last turn.")
     if len(messages) == 1:
@@ -59,34 +53,24 @@ def last_turn_group(
     return PromptGroup(messages[:-1], (read_completion(row, name, messages[-1:]),), (), row.origin)
 
 
-def _refuse(row: Row, extra_scores: Collection[str]) -> None:
-    if extra_scores:
-        names = ", ".join(extra_scores)
-        raise DataError(
-            f"{row.origin}: there is a single completion, so that {names} (--auxiliary) has nothing to compare. Give "
-            "pairs or lists, or leave --auxiliary out."
-        )
-
-
 _LABELS: Mapping[str, bool] = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 
 
-def read_thumb(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+def read_thumb(row: Row) -> PromptGroup:
     """A group of one completion, desirable or not, from `prompt`, `completion` and `label`.
 
     A label is true or false, 1 or 0, or one of these as text, as in CSV files. Prompt and completion are text or lists
     of messages. Optional: `weights`.
 
     Raises:
-        DataError: a field that is missing or of a wrong type; an empty completion; further scores asked for, as there
-            is nothing to compare them with.
+        DataError: a field that is missing or of a wrong type; an empty completion.
 
     >>> from preftune.groups import Origin
     >>> row = Row(Origin("sums.jsonl", 1), {"prompt": "2+2=", "completion": "4", "label": True})
     >>> read_thumb(row).completions[0].desirable
     True
     """
-    group = read_demonstration(row, extra_scores)
+    group = read_demonstration(row)
     [completion] = group.completions
     known = replace(
         completion,
@@ -115,7 +99,7 @@ _BEGINNING = re.compile(rf"\s*(?:\S+\s+){{{_NUM_WORDS - 1}}}\S+")
 _UNLABELLED = -1
 
 
-def read_review(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+def read_review(row: Row) -> PromptGroup:
     """A group of one completion from `text` and `label`: its first four words are the prompt, the rest follows.
 
     `label` is 1 for a positive text, a desirable completion, and 0 for a negative one. -1 says that it is not known:
@@ -131,7 +115,6 @@ def read_review(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
     >>> group.prompt, group.completions[0].content, group.completions[0].desirable
     ('I like this film', ' a lot.', True)
     """
-    refuse_extra_scores(row, extra_scores)
     text = read_string(row, "text")
     beginning = _BEGINNING.match(text)
     if beginning is None or not text[beginning.end() :].strip():
@@ -141,3 +124,26 @@ def read_review(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
     if label != _UNLABELLED:
         completion = replace(completion, desirable=bool(to_choice(row, "label", label, 2)))
     return PromptGroup(beginning.group(), (completion,), (), row.origin)
+
+
+THUMBS = Format(
+    name="thumbs",
+    about="a prompt, a completion, and whether it is good",
+    required=(("prompt", "completion", "label"),),
+    optional=("weights",),
+    read=each_row(read_thumb),
+)
+
+DEMONSTRATIONS = Format(
+    name="demonstrations",
+    about="a prompt and a completion, or a whole conversation, to imitate",
+    required=(("prompt", "completion"), ("messages",)),
+    read=each_row(read_demonstration),
+)
+
+REVIEWS = Format(
+    name="reviews",
+    about="IMDB: a text, whose first words are the prompt, and whether it is positive",
+    required=(("text", "label"),),
+    read=each_row(read_review),
+)

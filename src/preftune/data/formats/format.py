@@ -1,31 +1,22 @@
-"""What a format is: a name, the columns it needs, and how rows with them become prompt groups."""
+"""A format: the columns of a row, and how rows with them become prompt groups."""
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
-from preftune.data.rows import BadRow, LeftOut, Row, RowStream
+from preftune.data.rows import BadRow, DataRow, LeftOut, Row, RowStream
 from preftune.errors import DataError
 from preftune.groups import PromptGroup
 
-__all__ = ["Format", "FormatReader", "RowReader", "each_row"]
+__all__ = ["Format", "FormatReader", "each_row", "each_scored_row", "without_scores"]
+
+FormatReader = Callable[[RowStream, Collection[str]], Iterator[DataRow]]
+"""Turns the rows of a file into groups, with auxiliary scores of these names. Other items are passed on in order."""
 
 
-class RowReader(Protocol):
-    """Turns a row into a group, or tells why there is nothing in it to learn from; raises DataError."""
+def each_scored_row(read: Callable[[Row, Collection[str]], PromptGroup | LeftOut]) -> FormatReader:
+    """A reader that makes one group of each row, with auxiliary scores."""
 
-    def __call__(self, row: Row, extra_scores: Collection[str] = ()) -> PromptGroup | LeftOut:
-        """The group, with the further scores of these names, which the row must hold."""
-
-
-FormatReader = Callable[[RowStream, Collection[str]], Iterator[PromptGroup | BadRow | LeftOut]]
-"""Turns the rows of a file into groups, with the further scores of these names; hands on what is no row, in order."""
-
-
-def each_row(read: RowReader) -> FormatReader:
-    """A format's reader that makes one group of each row."""
-
-    def read_rows(rows: RowStream, extra_scores: Collection[str]) -> Iterator[PromptGroup | BadRow | LeftOut]:
+    def read_rows(rows: RowStream, extra_scores: Collection[str]) -> Iterator[DataRow]:
         for row in rows:
             if not isinstance(row, Row):
                 yield row
@@ -38,17 +29,28 @@ def each_row(read: RowReader) -> FormatReader:
     return read_rows
 
 
-@dataclass(frozen=True, slots=True)
+def each_row(read: Callable[[Row], PromptGroup | LeftOut]) -> FormatReader:
+    """A reader that makes one group of each row, without auxiliary scores."""
+    return each_scored_row(lambda row, _: read(row))
+
+
+def without_scores(read: Callable[[RowStream], Iterator[DataRow]]) -> FormatReader:
+    """A reader of all rows of a file, without auxiliary scores."""
+    return lambda rows, _: read(rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """A row layout.
+    """A format of rows.
 
     Args:
-        name: What users call it.
-        about: What a row holds, in some words.
-        required: Columns it needs. More than one set where either will do.
+        name: Name that users write.
+        about: Content of a row, in a few words.
+        required: Required columns. With several sets, any one of them suffices.
+        optional: Further columns that are read.
+        extra: Columns of an auxiliary score, with `{}` for its name.
+        nested_extra: Auxiliary scores are fields of the objects in a required column.
         read: Turns rows into groups.
-        optional: Further columns that it reads.
-        extra: Columns of a further score, with `{}` for its name; none where there is nothing to compare.
     """
 
     name: str
@@ -57,14 +59,20 @@ class Format:
     read: FormatReader
     optional: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
+    nested_extra: bool = False
+
+    @property
+    def takes_extra_scores(self) -> bool:
+        """True if completions can have auxiliary scores."""
+        return bool(self.extra) or self.nested_extra
 
     def columns(self, extra_scores: Collection[str] = ()) -> frozenset[str]:
-        """All columns that the format reads, those of further scores with these names included."""
+        """All columns that are read, including those of auxiliary scores with these names."""
         extra = (column.format(name) for column in self.extra for name in extra_scores)
         return frozenset(self.optional).union(*self.required, extra)
 
     def fits(self, columns: Collection[str]) -> bool:
-        """Whether the columns it needs are there."""
+        """True if the required columns are among `columns`."""
         return any(set(names) <= set(columns) for names in self.required)
 
     def __str__(self) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from preftune.data.formats.completions import read_score_lists, refuse_extra_scores, to_weights
+from preftune.data.formats.completions import read_score_lists, to_weights
 from preftune.data.formats.fields import (
     as_conversation,
     is_blank,
@@ -17,10 +17,22 @@ from preftune.data.formats.fields import (
     to_string,
     to_text,
 )
+from preftune.data.formats.format import Format, each_row, each_scored_row
 from preftune.data.rows import LeftOut, Row
 from preftune.groups import PromptGroup, Text, WeightedSpan
 
-__all__ = ["Answer", "read_list", "read_nectar", "read_stack_exchange", "read_ultrafeedback", "scored_group"]
+__all__ = [
+    "LISTS",
+    "NECTAR",
+    "STACK_EXCHANGE",
+    "ULTRAFEEDBACK",
+    "Answer",
+    "read_list",
+    "read_nectar",
+    "read_stack_exchange",
+    "read_ultrafeedback",
+    "scored_group",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +73,7 @@ def scored_group(row: Row, prompt: Text, answers: Sequence[Answer]) -> PromptGro
     return PromptGroup(prompt if is_text else as_conversation(prompt, "user"), completions, (), row.origin)
 
 
-def read_list(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+def read_list(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     """A group of scored completions without pairs, from `prompt`, `completions` and `scores` or else `ranks`.
 
     `completions` and `scores` are lists of equal length. A rank of 1 is the best; it becomes the score -1. Prompt and
@@ -73,7 +85,7 @@ def read_list(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
 
     >>> from preftune.groups import Origin
     >>> row = Row(Origin("sums.jsonl", 1), {"prompt": "2+2=", "completions": ["4", "5"], "scores": [1, 0.5]})
-    >>> [(completion.content, completion.score) for completion in read_list(row).completions]
+    >>> [(completion.content, completion.score) for completion in read_list(row, ()).completions]
     [('4', 1.0), ('5', 0.5)]
     """
     prompt = read_text(row, "prompt")
@@ -108,7 +120,7 @@ def _read_weights(row: Row, contents: list[Text]) -> list[tuple[WeightedSpan, ..
 _SCORES = ("overall_score", "fine-grained_score")
 
 
-def read_ultrafeedback(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup | LeftOut:
+def read_ultrafeedback(row: Row, extra_scores: Collection[str]) -> PromptGroup | LeftOut:
     """A group of scored completions without pairs, from `instruction` and `completions`.
 
     A completion holds its text in `response`, and its score in `overall_score`, or else in `fine-grained_score`, or
@@ -125,7 +137,7 @@ def read_ultrafeedback(row: Row, extra_scores: Collection[str] = ()) -> PromptGr
     >>> from preftune.groups import Origin
     >>> completions = [{"response": "4", "overall_score": 9.0}, {"response": "5", "overall_score": 2.0}]
     >>> row = Row(Origin("feedback.jsonl", 1), {"instruction": "2+2=", "completions": completions})
-    >>> [completion.score for completion in read_ultrafeedback(row).completions]
+    >>> [completion.score for completion in read_ultrafeedback(row, ()).completions]
     [9.0, 2.0]
     """
     prompt = as_conversation(read_string(row, "instruction"), "user")
@@ -162,7 +174,7 @@ def _rating(row: Row, name: str, item: Mapping[str, Any], aspect: str) -> float:
     return to_number(row, f"{name}.annotations.{aspect}.Rating", rating)
 
 
-def read_nectar(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+def read_nectar(row: Row) -> PromptGroup:
     r"""A group of scored completions without pairs, from `prompt` and `answers`.
 
     An answer holds its text in `answer` and its rank in `rank`; 1 is the best and becomes the score -1. Prompts of the
@@ -178,7 +190,6 @@ def read_nectar(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
     >>> [completion.score for completion in read_nectar(row).completions]
     [-2.0, -1.0]
     """
-    refuse_extra_scores(row, extra_scores)
     prompt = read_text(row, "prompt")
     answers = [
         Answer(
@@ -191,7 +202,7 @@ def read_nectar(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
     return scored_group(row, prompt, answers)
 
 
-def read_stack_exchange(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+def read_stack_exchange(row: Row) -> PromptGroup:
     """A group of scored completions without pairs, from `question` and `answers`.
 
     An answer holds its text in `text` and its score in `pm_score`: log2(1 + votes) rounded, 1 more if the asker
@@ -209,7 +220,6 @@ def read_stack_exchange(row: Row, extra_scores: Collection[str] = ()) -> PromptG
     >>> [completion.score for completion in read_stack_exchange(row).completions]
     [3.0, 0.0]
     """
-    refuse_extra_scores(row, extra_scores)
     prompt = as_conversation(read_string(row, "question"), "user")
     answers = [
         Answer(
@@ -220,3 +230,35 @@ def read_stack_exchange(row: Row, extra_scores: Collection[str] = ()) -> PromptG
         for index, item in enumerate(read_objects(row, "answers", "the answers"))
     ]
     return scored_group(row, prompt, answers)
+
+
+LISTS = Format(
+    name="lists",
+    about="a prompt, completions, and the score or rank of each",
+    required=(("prompt", "completions", "scores"), ("prompt", "completions", "ranks")),
+    optional=("weights",),
+    extra=("{}",),
+    read=each_scored_row(read_list),
+)
+
+ULTRAFEEDBACK = Format(
+    name="ultrafeedback",
+    about="UltraFeedback: an instruction and completions, each an object with its scores",
+    required=(("instruction", "completions"),),
+    nested_extra=True,
+    read=each_scored_row(read_ultrafeedback),
+)
+
+NECTAR = Format(
+    name="nectar",
+    about="Nectar: a prompt and answers, each an object with its rank",
+    required=(("prompt", "answers"),),
+    read=each_row(read_nectar),
+)
+
+STACK_EXCHANGE = Format(
+    name="stack_exchange",
+    about="StackExchange: a question and answers, each an object with its score",
+    required=(("question", "answers"),),
+    read=each_row(read_stack_exchange),
+)

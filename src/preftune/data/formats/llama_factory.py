@@ -16,14 +16,15 @@ from preftune.data.formats.fields import (
     to_message,
     to_string,
 )
-from preftune.data.formats.pairs import pair_group, system_turn
+from preftune.data.formats.format import Format, each_scored_row
+from preftune.data.formats.pairs import PAIR_EXTRA, PAIR_OPTIONAL, pair_group, system_turn
 from preftune.data.rows import Row
 from preftune.groups import Message, PromptGroup
 
-__all__ = ["read_alpaca", "read_sharegpt"]
+__all__ = ["ALPACA", "SHAREGPT", "read_alpaca", "read_sharegpt"]
 
 
-def read_alpaca(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+def read_alpaca(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     r"""A group of one completion from `instruction` and `output`, or of a pair from `chosen` and `rejected`.
 
     An `output` that is a list of two is a pair, too, the better one first. Optional: `input`, which follows the
@@ -37,7 +38,7 @@ def read_alpaca(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
 
     >>> from preftune.groups import Origin
     >>> fields = {"instruction": "Add.", "input": "2 and 2", "output": "4"}
-    >>> read_alpaca(Row(Origin("alpaca.json", 1), fields)).prompt[0].content
+    >>> read_alpaca(Row(Origin("alpaca.json", 1), fields), ()).prompt[0].content
     'Add.\n2 and 2'
     """
     prompt = _prompt(row)
@@ -96,7 +97,7 @@ _ROLES = {
 }
 
 
-def read_sharegpt(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+def read_sharegpt(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     """A group of a pair from `conversations`, `chosen` and `rejected`, or of one completion from `conversations` alone.
 
     A turn is an object with `from` and `value`, or with `role` and `content`; human is the user, gpt the assistant,
@@ -112,14 +113,15 @@ def read_sharegpt(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
     >>> turns = [{"from": "human", "value": "2+2="}]
     >>> four, five = ({"from": "gpt", "value": text} for text in "45")
     >>> row = Row(Origin("chats.json", 1), {"conversations": turns, "chosen": four, "rejected": five})
-    >>> read_sharegpt(row).completions[0].content
+    >>> read_sharegpt(row, ()).completions[0].content
     (Message(role='assistant', content='4', extra={}),)
     """
     items = read_objects(row, "conversations", "the turns")
     turns = tuple(_turn(row, f"conversations[{index}]", item) for index, item in enumerate(items))
     prompt = (*system_turn(row), *turns)
     if is_blank(row.fields.get("chosen")) and is_blank(row.fields.get("rejected")):
-        return last_turn_group(row, "conversations", prompt, extra_scores)
+        refuse_extra_scores(row, extra_scores)
+        return last_turn_group(row, "conversations", prompt)
     return pair_group(row, prompt, _answer(row, "chosen"), _answer(row, "rejected"), extra_scores=extra_scores)
 
 
@@ -141,3 +143,22 @@ def _turn(row: Row, name: str, item: Mapping[str, Any]) -> Message:
     content = to_string(row, f"{name}.value", item.get("value"))
     further = {key: value for key, value in item.items() if key not in ("from", "value")}
     return to_message(row, name, {**further, "role": _ROLES.get(role, role), "content": content})
+
+
+ALPACA = Format(
+    name="alpaca",
+    about="Alpaca: an instruction with an input, and an output, or a better and a worse one",
+    required=(("instruction", "chosen", "rejected"), ("instruction", "output")),
+    optional=("input", "system", "history", *PAIR_OPTIONAL),
+    extra=PAIR_EXTRA,
+    read=each_scored_row(read_alpaca),
+)
+
+SHAREGPT = Format(
+    name="sharegpt",
+    about="ShareGPT: a conversation, perhaps with a better and a worse answer",
+    required=(("conversations", "chosen", "rejected"), ("conversations",)),
+    optional=("system", *PAIR_OPTIONAL),
+    extra=PAIR_EXTRA,
+    read=each_scored_row(read_sharegpt),
+)

@@ -1,19 +1,27 @@
 """Formats of OpenAssistant: a tree of messages in each row, or a message of a tree."""
 
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from preftune.data.formats.completions import refuse_extra_scores
 from preftune.data.formats.fields import is_blank, to_number, to_string
+from preftune.data.formats.format import Format, without_scores
 from preftune.data.formats.lists import Answer, scored_group
 from preftune.data.rows import BadRow, LeftOut, Row, RowStream
 from preftune.errors import DataError
 from preftune.groups import Message, Origin, PromptGroup
 
-__all__ = ["Node", "groups_of_trees", "read_message_rows", "read_message_trees", "read_node"]
+__all__ = [
+    "MESSAGE_ROWS",
+    "MESSAGE_TREES",
+    "Node",
+    "groups_of_trees",
+    "read_message_rows",
+    "read_message_trees",
+    "read_node",
+]
 
 _ROLES = {"prompter": "user", "assistant": "assistant"}
 
@@ -135,7 +143,7 @@ def _conversation(node: Node, by_id: Mapping[str, Node]) -> tuple[Message, ...]:
 Items = Iterator[PromptGroup | BadRow | LeftOut]
 
 
-def read_message_trees(rows: RowStream, extra_scores: Collection[str]) -> Items:
+def read_message_trees(rows: RowStream) -> Items:
     """Groups of rows that hold a whole tree each, in `prompt`, whose `replies` are messages with replies.
 
     Every message that was answered makes a group, as `groups_of_trees` explains.
@@ -145,12 +153,12 @@ def read_message_trees(rows: RowStream, extra_scores: Collection[str]) -> Items:
     """
     for row in rows:
         if isinstance(row, Row):
-            yield from _tree_of_row(row, extra_scores)
+            yield from _tree_of_row(row)
         else:
             yield row
 
 
-def read_message_rows(rows: RowStream, extra_scores: Collection[str]) -> Items:
+def read_message_rows(rows: RowStream) -> Items:
     """Groups of rows that hold a message each: `message_id`, `parent_id`, `role`, `text`, and perhaps `rank`.
 
     Every message that was answered makes a group, as `groups_of_trees` explains. If all rows with a `message_tree_id`
@@ -162,7 +170,7 @@ def read_message_rows(rows: RowStream, extra_scores: Collection[str]) -> Items:
     for _, part in parts:
         nodes: list[Node] = []
         for row in part:
-            node = _node_of_row(row, extra_scores) if isinstance(row, Row) else row
+            node = _node_of_row(row) if isinstance(row, Row) else row
             if isinstance(node, Node):
                 nodes.append(node)
             else:
@@ -189,9 +197,8 @@ def _trees_stand_together(rows: RowStream) -> bool:
     return True
 
 
-def _node_of_row(row: Row, extra_scores: Collection[str]) -> Node | BadRow | LeftOut:
+def _node_of_row(row: Row) -> Node | BadRow | LeftOut:
     try:
-        refuse_extra_scores(row, extra_scores)
         parent: Any = row.fields.get("parent_id")
         if not is_blank(parent) and not isinstance(parent, str):
             raise row.error("parent_id", f"is of type {type(parent).__name__}. It must name a message.")
@@ -200,11 +207,10 @@ def _node_of_row(row: Row, extra_scores: Collection[str]) -> Node | BadRow | Lef
         return BadRow.of(row, error)
 
 
-def _tree_of_row(row: Row, extra_scores: Collection[str]) -> Items:
+def _tree_of_row(row: Row) -> Items:
     nodes: list[Node] = []
     waiting: deque[tuple[str, Any, str | None]] = deque([("prompt.", row.fields.get("prompt"), None)])
     try:
-        refuse_extra_scores(row, extra_scores)
         while waiting:
             prefix, fields, parent = waiting.popleft()
             if not isinstance(fields, Mapping):
@@ -222,3 +228,19 @@ def _tree_of_row(row: Row, extra_scores: Collection[str]) -> Items:
         yield BadRow.of(row, error)
         return
     yield from groups_of_trees(nodes)
+
+
+MESSAGE_TREES = Format(
+    name="message_trees",
+    about="OpenAssistant: a tree of messages, the answers to each ranked",
+    required=(("message_tree_id", "prompt"),),
+    read=without_scores(read_message_trees),
+)
+
+MESSAGE_ROWS = Format(
+    name="message_rows",
+    about="OpenAssistant: a message of such a tree",
+    required=(("message_id", "parent_id", "role", "text"),),
+    optional=("message_tree_id", "rank", "deleted"),
+    read=without_scores(read_message_rows),
+)

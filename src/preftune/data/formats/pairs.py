@@ -4,15 +4,42 @@ from collections.abc import Collection
 
 from preftune.data.formats.completions import read_extra_scores, read_weights
 from preftune.data.formats.fields import as_conversation, is_blank, read_completion, read_number, read_string, read_text
+from preftune.data.formats.format import Format, each_scored_row
 from preftune.data.formats.messages import start_of_completion
 from preftune.data.rows import Row
 from preftune.errors import DataError
 from preftune.groups import Completion, Message, Pair, PromptGroup, Text, common_start
 
-__all__ = ["pair_group", "read_orca", "read_pair", "read_transcripts", "system_turn"]
+__all__ = [
+    "ORCA",
+    "PAIRS",
+    "PAIR_EXTRA",
+    "PAIR_OPTIONAL",
+    "TRANSCRIPTS",
+    "pair_group",
+    "read_orca",
+    "read_pair",
+    "read_transcripts",
+    "system_turn",
+]
 
 
-def read_pair(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+PAIR_OPTIONAL = (
+    "margin",
+    "score_chosen",
+    "score_rejected",
+    "chosen_score",
+    "rejected_score",
+    "chosen_weights",
+    "rejected_weights",
+)
+"""Columns that `pair_group` reads if they are there."""
+
+PAIR_EXTRA = ("chosen_{}", "rejected_{}")
+"""Columns of an auxiliary score."""
+
+
+def read_pair(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     """A group of two completions and one pair, from `prompt`, `chosen` and `rejected`.
 
     All three are text, or some are lists of messages: then a prompt that is text becomes a user turn and a completion
@@ -25,7 +52,7 @@ def read_pair(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
         DataError: a field that is missing or of a wrong type; an empty completion; equal completions.
 
     >>> from preftune.groups import Origin
-    >>> group = read_pair(Row(Origin("sums.jsonl", 1), {"prompt": "2+2=", "chosen": "4", "rejected": "5"}))
+    >>> group = read_pair(Row(Origin("sums.jsonl", 1), {"prompt": "2+2=", "chosen": "4", "rejected": "5"}), ())
     >>> group.completions[0].content, group.pairs
     ('4', (Pair(chosen=0, rejected=1, margin=None),))
     """
@@ -91,7 +118,7 @@ def _repeats(prompt: Text, conversation: tuple[Message, ...]) -> bool:
     return conversation[0].role != "assistant" and prompt.strip() in turns
 
 
-def read_orca(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+def read_orca(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     """A group of two completions and one pair, from `question`, `chosen` and `rejected`.
 
     All three are text and become turns. Optional: `system`, a turn before them, and all that is optional for pairs.
@@ -102,7 +129,7 @@ def read_orca(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
 
     >>> from preftune.groups import Origin
     >>> fields = {"system": "Be brief.", "question": "2+2=", "chosen": "4", "rejected": "It is 4."}
-    >>> [message.role for message in read_orca(Row(Origin("orca.jsonl", 1), fields)).prompt]
+    >>> [message.role for message in read_orca(Row(Origin("orca.jsonl", 1), fields), ()).prompt]
     ['system', 'user']
     """
     prompt = (*system_turn(row), *as_conversation(read_string(row, "question"), "user"))
@@ -118,7 +145,7 @@ def system_turn(row: Row) -> tuple[Message, ...]:
 _ASSISTANT = "\n\nAssistant:"
 
 
-def read_transcripts(row: Row, extra_scores: Collection[str] = ()) -> PromptGroup:
+def read_transcripts(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     r"""A group of two completions and one pair, from `chosen` and `rejected` which both start with the prompt.
 
     Messages: the prompt is what both share, up to where both go on with an assistant turn. Text with the markers of
@@ -131,7 +158,7 @@ def read_transcripts(row: Row, extra_scores: Collection[str] = ()) -> PromptGrou
 
     >>> from preftune.groups import Origin
     >>> fields = {"chosen": "The sky is blue", "rejected": "The sky is bleak"}
-    >>> group = read_transcripts(Row(Origin("skies.jsonl", 1), fields))
+    >>> group = read_transcripts(Row(Origin("skies.jsonl", 1), fields), ())
     >>> group.prompt, group.completions[0].content
     ('The sky is', ' blue')
     """
@@ -161,3 +188,31 @@ def _start_of_text(chosen: str, rejected: str) -> int:
         return len(shared.rstrip())
     in_word = next((count for count, letter in enumerate(reversed(shared)) if letter.isspace()), len(shared))
     return len(shared[: len(shared) - in_word].rstrip())
+
+
+PAIRS = Format(
+    name="pairs",
+    about="a prompt, a better and a worse completion",
+    required=(("prompt", "chosen", "rejected"),),
+    optional=PAIR_OPTIONAL,
+    extra=PAIR_EXTRA,
+    read=each_scored_row(read_pair),
+)
+
+ORCA = Format(
+    name="orca",
+    about="Orca pairs: a system prompt, a question, a better and a worse answer",
+    required=(("question", "chosen", "rejected"),),
+    optional=("system", *PAIR_OPTIONAL),
+    extra=PAIR_EXTRA,
+    read=each_scored_row(read_orca),
+)
+
+TRANSCRIPTS = Format(
+    name="transcripts",
+    about="HH: two whole conversations with the same start, the better and the worse",
+    required=(("chosen", "rejected"),),
+    optional=PAIR_OPTIONAL,
+    extra=PAIR_EXTRA,
+    read=each_scored_row(read_transcripts),
+)

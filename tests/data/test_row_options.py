@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from preftune.data import Row
-from preftune.data.layout import holds as row_holds
+from preftune.data.row_options import holds as row_holds
 from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin
 from preftune.settings.data import Condition
