@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from preftune.cli.main import preftune
+from preftune.model.reference.fingerprint import Fingerprint
 from preftune.model.reference.store import LogpStore, store_path
 from tests.cli.command_line import call, tune
 
@@ -16,9 +17,9 @@ def path() -> Path:
     """A file with two log-probs, one of them per token too, and one that was set aside."""
     path = store_path()
     store = LogpStore(path)
-    known = {"name": "llama", "description": "float32 weights, cpu, packed"}
-    store.write(b"m" * 16, {b"a": -1.0, b"b": -2.0}, **known)
-    store.write_tokens(b"m" * 16, {b"a": np.array([-0.25, -0.75])}, **known)
+    model = Fingerprint(b"m" * 16, "llama", "float32 weights, cpu, packed")
+    store.write(model, {b"a": -1.0, b"b": -2.0})
+    store.write_tokens(model, {b"a": np.array([-0.25, -0.75])})
     store.close()
     path.with_name(path.name + ".broken-20260101").write_text("")
     return path

@@ -21,7 +21,7 @@ from preftune.model.forward.packed_batch import PackedBatch, pack
 from preftune.model.reference.cached import Cached
 from preftune.model.reference.fingerprint import Fingerprint, fingerprint_reference
 from preftune.model.reference.reference import Reference
-from preftune.model.reference.store import OptionalStore, TokenArray, sum_of
+from preftune.model.reference.store import LogpStore, OptionalStore, TokenArray, sum_of
 from preftune.planning import GroupSize, plan_step, sizes_of
 
 __all__ = ["PassCount", "ReferencePass", "ReferencePassResult", "count_passes", "report_pass"]
@@ -86,31 +86,41 @@ class ReferencePass:
             ModelError: the ranks hold different weights.
         """
         if not per_token:
-            table, num_kept = self._table(groups, store.read, store.write, self._logps)
+            table, num_kept = self._table(groups, store, LogpStore.read, LogpStore.write, self._logps)
             return ReferencePassResult(Cached(table), num_kept, len(table) - num_kept)
-        token_table, num_kept = self._table(groups, store.read_tokens, store.write_tokens, self._token_logps)
+        token_table, num_kept = self._table(
+            groups, store, LogpStore.read_tokens, LogpStore.write_tokens, self._token_logps
+        )
         sums = {key: sum_of(logps) for key, logps in token_table.items()}
         return ReferencePassResult(Cached(sums, token_table), num_kept, len(token_table) - num_kept)
 
     def _table(
         self,
         groups: Sequence[TokenGroup],
-        read: Callable[[Fingerprint, Iterable[bytes]], dict[bytes, Value]],
-        write: Callable[[Fingerprint, Mapping[bytes, Value]], None],
+        store: OptionalStore,
+        read: Callable[[LogpStore, Fingerprint, Iterable[bytes]], dict[bytes, Value]],
+        write: Callable[[LogpStore, Fingerprint, Mapping[bytes, Value]], None],
         compute: Callable[[PackedBatch], Sequence[Value]],
     ) -> tuple[dict[bytes, Value], int]:
         """The values of all completions, and how many of them were kept."""
         state = PartialState()
         model = self._fingerprint()
         keys = dict.fromkeys(key for group in groups for key in group.keys)
-        (table,) = broadcast_object_list([read(model, keys) if state.is_main_process else {}])
+
+        def keep(values: Mapping[bytes, Value]) -> None:
+            store.attempt(lambda opened: write(opened, model, values), otherwise=None)
+
+        found_in_store: dict[bytes, Value] = {}
+        if state.is_main_process:
+            found_in_store = store.attempt(lambda opened: read(opened, model, keys), otherwise={})
+        (table,) = broadcast_object_list([found_in_store])
         num_kept = len(table)
         rounds = self._rounds(_missing(groups, table), state.num_processes)
         for ranks in track(rounds, "reference log-probs", total=len(rounds), show=self.show_progress and bool(rounds)):
             for found in gather_object([self._compute(ranks[state.process_index], compute)]):
                 table.update(found)
                 if state.is_main_process and found:
-                    write(model, found)
+                    keep(found)
         report_pass(num_computed=len(table) - num_kept, num_kept=num_kept)
         return table, num_kept
 
