@@ -1,12 +1,14 @@
-"""Numbers for people: short, and with no more digits than mean something."""
+"""Numbers as text for people: short, without digits that mean nothing."""
 
 import math
 
-__all__ = ["bytes_text", "percent_text", "value_text"]
+__all__ = ["bytes_text", "duration_text", "number_text", "percent_text"]
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def percent_text(share: float | None) -> str:
-    """A share; nothing where it is not known.
+    """A share in percent; empty if it is unknown.
 
     >>> percent_text(0.0712), percent_text(None)
     ('7.1 %', '')
@@ -14,10 +16,10 @@ def percent_text(share: float | None) -> str:
     return f"{100 * share:.1f} %" if share is not None and math.isfinite(share) else ""
 
 
-def value_text(number: float | str | bool | None) -> str:
-    """A measure; text stays as it is.
+def number_text(number: float | str | bool | None) -> str:
+    """A number with four digits; text stays as it is.
 
-    >>> value_text(12345), value_text(0.512345), value_text("sure"), value_text(math.nan), value_text(True)
+    >>> number_text(12345), number_text(0.512345), number_text("sure"), number_text(math.nan), number_text(True)
     ('12,345', '0.5123', 'sure', 'NaN or infinite', 'yes')
     """
     if number is None or isinstance(number, str):
@@ -31,15 +33,25 @@ def value_text(number: float | str | bool | None) -> str:
     return f"{number:,.0f}" if abs(number) >= 10_000 else f"{number:,.4g}"
 
 
-def bytes_text(count: int) -> str:
-    """The size of a file.
+def bytes_text(num_bytes: float) -> str:
+    """A size in memory or on disk.
 
-    >>> bytes_text(512), bytes_text(4_006_352), bytes_text(16 * 2**30)
-    ('512 B', '3.8 MiB', '16.0 GiB')
+    >>> bytes_text(100), bytes_text(3.25 * 2**20), bytes_text(21.4 * 2**30)
+    ('100 B', '3.2 MiB', '21 GiB')
     """
-    size, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if size < 1024:
-            break
-        size, unit = size / 1024, larger
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+    unit = 0
+    while num_bytes >= 1024 and unit < len(_UNITS) - 1:
+        num_bytes, unit = num_bytes / 1024, unit + 1
+    return f"{num_bytes:.1f} {_UNITS[unit]}" if unit and num_bytes < 10 else f"{num_bytes:,.0f} {_UNITS[unit]}"
+
+
+def duration_text(seconds: float) -> str:
+    """A duration.
+
+    >>> duration_text(75.4), duration_text(4000)
+    ('1 min 15 s', '1 h 6 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -18,6 +19,7 @@ __all__ = [
     "css_variables",
     "new_figure",
     "picture_style",
+    "save_picture",
     "svg_element",
     "svg_file",
 ]
@@ -92,15 +94,31 @@ _STYLE: dict[Any, Any] = {
 
 
 @contextmanager
-def picture_style() -> Iterator[None]:
-    """While this is on, pictures are drawn and written in the style of our pages."""
-    with mpl.rc_context(_STYLE):
+def picture_style(**changes: Any) -> Iterator[None]:
+    """Context in which pictures are drawn and written in the style of our pages.
+
+    Args:
+        changes: Settings of matplotlib to change, with underscores for dots (`svg_fonttype`).
+    """
+    with mpl.rc_context(_STYLE | {name.replace("_", "."): value for name, value in changes.items()}):
         yield
 
 
-def new_figure() -> Figure:
-    """A figure of the size that pages show, so that its text is as large there as the page's small print."""
-    return Figure(figsize=_INCHES, layout="constrained")
+def new_figure(inches: tuple[float, float] = _INCHES) -> Figure:
+    """A figure; by default of the size in pages, where its text is as large as the page's small print."""
+    return Figure(figsize=inches, layout="constrained")
+
+
+def save_picture(figure: Figure, file: str | Path) -> None:
+    """Write a figure into a PNG, SVG or PDF file of its own, with text as shapes, so that any viewer shows it alike.
+
+    Args:
+        figure: The figure.
+        file: Path of the picture; the extension selects the format.
+    """
+    with picture_style(svg_fonttype="path"):
+        metadata = {"Date": None} if str(file).endswith(".svg") else None
+        figure.savefig(file, dpi=160, metadata=metadata)
 
 
 def svg_file(figure: Figure) -> str:

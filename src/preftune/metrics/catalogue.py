@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from preftune.files.number_text import percent_text, value_text
+from preftune.files.number_text import number_text, percent_text
 from preftune.losses import Method
 
 __all__ = [
@@ -121,8 +121,10 @@ class Metric:
         if value is None:
             return ""
         if not math.isfinite(value):
-            return value_text(value)
-        return percent_text(value) if self.form == "percent" else value_text(0.0 if abs(value) < 1e-6 else float(value))
+            return number_text(value)
+        return (
+            percent_text(value) if self.form == "percent" else number_text(0.0 if abs(value) < 1e-6 else float(value))
+        )
 
 
 METRICS: Mapping[str, Metric] = {

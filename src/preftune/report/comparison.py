@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preftune.errors import ConfigError
-from preftune.files.number_text import bytes_text, percent_text
+from preftune.files.number_text import bytes_text, duration_text, percent_text
 from preftune.files.pictures import RUN_COLOURS
 from preftune.metrics.catalogue import HELD_OUT, METRICS, Metric, find_metric
 from preftune.metrics.intervals import Interval
@@ -17,7 +17,7 @@ from preftune.report.panels import Curve, Panel, panels_of
 from preftune.report.pictures import Picture
 from preftune.report.run_record import RunRecord
 from preftune.report.verdict import main_win_rate, severities_text, verdict_of
-from preftune.runs.result import RunResult, duration_text
+from preftune.runs.result import RunResult
 from preftune.settings import SETTINGS, value_text
 
 __all__ = [

@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from preftune.files.number_text import bytes_text
+from preftune.files.number_text import bytes_text, duration_text
 from preftune.files.run_files import CONFIG
 from preftune.losses import loss_options
 from preftune.losses.texts import loss_text
 from preftune.report.page import PageTable, Row
 from preftune.report.run_record import RunRecord
 from preftune.runs.data_report import LOST_TEXTS, PartReport
-from preftune.runs.result import duration_text
 from preftune.settings import SECTIONS, SETTINGS, settings_of, value_text
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from preftune.files.number_text import bytes_text, percent_text, value_text
+from preftune.files.number_text import bytes_text, number_text, percent_text
 from preftune.files.pictures import css_variables
 
 if TYPE_CHECKING:
@@ -101,7 +101,13 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
     )
     environment.filters.update(
-        {"percent": percent_text, "value": value_text, "bytes": bytes_text, "marked": _marked, "colours": css_variables}
+        {
+            "percent": percent_text,
+            "value": number_text,
+            "bytes": bytes_text,
+            "marked": _marked,
+            "colours": css_variables,
+        }
     )
     return environment
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from preftune.data.quality import SEVERITIES
 from preftune.evaluation.result import EvaluationResult
 from preftune.evaluation.tables import tables_of
-from preftune.files.number_text import percent_text, value_text
+from preftune.files.number_text import number_text, percent_text
 from preftune.metrics.catalogue import find_metric, metric_text
 from preftune.report.curves import MANY_POINTS
 from preftune.report.facts import data_losses, data_table, environment_facts, method_parts, run_facts, settings_tables
@@ -212,7 +212,7 @@ def _metrics(run: RunRecord) -> PageTable | None:
         for place, (name, path) in enumerate(paths.items()):
             metric = find_metric(name)
             has_best = metric is not None and metric.has_best
-            best = (metric_text(name, path.best), value_text(path.best_step)) if has_best else ("", "")
+            best = (metric_text(name, path.best), number_text(path.best_step)) if has_best else ("", "")
             cells = (label + name, metric_text(name, path.first), metric_text(name, path.last), *best)
             rows.append(Row(cells, begins_section=place == 0 and bool(rows)))
     return PageTable("", ("", "first", "last", "best", "at step"), tuple(rows)) if rows else None

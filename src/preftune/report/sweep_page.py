@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from preftune.files.pictures import picture_style
 from preftune.report.page import page_table, render
 from preftune.report.pictures import Picture
 from preftune.sweep.picture import frontier_figure
@@ -51,5 +50,4 @@ def _frontier(result: SweepResult) -> Picture | None:
         "Up and to the left is better. Filled: no other model has at most its KL and at least its value. Small: "
         "checkpoints, joined with their run. Bars are intervals."
     )
-    with picture_style():
-        return Picture.of("frontier", "Value over KL", about, frontier_figure(result))
+    return Picture.of("frontier", "Value over KL", about, frontier_figure(result))

@@ -7,13 +7,12 @@ from typing import Any, Literal
 
 from preftune.evaluation.result import EvaluationResult
 from preftune.evaluation.win_rate import WinRate
-from preftune.files.number_text import percent_text, value_text
+from preftune.files.number_text import duration_text, number_text, percent_text
 from preftune.files.run_files import CONFIG
 from preftune.metrics.catalogue import HELD_OUT, METRICS, SAMPLES_KL
 from preftune.metrics.intervals import Interval
 from preftune.report.run_record import RunRecord, RunState
 from preftune.runs.logs import Series
-from preftune.runs.result import duration_text
 from preftune.training.health.rule import SEVERITIES
 
 __all__ = [
@@ -189,13 +188,13 @@ def _evaluated(run: RunRecord) -> Iterator[Change]:
     level = f"{found.confidence:.0%} interval"
     kl = _evaluated_kl(run)
     if kl is not None:
-        yield Change(METRICS[SAMPLES_KL].title, "0", value_text(round(kl.value, 3)), f"{level} {_ends(kl)}")
+        yield Change(METRICS[SAMPLES_KL].title, "0", number_text(round(kl.value, 3)), f"{level} {_ends(kl)}")
     rate = main_win_rate(found)
     if rate is not None:
         note = f"{rate.judge} against {rate.against}; {level} {_ends(rate.rate, '%')}"
         yield Change("win rate", "", percent_text(rate.rate.value), note)
         if rate.our_score is not None and rate.their_score is not None:
-            theirs, ours = (value_text(round(score.value, 3)) for score in (rate.their_score, rate.our_score))
+            theirs, ours = (number_text(round(score.value, 3)) for score in (rate.their_score, rate.our_score))
             yield Change(f"score, {rate.against} to model", theirs, ours, f"{level} {_ends(rate.our_score)}")
 
 
@@ -210,7 +209,7 @@ def _ends(interval: Interval, unit: str = "") -> str:
     texts: Sequence[str] = (
         [percent_text(end) for end in (interval.low, interval.high)]
         if unit
-        else [value_text(round(end, 3)) for end in (interval.low, interval.high)]
+        else [number_text(round(end, 3)) for end in (interval.low, interval.high)]
     )
     return f"({texts[0]} to {texts[1]})"
 

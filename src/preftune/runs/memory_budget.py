@@ -16,12 +16,12 @@ from typing_extensions import override
 
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.errors import ConfigError, TrainingError
+from preftune.files.number_text import bytes_text, duration_text
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.packed_batch import pack
-from preftune.model.load.device_memory import DeviceMemory, memory_of, size_text
+from preftune.model.load.device_memory import DeviceMemory, memory_of
 from preftune.planning import GroupSize, Layout, MicroBatchShape, WorkModel, pace_text, sizes_of
 from preftune.runs.arguments import checkpointing_argument
-from preftune.runs.result import duration_text
 from preftune.training.objective import Objective
 from preftune.training.out_of_memory import is_out_of_memory, ways_out_of_memory
 from preftune.training.step_values import measure
@@ -117,7 +117,7 @@ class MeasuredBudget:
         '12,288 (auto: 3.1 MiB a token, 21 GiB free)'
         """
         text = (
-            f"{self.max_tokens:,} (auto: {size_text(self.bytes_per_token)} a token, {size_text(self.free_bytes)} free"
+            f"{self.max_tokens:,} (auto: {bytes_text(self.bytes_per_token)} a token, {bytes_text(self.free_bytes)} free"
         )
         return text + ("; more is not faster on a CPU)" if self.is_capped else ")")
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from rich.table import Table
 
+from preftune.files.number_text import duration_text
 from preftune.metrics.catalogue import METRICS
 from preftune.runs.data_report import PartReport
 from preftune.training.health.finding import Finding
 
-__all__ = ["KeptCheckpoint", "MetricPath", "RunResult", "duration_text"]
+__all__ = ["KeptCheckpoint", "MetricPath", "RunResult"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +121,3 @@ class RunResult:
         table.caption = f"model, metrics and settings: {Path(self.folder)}"
         table.caption_justify = "left"
         return table
-
-
-def duration_text(seconds: float) -> str:
-    """Seconds for people.
-
-    >>> duration_text(75.4), duration_text(4000)
-    ('1 min 15 s', '1 h 6 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

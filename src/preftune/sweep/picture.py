@@ -9,12 +9,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from preftune.files.pictures import COLOURS, new_figure, picture_style, save_picture
 from preftune.settings.sweep_sections import VALUE_TEXTS
 from preftune.sweep.result import ModelRow, PointRow, Realigned, SweepResult
 
 __all__ = ["draw_frontier", "frontier_figure", "write_pictures"]
 
-_OTHERS, _REALIGNED, _INK = "#9aa5ad", "#d1495b", "#1d2329"
+_OTHERS, _REALIGNED, _INK = COLOURS["dim"].dark, COLOURS["red"].light, COLOURS["text"].light
 _MOST_COLOURS = 10
 
 
@@ -39,22 +40,11 @@ def draw_frontier(result: SweepResult, picture: str | Path) -> None:
         result: What is drawn, with at least one model.
         picture: The file to write; its ending says the kind.
     """
-    with mpl.rc_context(
-        {
-            "font.size": 9,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "svg.fonttype": "path",
-            "svg.hashsalt": "preftune",
-        }
-    ):
-        figure = frontier_figure(result)
-        metadata = {"Date": None} if str(picture).endswith(".svg") else None
-        figure.savefig(picture, dpi=160, metadata=metadata)
+    save_picture(frontier_figure(result), picture)
 
 
 def frontier_figure(result: SweepResult) -> Figure:
-    """Value over KL, in the style that is set.
+    """Value over KL, in the style of our pages.
 
     Each setting has a colour. Models that none dominates are filled, others hollow; checkpoints are small and joined
     with their run; bars are intervals; the recommended setting has a ring.
@@ -62,16 +52,17 @@ def frontier_figure(result: SweepResult) -> Figure:
     Args:
         result: What is drawn, with at least one model.
     """
-    figure = Figure(figsize=(7.6, 4.4), layout="constrained")
-    axes = figure.add_subplot()
-    _draw_points(axes, result)
-    if result.realigned is not None:
-        _draw_realigned(axes, result.realigned)
-    _draw_limits(axes, result)
-    axes.set_xlabel("KL to the reference (nats)")
-    axes.set_ylabel(_value_label(result))
-    axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), markerscale=0.7)
+    with picture_style():
+        figure = new_figure((7.6, 4.4))
+        axes = figure.add_subplot()
+        _draw_points(axes, result)
+        if result.realigned is not None:
+            _draw_realigned(axes, result.realigned)
+        _draw_limits(axes, result)
+        axes.set_xlabel("KL to the reference (nats)")
+        axes.set_ylabel(_value_label(result))
+        axes.grid(alpha=0.5)
+        axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), markerscale=0.7)
     return figure
 
 

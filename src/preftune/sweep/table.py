@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from rich.table import Table
 
+from preftune.files.number_text import duration_text
 from preftune.metrics.intervals import Bootstrap, Interval
-from preftune.runs.result import duration_text
 from preftune.settings.sweep_sections import VALUE_TEXTS, ValueKind, value_format
 from preftune.sweep.distance import SureGap
 from preftune.sweep.evaluated import interval_of

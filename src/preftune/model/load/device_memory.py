@@ -3,7 +3,6 @@
 import ctypes
 import gc
 import os
-import resource
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -25,10 +24,8 @@ __all__ = [
     "cgroup_free_bytes",
     "memory_of",
     "peak_memory_bytes",
-    "size_text",
 ]
 
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _SECONDS_BETWEEN_SAMPLES = 0.002
 _CGROUPS, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
@@ -187,21 +184,18 @@ def _free_below(folder: Path, limit: str, usage: str, droppable: str) -> int | N
     return max(0, limit_bytes - used + int(fields.get(droppable, 0)))
 
 
-def size_text(num_bytes: float) -> str:
-    """Bytes for people.
-
-    >>> size_text(3.25 * 2**20), size_text(21.4 * 2**30), size_text(100)
-    ('3.2 MiB', '21 GiB', '100 B')
-    """
-    unit = 0
-    while num_bytes >= 1024 and unit < len(_UNITS) - 1:
-        num_bytes, unit = num_bytes / 1024, unit + 1
-    return f"{num_bytes:.1f} {_UNITS[unit]}" if unit and num_bytes < 10 else f"{num_bytes:,.0f} {_UNITS[unit]}"
-
-
 def peak_memory_bytes() -> int:
     """Most memory in use so far: allocated on the GPU if there is one, else resident in the process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
+    return _peak_resident()
+
+
+def _peak_resident() -> int:
+    if sys.platform == "win32":
+        peak: int = psutil.Process().memory_info().peak_wset
+        return peak
+    import resource  # POSIX only
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
