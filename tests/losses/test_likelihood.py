@@ -1,10 +1,18 @@
-"""The baselines of the DPO paper."""
+""""""
 
 import pytest
 import torch
 
-from preftune.losses import Method, preferred_ft, sft, unlikelihood
+from preftune.losses import Method, PolicyLogps, preferred_ft, sft, unlikelihood
 from tests.losses.case import policy_only, policy_pairs, referenced_pairs
+
+
+def test_sft_is_the_mean_cross_entropy_of_torch_when_divided_by_tokens() -> None:
+    logits, targets = torch.randn(4, 7, dtype=torch.float64), torch.tensor([0, 3, 6, 2])
+    token_logps = logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]
+    logps = PolicyLogps(torch.stack([token_logps[:3].sum(), token_logps[3]]), torch.tensor([3, 1]))
+    expected = torch.nn.functional.cross_entropy(logits, targets)
+    torch.testing.assert_close(sft(logps).sum() / 4, expected, rtol=1e-12, atol=0)
 
 
 def test_preferred_ft_is_sft_on_the_chosen_answers() -> None:

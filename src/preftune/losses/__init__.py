@@ -1,24 +1,21 @@
 """Losses: pure functions of log-probs per completion, one table, and the binding of options."""
 
 from preftune.losses.anchored import apo_down, apo_zero, bco_pair, nca_pair, sppo_hard
-from preftune.losses.demonstrations import sft
-from preftune.losses.dynamic_beta import beta_dpo
 from preftune.losses.inputs import INPUTS, Argument, Feedback, Input, Need
 from preftune.losses.length import dpo_length_normalized, ld_dpo, rdpo_length
-from preftune.losses.likelihood import preferred_ft, unlikelihood
+from preftune.losses.likelihood import preferred_ft, sft, unlikelihood
 from preftune.losses.lists import infonca, lipo_lambda, nca, plackett_luce
 from preftune.losses.logps import PolicyLogps, ReferencedLogps, TokenLogps
 from preftune.losses.loss import Loss, OptionValue, Reward, Unit
-from preftune.losses.margin import discopop, exo_pair
+from preftune.losses.margin import discopop, dpop, exo_pair, odpo
 from preftune.losses.method import Method, Part, ReferenceUse, find_loss, losses_of
-from preftune.losses.offset import dpop, odpo
 from preftune.losses.options import Option, loss_options
 from preftune.losses.pairwise import dpo, hinge, ipo, robust_dpo
 from preftune.losses.reference_free import cpo, orpo, simpo, slic
 from preftune.losses.table import LOSSES
 from preftune.losses.thumbs import apo_zero_unpaired, bco, kto, kto_weight_problem
 from preftune.losses.token_level import tdpo, wpo
-from preftune.losses.transport import aot, aot_unpaired
+from preftune.losses.whole_step import aot, aot_unpaired, beta_dpo
 
 __all__ = [
     "INPUTS",

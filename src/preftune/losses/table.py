@@ -6,21 +6,18 @@ from typing import Any
 from torch import Tensor
 
 from preftune.losses.anchored import apo_down, apo_zero, bco_pair, nca_pair, sppo_hard, updated_bco_pair
-from preftune.losses.demonstrations import sft
-from preftune.losses.dynamic_beta import average_gap, beta_dpo
 from preftune.losses.inputs import Argument, Feedback
 from preftune.losses.length import dpo_length_normalized, ld_dpo, rdpo_length
-from preftune.losses.likelihood import preferred_ft, unlikelihood
+from preftune.losses.likelihood import preferred_ft, sft, unlikelihood
 from preftune.losses.lists import infonca, lipo_lambda, nca, plackett_luce
 from preftune.losses.loss import Loss
-from preftune.losses.margin import discopop, exo_pair
-from preftune.losses.offset import dpop, odpo
+from preftune.losses.margin import discopop, dpop, exo_pair, odpo
 from preftune.losses.pairwise import dpo, hinge, ipo, robust_dpo
 from preftune.losses.reference_free import cpo, orpo, simpo, slic
 from preftune.losses.texts import FEEDBACK_TEXTS
 from preftune.losses.thumbs import apo_zero_unpaired, bco, kto, updated_bco
 from preftune.losses.token_level import tdpo, wpo
-from preftune.losses.transport import aot, aot_unpaired
+from preftune.losses.whole_step import aot, aot_unpaired, average_gap, beta_dpo
 
 __all__ = ["LOSSES", "losses_by_feedback"]
 

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from preftune.losses.anchored import check_shift_decay, reward_shift, updated_reward_shift
 from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta
-from preftune.losses.reward_shift import check_shift_decay, reward_shift, updated_reward_shift
 
 __all__ = ["apo_zero_unpaired", "bco", "kto", "kto_weight_problem", "updated_bco"]
 

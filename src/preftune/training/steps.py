@@ -279,5 +279,5 @@ class StepDataset(Dataset[Step]):
 
 def _num_learned_tokens(group: TokenGroup, loss: Loss) -> float:
     """Tokens that a loss of tokens is over, by weight: those of chosen completions, or of all."""
-    weights = [float(own.sum()) for own in group.weights] or list(map(float, group.completion_lengths))
+    weights = [float(own.sum(dtype="float64")) for own in group.weights] or list(map(float, group.completion_lengths))
     return sum(weights[pair.chosen] for pair in group.pairs) if loss.feedback == "pairs" else sum(weights)
