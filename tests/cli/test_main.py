@@ -8,7 +8,7 @@ import pytest
 from preftune import __version__
 from preftune.cli import train
 from preftune.errors import TrainingError
-from tests.cli.command_line import call, tune
+from tests.cli.command_line import call, error_of, tune
 
 
 def test_help_lists_every_subcommand_with_a_line() -> None:
@@ -49,14 +49,57 @@ def test_help_is_grouped_by_topic_with_defaults(command: str) -> None:
     assert "[default: 64]" in text
     assert "--lora/--no-lora" in text
     assert "Default: off." in text
-    assert ("--beta" in text) == (command == "train")  # sft takes none
 
 
-def test_help_of_a_loss_option_names_its_methods_and_their_default() -> None:
-    text = " ".join(call("train", "--help").stdout.replace("│", " ").split())
-    assert "Reward per nat of logratio (0.1: dpo, " in text
-    assert "Probability that a label is flipped (0: dpo, " in text
-    assert "off: ipo" in text
+def words_of_help(*arguments: str) -> str:
+    return " ".join(call(*arguments, "--help").stdout.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("command", ["train", "sweep"])
+def test_plain_help_shows_no_option_of_a_method_and_says_where_they_are(command: str) -> None:
+    text = words_of_help(command)
+    assert not any(f" --{name} " in text for name in ("beta", "tau", "label-smoothing", "length-normalized"))
+    assert "`preftune train --method NAME --help`" in text
+    assert "`preftune methods NAME`" in text
+
+
+@pytest.mark.parametrize("named", [["--method", "ipo"], ["--method=ipo"]])
+def test_help_with_a_method_shows_its_options_with_its_own_defaults(named: list[str]) -> None:
+    text = words_of_help("train", *named)
+    assert "--tau " in text
+    assert "[default: 0.1]" in text.partition("--tau ")[2]
+    assert "--length-normalized/--no-length-normalized" in text
+    assert "--beta " not in text
+    assert "--batch-size" in text
+
+
+def test_help_of_one_option_differs_with_the_method() -> None:
+    defaults = [words_of_help("train", "--method", name).partition("--beta ")[2][:400] for name in ("dpo", "simpo")]
+    assert "[default: 0.1]" in defaults[0]
+    assert "[default: 0.1]" not in defaults[1].partition("[default: ")[1] + defaults[1].partition("[default: ")[2][:4]
+
+
+def test_help_with_a_sum_shows_the_options_of_its_parts() -> None:
+    text = words_of_help("train", "--method", "0.8*dpo + 0.2*ipo")
+    assert "--beta " in text
+    assert "--tau " in text
+
+
+def test_help_with_an_unknown_method_names_the_nearest() -> None:
+    assert "Did you mean simpo?" in error_of("train", "--method", "simpoo", "--help")
+
+
+def test_help_of_sft_shows_nothing_about_preferences_or_a_reference() -> None:
+    text = words_of_help("sft")
+    assert not any(f" --{name} " in text for name in ("method", "beta", "pairing", "min-score-gap", "token-weights"))
+    assert "--reference-" not in text
+    assert "--auxiliary" not in text
+
+
+def test_sft_refuses_options_that_its_help_does_not_show() -> None:
+    named = ("sft", "--model", "m", "--data", "d", "--output", "o")
+    assert "beta: not an option of method sft" in error_of(*named, "--beta", "0.1")
+    assert "pairing = all: method sft learns from demonstrations" in error_of(*named, "--pairing", "all")
 
 
 def _fail(*_: object, **__: object) -> None:

@@ -16,7 +16,7 @@ from preftune.cli.options import chosen_model, model_flags, output_flags
 from preftune.errors import ConfigError, OutputError, SaveError
 from preftune.evaluation.prompt_file import read_prompts
 from preftune.groups import Message, Text
-from preftune.settings import ModelSettings, TrainConfig
+from preftune.settings import ModelSettings, TrainConfig, settings_of
 from preftune.settings.evaluation_config import run_of
 from preftune.settings.sampling import strength_problems
 
@@ -156,7 +156,7 @@ def _checked(
     problems += check_prompt_sources(values["prompt"], values["prompts"])
     sampling = None
     try:
-        sampling = Sampling(**{name: values[name] for name in Sampling.__dataclass_fields__})
+        sampling = Sampling(**{item.name: values[item.name] for item in settings_of(Sampling)})
     except ConfigError as error:
         problems += error.problems
     mix = _checked_mix(values, problems)

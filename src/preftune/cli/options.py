@@ -1,7 +1,6 @@
 """Command line options: made of settings and of options of losses, and those that all commands have."""
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING
 from typing import Any, get_args, get_origin
 
@@ -11,9 +10,8 @@ from typing_extensions import override
 
 from preftune.cli.console import ask_for_traceback
 from preftune.cli.row_source import RowSource
-from preftune.losses import LOSSES, Option, loss_options
-from preftune.losses.options import value_text
-from preftune.settings import ModelSettings, Setting, build_section, settings_of
+from preftune.losses import LOSSES, Option, loss_options, losses_of
+from preftune.settings import ModelSettings, Setting, build_section, settings_of, value_text
 from preftune.settings.setting import Command, settings_for
 
 __all__ = [
@@ -64,17 +62,44 @@ def setting_flags(settings: Iterable[Setting], panel: str) -> list[click.RichOpt
     return [_flag(setting, panel) for setting in settings]
 
 
-def loss_option_flags(panel: str, *, hidden: bool = False) -> list[click.RichOption]:
-    """An option per keyword argument of the losses; those of one name are one, whose help names the methods.
+def loss_option_flags(panel: str, method: str | None = None) -> list[click.RichOption]:
+    """An option per keyword argument of the losses.
+
+    All are accepted, so that the config can report an option that the method does not take.
 
     Args:
-        panel: Title under which the help shows them.
-        hidden: Whether help leaves them out; they are taken all the same, so that the config can tell what is wrong.
+        panel: Heading in the help.
+        method: Method whose options the help shows, with its own texts and defaults; None to show none.
+    Raises:
+        ConfigError: There is no such method.
     """
     kinds = {option.name: option for loss in LOSSES.values() for option in loss_options(loss)}
-    return [
-        _option_flag(kinds[name], help=text, panel=panel, hidden=hidden) for name, text in _loss_option_texts().items()
+    shown = {} if method is None else _method_options(method)
+    own = [
+        _option_flag(next(iter(by_part.values())), help=_option_help(by_part), panel=panel)
+        for by_part in shown.values()
     ]
+    hidden = [_option_flag(option, hidden=True) for name, option in kinds.items() if name not in shown]
+    return [*own, *hidden]
+
+
+def _method_options(method: str) -> dict[str, dict[str, Option]]:
+    """Options of a method by name, then by the part of the sum that takes them."""
+    found: dict[str, dict[str, Option]] = {}
+    for part, loss in losses_of(method).items():
+        for option in loss_options(loss):
+            found.setdefault(option.name, {})[part] = option
+    return found
+
+
+def _option_help(by_part: Mapping[str, Option]) -> str:
+    """Text and default of an option; of each part where they differ."""
+    texts: dict[str, list[str]] = {}
+    for part, option in by_part.items():
+        texts.setdefault(f"{option.help} [default: {value_text(option.default)}]", []).append(part)
+    if len(texts) == 1:
+        return next(iter(texts))
+    return " ".join(f"{', '.join(parts)}: {text}" for text, parts in texts.items())
 
 
 def _option_flag(option: Option, **shared: Any) -> click.RichOption:
@@ -104,6 +129,7 @@ def _flag(setting: Setting, panel: str) -> click.RichOption:
         return click.RichOption([setting.flag, setting.name], metavar=f"NAME={value},...", **shared)
     return click.RichOption(
         [setting.flag, setting.name],
+        metavar=setting.metavar,
         type=_param_type(setting),
         multiple=is_list,
         default=None if setting.default in (MISSING, []) else setting.default,
@@ -130,31 +156,6 @@ def _param_type(setting: Setting) -> click.ParamType[Any]:
         if kind in kinds:
             return Number(kind)
     return click.STRING
-
-
-def _loss_option_texts() -> dict[str, str]:
-    """Help per option: what it is in short, once for methods that begin to say the same, and their defaults."""
-    texts: dict[str, dict[str, dict[str, list[str]]]] = {}
-    for method, loss in LOSSES.items():
-        for option in loss_options(loss):
-            by_default = texts.setdefault(option.name, {}).setdefault(_gist(option.help), {})
-            by_default.setdefault(value_text(option.default), []).append(method)
-    return {name: " ".join(_sentences(by_gist)) for name, by_gist in texts.items()}
-
-
-def _sentences(by_gist: Mapping[str, Mapping[str, list[str]]]) -> Iterator[str]:
-    for gist, by_default in by_gist.items():
-        defaults = "; ".join(f"{default}: {', '.join(methods)}" for default, methods in by_default.items())
-        yield f"{gist} ({defaults})."
-
-
-def _gist(text: str) -> str:
-    """The beginning of a text, up to its first comma or the like.
-
-    >>> _gist("Probability that a label is flipped, in [0, 0.5).")
-    'Probability that a label is flipped'
-    """
-    return re.split(r"[,.;:](?: |$)", text, maxsplit=1)[0]
 
 
 _MODEL_DEFAULTS: Mapping[str, Any] = {"weights_dtype": "auto"}

@@ -83,7 +83,7 @@ _OWN = {flag.name for flag in (*_SWEEP, *_EVALUATION)} | NOT_SWEPT.keys()
 """Settings of training that are not options of a sweep: own ones of the same name, and those it gives each point."""
 
 _BASE = [
-    *method_flags(None),
+    *method_flags(),
     *(
         flag
         for section in SECTIONS.values()

@@ -2,17 +2,20 @@
 
 import shlex
 from collections.abc import Iterator
+from copy import copy
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 from rich.console import Console
+from typing_extensions import override
 
 from preftune.cli.console import INTERRUPTED, SICK, is_main_process, main_console, quiet_libraries
 from preftune.cli.options import given_values, loss_option_flags, output_flags, setting_flags
 from preftune.errors import ConfigError, TrainingError
 from preftune.files.run_files import CONFIG, METRICS
-from preftune.settings import SECTIONS, TrainConfig, read_settings, settings_of
+from preftune.settings import SECTIONS, SETTINGS, TrainConfig, read_settings, settings_of
 
 if TYPE_CHECKING:
     from preftune.report.run_record import RunRecord
@@ -22,17 +25,52 @@ __all__ = ["command", "method_flags", "sft_command", "tuning_command"]
 _METHOD, _FILE = "Method", "Config file"
 
 
+class TuningCommand(click.RichCommand):
+    """A command whose help shows the options of the method that `--method` names, and of no other."""
+
+    @override
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        named = _named_method(args)
+        if named is None or not {"-h", "--help"}.intersection(args):
+            return super().make_context(info_name, args, parent, **extra)
+        own = copy(self)
+        others = [param for param in self.params if param.name not in {flag.name for flag in method_flags()}]
+        own.params = [*method_flags(named), *others]
+        return click.RichCommand.make_context(own, info_name, args, parent, **extra)
+
+
+def _named_method(args: list[str]) -> str | None:
+    """The value of `--method`, or None.
+
+    >>> _named_method(["--method", "ipo", "--help"]), _named_method(["--method=ipo"]), _named_method(["--help"])
+    ('ipo', 'ipo', None)
+    """
+    for arg, following in zip_longest(args, args[1:]):
+        if arg == "--method":
+            return following
+        if arg.startswith("--method="):
+            return arg.removeprefix("--method=")
+    return None
+
+
 def tuning_command(name: str, help_: str, *, method: str | None = None) -> click.RichCommand:
     """A command with an option per setting of a run and per option of a loss.
 
     Args:
-        name: Of the command.
+        name: Name of the command.
         help_: Its help text.
-        method: The one method it trains by, or None where `--method` names it.
+        method: The only method it trains by, or None if `--method` names it.
     """
-    flags = [*method_flags(method), *_file_flags()]
+    flags = [*(method_flags() if method is None else loss_option_flags(_METHOD)), *_file_flags()]
     for section in SECTIONS.values():
-        flags += setting_flags(settings_of(section), panel=section.title)
+        items = [item for item in settings_of(section) if method is None or not item.for_preferences]
+        flags += setting_flags(items, panel=section.title)
+    hidden = [item for item in SETTINGS.values() if method is not None and item.for_preferences]
+    for flag in setting_flags(hidden, panel=_METHOD):
+        flag.hidden = True
+        flags.append(flag)
 
     @click.pass_context
     def run(context: click.RichContext, /, *, config: str | None, print_config: bool, verbose: bool, **_: Any) -> None:
@@ -44,24 +82,25 @@ def tuning_command(name: str, help_: str, *, method: str | None = None) -> click
         with quiet_libraries(verbose=verbose):
             _train(resolved, main_console(), context)
 
-    return click.RichCommand(name=name, callback=run, params=[*flags, *output_flags()], help=help_)
+    return TuningCommand(name=name, callback=run, params=[*flags, *output_flags()], help=help_)
 
 
-def method_flags(method: str | None) -> list[click.RichOption]:
-    """`--method` and the options of losses; of a command that trains by one `method` the options alone, hidden."""
-    if method is not None:
-        return loss_option_flags(_METHOD, hidden=True)
+def method_flags(method: str | None = None) -> list[click.RichOption]:
+    """`--method`, and the options of all losses. Help shows the options of `method` only.
+
+    Raises:
+        ConfigError: There is no such method.
+    """
     choice = click.RichOption(
         ["--method"],
         metavar="NAME",
         default="dpo",
         show_default=True,
-        help="What to train by: a method, as `preftune methods` lists them, or a weighted sum of some, such as "
-        "'0.8*dpo + 0.2*ipo'. `preftune methods NAME` tells all about one. Below: each option in a word, and which "
-        "methods take it, by their default.",
+        help="Method, or weighted sum of methods such as '0.8*dpo + 0.2*ipo'; `preftune methods` lists them. Its "
+        "options: `preftune train --method NAME --help`, or `preftune methods NAME`.",
         panel=_METHOD,
     )
-    return [choice, *loss_option_flags(_METHOD)]
+    return [choice, *loss_option_flags(_METHOD, method)]
 
 
 def _file_flags() -> list[click.RichOption]:
@@ -73,7 +112,7 @@ def _file_flags() -> list[click.RichOption]:
             panel=_FILE,
         ),
         click.RichOption(
-            ["--print-config"], is_flag=True, help="Print all settings as such a file and stop.", panel=_FILE
+            ["--print-config"], is_flag=True, help="Print all settings as such a file and exit.", panel=_FILE
         ),
     ]
 
@@ -145,12 +184,12 @@ def _what_next(config: TrainConfig, run: "RunRecord | None") -> Iterator[str]:
 
 command = tuning_command(
     "train",
-    """Tune a model by any method on preference data.
+    """Tune a model on preference data by any method.
 
     preftune train --model MODEL --data prefs.jsonl --output run
 
-    All settings can stand in a YAML file, under the names of the flags with _ for -. Every run writes its own,
-    config.yaml in the output folder, which repeats it.
+    All settings can be given in a YAML file, by the names of the flags with _ for -. Every run writes config.yaml into
+    its output folder, which repeats the run.
     """,
 )
 
@@ -161,7 +200,7 @@ sft_command = tuning_command(
 
     preftune sft --model MODEL --data demonstrations.jsonl --output run
 
-    Of preference data, the chosen completions are imitated. Only completions are learned, not prompts.
+    Preference data can be used, too: the chosen completions are imitated. Only completions are learned, not prompts.
     """,
     method="sft",
 )

@@ -146,6 +146,7 @@ class DataSettings(Section):
         decides="data",
         used_by=("eval", "convert"),
         from_run=True,
+        for_preferences=True,
     )
     min_score_gap: float = setting(
         0.0,
@@ -154,12 +155,17 @@ class DataSettings(Section):
         within="[0, inf)",
         used_by=("eval", "convert"),
         from_run=True,
+        for_preferences=True,
     )
     auxiliary: Mapping[str, float] = setting(
-        {}, "Weights of further scores to learn from, such as safety=0.5; length is the number of tokens."
+        {},
+        "Weights of further scores to learn from, such as safety=0.5; length is the number of tokens.",
+        for_preferences=True,
     )
     token_weights: Literal["data", "from_first_difference"] = setting(
-        "data", "Tokens that count: as in the data, or only those after chosen and rejected first differ."
+        "data",
+        "Tokens that count: as in the data, or only those after chosen and rejected first differ.",
+        for_preferences=True,
     )
     eval_data: list[str] = setting([], "Held-out data: files, folders or hub ids.", decides="held out")
     eval_split: str | None = setting(None, "Split of the held-out data.", decides="held out")

@@ -34,17 +34,29 @@ class ModelSettings(Section):
     )
     revision: str | None = setting(None, "Branch, tag or commit of a hub model.", used_by=("eval", "generate", "merge"))
     reference_model: str | None = setting(
-        None, "Another model as the reference, with the same tokenizer. Default: the model before training."
+        None,
+        "Another model as the reference, with the same tokenizer. Default: the model before training.",
+        for_preferences=True,
     )
     reference_cache: bool = setting(
-        True, "Keep reference log-probs on disk and reuse them in later runs on the same data.", changes="speed"
+        True,
+        "Keep reference log-probs on disk and reuse them in later runs on the same data.",
+        changes="speed",
+        for_preferences=True,
     )
     reference_sync: Literal["off", "soft", "hard"] = setting(
-        "off", "Update the reference from the policy during training (TR-DPO): mix it in (soft), or copy it (hard)."
+        "off",
+        "Update the reference from the policy during training (TR-DPO): mix it in (soft), or copy it (hard).",
+        for_preferences=True,
     )
-    reference_sync_every: int = setting(_SYNC_EVERY, "Steps between two updates of the reference.", within="[1, inf)")
+    reference_sync_every: int = setting(
+        _SYNC_EVERY, "Steps between two updates of the reference.", within="[1, inf)", for_preferences=True
+    )
     reference_sync_mix: float = setting(
-        _SYNC_MIX, "Share of the policy in a soft update of the reference, in (0, 1].", within="(0, 1]"
+        _SYNC_MIX,
+        "Share of the policy in a soft update of the reference, in (0, 1].",
+        within="(0, 1]",
+        for_preferences=True,
     )
     weights_dtype: Literal["float32", "bfloat16", "float16", "auto"] = setting(
         "float32",

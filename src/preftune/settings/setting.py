@@ -85,6 +85,8 @@ class Setting:
         because: Added to the message about a number out of range.
         used_by: Commands beside `train`, `sft` and `sweep` that take it.
         from_run: An evaluation of a run takes the run's value by default, so that its numbers can be compared.
+        for_preferences: Methods that learn from demonstrations have no use for it.
+        metavar: Placeholder of the value in help texts; by default the type.
         not_swept: Reason why a sweep cannot vary it; empty if it can.
     """
 
@@ -98,6 +100,8 @@ class Setting:
     because: str = ""
     used_by: tuple[Command, ...] = ()
     from_run: bool = False
+    for_preferences: bool = False
+    metavar: str | None = None
     not_swept: str = ""
 
     @property
@@ -152,6 +156,8 @@ def setting(
     because: str = "",
     used_by: tuple[Command, ...] = (),
     from_run: bool = False,
+    for_preferences: bool = False,
+    metavar: str | None = None,
     not_swept: str = "",
 ) -> Any:
     """A dataclass field with its meaning, see `Setting`. Lists and mappings are copied for every instance."""
@@ -163,6 +169,8 @@ def setting(
         "because": because,
         "used_by": used_by,
         "from_run": from_run,
+        "for_preferences": for_preferences,
+        "metavar": metavar,
         "not_swept": not_swept,
     }
     if isinstance(default, (list, dict)):
