@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from preftune.data.quality import CheckSettings, Example, Finding, Histogram, QualityReport, check_groups
+from preftune.data.quality import CheckSettings, DataFinding, Example, Histogram, QualityReport, check_groups
 from preftune.groups import Origin, PromptGroup
 from preftune.report.check_page import check_page, histogram_svg
 from tests.data.quality.groups import by_word, numbered, pair
@@ -60,8 +60,17 @@ def test_ids_of_pictures_do_not_clash_with_those_of_findings(report: QualityRepo
 
 
 def test_a_report_without_texts_has_none() -> None:
-    found = Finding(
-        "x", "error", "t", 1, 2, "rows", "why", "", (Example(Origin("a.jsonl", 3)),), measures={"share": 0.5}
+    found = DataFinding(
+        rule="x",
+        severity="error",
+        title="t",
+        advice="",
+        count=1,
+        total=2,
+        unit="rows",
+        reason="because",
+        examples=(Example(Origin("a.jsonl", 3)),),
+        measures={"share": 0.5},
     )
     page = check_page(QualityReport(("a.jsonl",), 2, (found,), (), ("x",), {}, 0.1))
     assert "a.jsonl:3" in page

@@ -58,7 +58,7 @@ def test_of_many_rows_some_are_looked_at_spread_evenly_and_it_says_how_many() ->
     found = check_data(data, data.groups, [], ["rows.jsonl"], max_rows=20)
     assert found.report.num_rows == 20
     assert "20 of 60 rows" in next(found.lines())
-    assert {finding.check: finding.count for finding in found.report.findings}["identical"] == 10
+    assert {finding.rule: finding.count for finding in found.report.findings}["identical"] == 10
     assert found.record().checked == 20
     assert found.record().of == 60
 
@@ -73,7 +73,7 @@ def test_the_dearest_checks_are_left_out_and_named() -> None:
 def test_prompts_that_are_held_out_as_well_are_found() -> None:
     data = loaded(friendly_pairs(10, 1))
     found = check_data(data, data.groups, data.groups[:5], ["rows.jsonl"])
-    assert "overlap" in {finding.check for finding in found.report.findings}
+    assert "overlap" in {finding.rule for finding in found.report.findings}
 
 
 def test_a_run_writes_the_report_and_trains_whatever_is_found(model_folder: Path, tmp_path: Path) -> None:

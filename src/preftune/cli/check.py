@@ -18,11 +18,10 @@ from preftune.cli.options import chosen_source, output_flags, source_flags
 from preftune.cli.row_source import RowSource
 from preftune.data.quality import (
     CHECKS,
-    SEVERITIES,
+    DATA_SEVERITIES,
     CheckSettings,
-    Finding,
+    DataFinding,
     QualityReport,
-    Severity,
     TokenCounter,
     TokenCounts,
     check_groups,
@@ -31,6 +30,7 @@ from preftune.data.quality import (
 )
 from preftune.errors import ConfigError
 from preftune.files.outputs import check_output, saving
+from preftune.findings import Severity
 from preftune.groups import PromptGroup
 
 if TYPE_CHECKING:
@@ -247,8 +247,8 @@ _NUM_PLACES, _NUM_TEXTS = 3, 2
 def show_checks(console: Console) -> None:
     """List the checks and what each looks for."""
     table = Table("check", "looks for", "needs", box=None, header_style="bold")
-    for name, entry in CHECKS.items():
-        table.add_row(Text(name, style="bold"), Text(entry.about), Text(entry.needs or ""))
+    for name, check in CHECKS.items():
+        table.add_row(Text(name, style="bold"), Text(check.about), Text(check.needs or ""))
     console.print(table)
 
 
@@ -272,7 +272,7 @@ def show_report(console: Console, report: QualityReport) -> None:
     _say(console, _summary(report), style="bold")
 
 
-def _row(finding: Finding) -> tuple[Text, Text, Text, Text]:
+def _row(finding: DataFinding) -> tuple[Text, Text, Text, Text]:
     what = Text(finding.title, style="" if finding.severity == "note" else "bold")
     if finding.advice:
         what.append(f"\n{finding.advice}", style="not bold")
@@ -284,18 +284,18 @@ def _row(finding: Finding) -> tuple[Text, Text, Text, Text]:
     )
 
 
-def _places(finding: Finding, *, is_single: bool) -> str:
+def _places(finding: DataFinding, *, is_single: bool) -> str:
     """Rows alone where all are of one source, else with the name of the file."""
     origins = [example.origin for example in finding.examples[:_NUM_PLACES]]
     places = [str(origin.row) if is_single else str(origin).rpartition("/")[2] for origin in origins]
     return (", " if is_single else "\n").join([*places, *(["..."] if finding.num_rows > len(places) > 0 else [])])
 
 
-def _show_texts(console: Console, finding: Finding) -> None:
+def _show_texts(console: Console, finding: DataFinding) -> None:
     shown = [example for example in finding.examples if example.text][:_NUM_TEXTS]
     if finding.severity == "note" or not shown:
         return
-    _say(console, f"{finding.check}: {finding.title}", style="bold")
+    _say(console, f"{finding.rule}: {finding.title}", style="bold")
     for example in shown:
         note = f" ({example.note})" if example.note else ""
         console.print(Padding(Text("\n  ".join([f"{example.origin}{note}", *example.text.split("\n")])), (0, 0, 0, 2)))
@@ -303,7 +303,9 @@ def _show_texts(console: Console, finding: Finding) -> None:
 
 
 def _summary(report: QualityReport) -> str:
-    counts = [f"{report.num_of(severity)} {severity}{'s' * (report.num_of(severity) != 1)}" for severity in SEVERITIES]
+    counts = [
+        f"{report.num_of(severity)} {severity}{'s' * (report.num_of(severity) != 1)}" for severity in DATA_SEVERITIES
+    ]
     return f"{report.num_rows:,} rows in {report.seconds:.1f} s: {', '.join(counts)}"
 
 

@@ -1,7 +1,6 @@
 """`preftune clean`: the data without rows that chosen rules leave out, in a new file."""
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,9 @@ import rich_click as click
 from preftune.cli.console import main_console, quiet_libraries
 from preftune.cli.options import chosen_source, output_flags, source_flags
 from preftune.cli.row_source import RowSource
-from preftune.data.quality import check_groups, facts_of
-from preftune.data.quality.cleaning import CleaningRules, Decision, RowTable, RowTableBuilder, decide
-from preftune.data.quality.places import Places
+from preftune.data.quality import CleaningRules, RowTable, RowTableBuilder, check_groups, decide, facts_of
+from preftune.data.quality.cleaning import Decision
+from preftune.data.quality.keys import Places
 from preftune.data.rows import BadRow, LeftOut, Row
 from preftune.data.sources import read_rows
 from preftune.errors import ConfigError, DataError
@@ -98,7 +97,7 @@ def _any_rule(values: dict[str, Any]) -> bool:
 def _recommended(source: RowSource) -> str:
     """What is wrong without a rule, and what could be asked for."""
     report = check_groups(lambda: source.read("Checking"), skip=_SLOW_CHECKS, with_texts=False)
-    advised = [f"  {flag}: {finding.title}" for finding in report.findings for flag in _flags(finding.advice)]
+    advised = [f"  {finding.remedy}: {finding.title}" for finding in report.findings if finding.remedy]
     if not advised:
         return (
             "no rule is chosen, and `preftune check` recommends none for these data. `preftune clean --help` lists all."
@@ -106,15 +105,6 @@ def _recommended(source: RowSource) -> str:
     return "\n".join(
         ["no rule is chosen, so there is nothing to do. `preftune check` recommends for these data:", *advised]
     )
-
-
-def _flags(advice: str) -> Iterator[str]:
-    """Options of this command that an advice names.
-
-    >>> list(_flags("Leave them out: `preftune clean --drop-ties 0`."))
-    ['--drop-ties 0']
-    """
-    return (found[1] for found in re.finditer(r"`preftune clean (--[^`]+)`", advice))
 
 
 def _clean(source: RowSource, rules: CleaningRules, output: Path, log: Path, *, drop_unusable: bool) -> None:

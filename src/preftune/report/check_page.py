@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from preftune.data.quality import SEVERITIES, Histogram, QualityReport
+from preftune.data.quality import DATA_SEVERITIES, Histogram, QualityReport
 from preftune.files.pictures import COLOURS, new_figure, picture_style, svg_element, svg_file
 from preftune.report.page import render
 
@@ -82,6 +82,8 @@ def check_page(report: QualityReport) -> str:
         row_lists=[
             [origin.row if is_single else origin for origin in found.rows[:_NUM_ROWS]] for found in report.findings
         ],
-        severities=[(severity, [item for item in findings if item["severity"] == severity]) for severity in SEVERITIES],
+        severities=[
+            (severity, [item for item in findings if item["severity"] == severity]) for severity in DATA_SEVERITIES
+        ],
         pictures=[(histogram.title, histogram_svg(histogram)) for histogram in report.histograms],
     )

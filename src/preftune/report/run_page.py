@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from preftune.data.quality import SEVERITIES
+from preftune.data.quality import DATA_SEVERITIES
 from preftune.evaluation.result import EvaluationResult
 from preftune.evaluation.tables import tables_of
 from preftune.files.number_text import number_text, percent_text
@@ -199,7 +199,7 @@ def report_run(folder: str | Path) -> RunReport:
 
 def _by_severity(check: DataCheckRecord | None) -> list[tuple[str, list[CheckFinding]]]:
     findings = () if check is None else check.findings
-    grouped = [(severity, [item for item in findings if item.severity == severity]) for severity in SEVERITIES]
+    grouped = [(severity, [item for item in findings if item.severity == severity]) for severity in DATA_SEVERITIES]
     return [(severity, found) for severity, found in grouped if found]
 
 

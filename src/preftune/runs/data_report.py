@@ -8,12 +8,12 @@ from typing import Any
 
 from preftune.data import LeftOut, LoadedGroups
 from preftune.data.quality import CheckSettings, QualityReport, check_groups, prompt_keys
-from preftune.data.quality.finding import Severity
 from preftune.data.rows import DataRow
 from preftune.data.tokens.pipeline import MethodGroups
 from preftune.data.tokens.tokenize import CUT_TEXTS
 from preftune.data.views import LOST
 from preftune.files.json_files import from_json
+from preftune.findings import Severity
 from preftune.groups import PromptGroup
 from preftune.planning import sizes_of
 from preftune.runs.samples import evenly_spaced

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from preftune.data.quality import CheckSettings, Finding, QualityReport, TokenCounts, check_groups
+from preftune.data.quality import CheckSettings, DataFinding, QualityReport, TokenCounts, check_groups
 from preftune.data.rows import DataRow
 from preftune.errors import DataError
 from preftune.groups import Completion, Origin, Pair, PromptGroup, Text
@@ -52,12 +52,12 @@ def checked(
     return check_groups(lambda: rows, only=only, settings=settings, **options)
 
 
-def findings(check: str, rows: Sequence[DataRow], settings: CheckSettings | None = None) -> list[Finding]:
+def findings(check: str, rows: Sequence[DataRow], settings: CheckSettings | None = None) -> list[DataFinding]:
     """What one check finds."""
-    return [found for found in checked(rows, check, settings=settings).findings if found.check == check]
+    return [found for found in checked(rows, check, settings=settings).findings if found.rule == check]
 
 
-def finding(check: str, rows: Sequence[DataRow], settings: CheckSettings | None = None) -> Finding:
+def finding(check: str, rows: Sequence[DataRow], settings: CheckSettings | None = None) -> DataFinding:
     """The one thing that a check finds."""
     [found] = findings(check, rows, settings)
     return found

@@ -2,8 +2,13 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from preftune.data.quality.accuracy import balanced_accuracy, clustered_accuracy
-from preftune.data.quality.classifier import Judgement, cross_validated, fit_linear
+from preftune.data.quality.classifier import (
+    ClassifierData,
+    balanced_accuracy,
+    clustered_accuracy,
+    cross_validated,
+    fit_linear,
+)
 
 
 @pytest.mark.parametrize(("num_right", "count"), [(9, 20), (150, 200), (20, 20), (0, 7)])
@@ -40,25 +45,25 @@ def test_balanced_accuracy_of_a_constant_answer_is_a_half() -> None:
     assert not found.is_above_chance
 
 
-def judgement(count: int, *, signal: float, seed: int = 0) -> Judgement:
+def classifier_data(count: int, *, signal: float, seed: int = 0) -> ClassifierData:
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(count, 3)) + np.array([signal, 0, 0])
-    return Judgement(features, None, np.arange(count, dtype=np.uint64))
+    return ClassifierData(features, None, np.arange(count, dtype=np.uint64))
 
 
-def scores_of(part: Judgement) -> object:
+def scores_of(part: ClassifierData) -> object:
     return fit_linear(part).scores
 
 
 def test_a_feature_that_chosen_has_more_of_is_found() -> None:
-    found = cross_validated(judgement(300, signal=2.0), lambda part: fit_linear(part).scores)
+    found = cross_validated(classifier_data(300, signal=2.0), lambda part: fit_linear(part).scores)
     assert found is not None
     assert found.value > 0.9
-    assert fit_linear(judgement(300, signal=2.0)).weights.argmax() == 0
+    assert fit_linear(classifier_data(300, signal=2.0)).weights.argmax() == 0
 
 
 def test_noise_is_not() -> None:
-    found = cross_validated(judgement(300, signal=0.0), lambda part: fit_linear(part).scores)
+    found = cross_validated(classifier_data(300, signal=0.0), lambda part: fit_linear(part).scores)
     assert found is not None
     assert found.low < 0.5 < found.high
 
@@ -66,15 +71,15 @@ def test_noise_is_not() -> None:
 def test_pairs_of_a_prompt_are_in_one_fold() -> None:
     seen: list[set[int]] = []
 
-    def fit(part: Judgement) -> object:
+    def fit(part: ClassifierData) -> object:
         seen.append(set(part.prompts.tolist()))
         return lambda features: np.ones(features.shape[0])
 
     prompts = np.repeat(np.arange(20, dtype=np.uint64), 3)
-    cross_validated(Judgement(np.ones((60, 1)), None, prompts), fit)  # type: ignore[arg-type]
+    cross_validated(ClassifierData(np.ones((60, 1)), None, prompts), fit)  # type: ignore[arg-type]
     assert [len(own) for own in seen] == [16] * 15  # three times five folds
 
 
 def test_too_few_prompts_for_five_folds_give_nothing() -> None:
-    few = Judgement(np.ones((60, 1)), None, np.repeat(np.arange(4, dtype=np.uint64), 15))
+    few = ClassifierData(np.ones((60, 1)), None, np.repeat(np.arange(4, dtype=np.uint64), 15))
     assert cross_validated(few, lambda part: fit_linear(part).scores) is None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from preftune.cli.row_source import RowSource
-from preftune.data.quality import CheckSettings, Finding, QualityReport, check_groups, prompt_keys
+from preftune.data.quality import CheckSettings, DataFinding, QualityReport, check_groups, prompt_keys
 from tests.data.quality.planted import PLANTED, Row, clean_rows, planted_rows, write_rows
 
 NUM_HELD_OUT, NUM_SHARED = 20, 8
@@ -33,8 +33,8 @@ def _usable(rows: list[Row]) -> list[Row]:
     return [{**row, "chosen": "yes", "rejected": "no"} for row in rows]
 
 
-def the(report: QualityReport, check: str, start: str = "") -> Finding:
-    [found] = [item for item in report.findings if item.check == check and item.title.startswith(start)]
+def the(report: QualityReport, check: str, start: str = "") -> DataFinding:
+    [found] = [item for item in report.findings if item.rule == check and item.title.startswith(start)]
     return found
 
 
@@ -67,7 +67,7 @@ def test_what_was_planted_is_found_and_nothing_else(report: QualityReport, check
 
 def test_titles_hold_the_counts(report: QualityReport) -> None:
     for found in report.findings:
-        if found.check in ("duplicates", "near-duplicates", "contradictions", "margins", "identical", "empty"):
+        if found.rule in ("duplicates", "near-duplicates", "contradictions", "margins", "identical", "empty"):
             assert f": {found.count:,}" in found.title
 
 

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 
 from preftune.data.quality import check_groups
 from preftune.data.quality.facts import facts_of
@@ -6,6 +7,7 @@ from preftune.data.quality.report import QualityReport
 from preftune.data.quality.run import MOST_ROWS
 from preftune.data.quality.texts import num_words, shortened
 from preftune.data.rows import BadRow, DataRow
+from preftune.findings import Severity
 from preftune.groups import Message, Origin, PromptGroup
 from tests.data.quality.groups import checked, finding, numbered, pair
 
@@ -56,15 +58,15 @@ def test_of_very_many_rows_the_first_are_listed_and_all_are_counted() -> None:
 
 def test_rows_that_several_checks_blame_are_suspicious() -> None:
     groups = numbered([pair("q", "a\x07", "..."), pair("r", "a", "b\x07")])
-    [found] = [item for item in checked(groups).findings if item.check == "suspicious"]
+    [found] = [item for item in checked(groups).findings if item.rule == "suspicious"]
     assert (found.count, found.total) == (1, 2)
     assert (found.examples[0].origin.row, found.examples[0].note) == (1, "control-characters, empty")
 
 
 def test_a_report_fails_at_a_bound_or_worse() -> None:
-    def report(*severities: str) -> QualityReport:
+    def report(*severities: Severity) -> QualityReport:
         found = finding("duplicates", numbered([pair("q", "a", "b")] * 2))
-        made = [type(found)("x", severity, "t", 1, 1, "rows", "", "") for severity in severities]  # type: ignore[arg-type]
+        made = [replace(found, severity=severity) for severity in severities]
         return QualityReport((), 0, tuple(made), (), (), {}, 0.0)
 
     assert report("error").fails("warning")

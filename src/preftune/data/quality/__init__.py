@@ -1,29 +1,31 @@
-"""What is wrong with a data set: checks on prompt groups, no model needed; and rules to clean it by."""
+"""Faults of a data set: checks on prompt groups that need no model, and rules to clean by."""
 
-from preftune.data.quality.check import Check, CheckSettings
+from preftune.data.quality.check import CheckSettings, DataFinding, Example
 from preftune.data.quality.checks import CHECKS, chosen_checks
-from preftune.data.quality.facts import GroupFacts, TokenCounts, facts_of
-from preftune.data.quality.finding import SEVERITIES, Example, Finding, Severity
+from preftune.data.quality.cleaning import CleaningRules, decide
+from preftune.data.quality.facts import TokenCounts, facts_of
 from preftune.data.quality.histogram import Histogram
-from preftune.data.quality.report import QualityReport
+from preftune.data.quality.report import DATA_SEVERITIES, QualityReport
+from preftune.data.quality.row_table import RowTable, RowTableBuilder
 from preftune.data.quality.run import Rows, TokenCounter, check_groups, prompt_keys
 
 __all__ = [
     "CHECKS",
-    "SEVERITIES",
-    "Check",
+    "DATA_SEVERITIES",
     "CheckSettings",
+    "CleaningRules",
+    "DataFinding",
     "Example",
-    "Finding",
-    "GroupFacts",
     "Histogram",
     "QualityReport",
+    "RowTable",
+    "RowTableBuilder",
     "Rows",
-    "Severity",
     "TokenCounter",
     "TokenCounts",
     "check_groups",
     "chosen_checks",
+    "decide",
     "facts_of",
     "prompt_keys",
 ]

@@ -18,15 +18,15 @@ _Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """How often numbers of some kinds fall into each bin.
+    """Counts of numbers per bin, of one kind or several.
 
     Args:
-        title: What is counted.
+        title: Name of the quantity.
         unit: Of the numbers, such as words.
         edges: Of the bins, rising; the last bin holds its upper edge. Shape: (bin + 1,).
-        counts: Of each kind its counts. Shape of each: (bin,).
-        is_logarithmic: Whether the bins are of equal width on a logarithmic scale.
-        limit: A number to mark, such as the longest that is allowed.
+        counts: Counts of each kind. Shape of each: (bin,).
+        is_logarithmic: True if the bins have equal width on a logarithmic scale.
+        limit: A number to mark, such as the maximum length.
     """
 
     title: str
@@ -45,12 +45,12 @@ def histogram_of(
     is_logarithmic: bool = False,
     limit: float | None = None,
 ) -> Histogram | None:
-    """A histogram of numbers; None where there are none.
+    """A histogram of numbers; None without numbers.
 
     Args:
         title, unit, is_logarithmic, limit: As in `Histogram`. On a logarithmic scale numbers below 1 count as 1.
-        series: Of each kind its numbers, counted or as they are. Kinds without numbers are left out. Of numbers as
-            they are, those far beyond 99 % of all fall into the outer bins, so that a few do not set the scale.
+        series: Numbers of each kind, as counts or as values. Kinds without numbers are left out. Values far beyond 99 %
+            of all are clipped into the outer bins, so that a few do not set the scale.
 
     >>> histogram_of("lengths", "words", {"chosen": Counter([1, 1, 2])}).counts["chosen"][0]
     2
@@ -90,7 +90,7 @@ def _counted(values: _Floats, weights: _Floats, edges: list[float]) -> tuple[int
 
 
 def quantile(counter: Mapping[int, int], share: float) -> int:
-    """The smallest number that at least a share of all do not exceed.
+    """The smallest number that at least a share of all numbers do not exceed.
 
     >>> quantile(Counter([5, 1, 3]), 0.5)
     3
@@ -100,4 +100,4 @@ def quantile(counter: Mapping[int, int], share: float) -> int:
         seen += counter[number]
         if seen >= wanted:
             return number
-    raise ValueError("no numbers, so no quantile")
+    raise ValueError("no numbers, so there is no quantile")

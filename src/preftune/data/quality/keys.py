@@ -1,25 +1,30 @@
-"""Texts as keys of 8 bytes, and logs of keys: a data set is compared with itself without keeping its texts."""
+"""Texts and rows as numbers of 8 bytes, so that a data set is compared with itself without its texts in memory."""
 
+import heapq
 import struct
 from array import array
-from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KeyArray", "KeyLog", "Repeats", "key_of", "mixed", "mixed_key"]
+from preftune.groups import Origin
+
+__all__ = ["KeyArray", "KeyLog", "Places", "Repeats", "Sample", "key_of", "mixed", "mixed_key"]
 
 KeyArray = NDArray[np.uint64]
 
 _FACTORS = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 _MASK = (1 << 64) - 1
+_ROW_BITS = 40
+
+Item = TypeVar("Item")
 
 
 def key_of(text: str) -> int:
-    """A key of 64 bits: equal texts have equal keys, and among n texts two others do with chance n^2 / 2^65.
+    """64-bit hash of a text. Among n texts, some two differ with equal keys with probability n^2 / 2^65.
 
     >>> key_of("a") == key_of("a"), key_of("a") == key_of("b")
     (True, False)
@@ -28,12 +33,12 @@ def key_of(text: str) -> int:
 
 
 def mixed_key(*keys: int) -> int:
-    """One key of several, in this order."""
+    """One key of several; their order matters."""
     return int.from_bytes(blake2b(struct.pack(f"<{len(keys)}Q", *keys), digest_size=8).digest(), "little")
 
 
 def mixed(*columns: KeyArray) -> KeyArray:
-    """One key of several, row by row, in this order: the finaliser of SplitMix64 after each."""
+    """One key of several, row by row: the finaliser of SplitMix64 after each column. Shape: (row,)."""
     result = np.zeros_like(columns[0])
     first, second, third = (np.uint64(factor) for factor in _FACTORS)
     with np.errstate(over="ignore"):
@@ -45,12 +50,39 @@ def mixed(*columns: KeyArray) -> KeyArray:
     return result
 
 
-def rank_of(key: int, seed: int) -> int:
-    """A key in another order, which the seed decides: as `mixed`, of one key."""
+def _rank(key: int, seed: int) -> int:
+    """Position of a key in an order that the seed decides: one step of SplitMix64."""
     value = (key + _FACTORS[0] * (seed + 1)) & _MASK
     value = ((value ^ (value >> 30)) * _FACTORS[1]) & _MASK
     value = ((value ^ (value >> 27)) * _FACTORS[2]) & _MASK
     return value ^ (value >> 31)
+
+
+class Places:
+    """Numbers of origins, in order of source and row, and back: a million origins as objects would fill the memory.
+
+    >>> places = Places()
+    >>> place = places.of(Origin("prefs.jsonl", 17))
+    >>> str(places.origin(place))
+    'prefs.jsonl:17'
+    """
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Sources in the order they were first seen."""
+        return tuple(self._numbers)
+
+    def of(self, origin: Origin) -> int:
+        """Number of an origin."""
+        return self._numbers.setdefault(origin.source, len(self._numbers)) << _ROW_BITS | origin.row
+
+    def origin(self, place: int) -> Origin:
+        """Origin of a number that `of` returned."""
+        place = int(place)
+        return Origin(self.sources[place >> _ROW_BITS], place & ((1 << _ROW_BITS) - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +90,22 @@ class Repeats:
     """Rows whose key an earlier row has.
 
     Args:
-        places: Of each such row, in order. Shape: (repeat,).
-        first: The place of the first row with its key. Shape: (repeat,).
+        places: Their numbers, rising. Shape: (repeat,).
+        first: For each, the first row with its key. Shape: (repeat,).
     """
 
-    places: NDArray[Any]
-    first: NDArray[Any]
+    places: KeyArray
+    first: KeyArray
 
 
 class KeyLog:
-    """Keys and the places of their rows, 16 bytes each.
+    """Keys and the numbers of their rows, 16 bytes each.
 
     >>> log = KeyLog()
     >>> for place, text in enumerate(["a", "b", "a", "a"]):
     ...     log.add(key_of(text), place)
-    >>> log.repeats().places.tolist(), log.num_distinct()
-    ([2, 3], 2)
+    >>> log.repeats().places.tolist()
+    [2, 3]
     """
 
     def __init__(self) -> None:
@@ -84,28 +116,19 @@ class KeyLog:
         return len(self._keys)
 
     def add(self, key: int, place: int) -> None:
-        """Note a key."""
+        """Log a key of a row."""
         self._keys.append(key)
         self._places.append(place)
 
-    def extend(self, keys: Iterable[int], place: int) -> None:
-        """Note several keys of one row."""
-        for key in keys:
-            self.add(key, place)
-
     @property
     def keys(self) -> KeyArray:
-        """In the order they came. Shape: (key,)."""
+        """All keys, in the order added. Shape: (key,)."""
         return np.array(self._keys, dtype=np.uint64)
 
     @property
     def places(self) -> KeyArray:
-        """Of each key its row. Shape: (key,)."""
+        """Row of each key. Shape: (key,)."""
         return np.array(self._places, dtype=np.uint64)
-
-    def num_distinct(self) -> int:
-        """How many different keys there are."""
-        return len(np.unique(self.keys))
 
     def repeats(self) -> Repeats:
         """Rows whose key an earlier row has."""
@@ -117,3 +140,50 @@ class KeyLog:
         repeated = np.flatnonzero(~starts)
         by_place = repeated[np.argsort(places[repeated], kind="stable")]
         return Repeats(places[by_place], firsts[by_place])
+
+
+class Sample(Generic[Item]):
+    """A seeded sample of a stream: the items of the `size` distinct keys that a seeded hash ranks first.
+
+    Each distinct key is equally likely to be sampled, in whatever order the stream comes and however often the key
+    occurs. Memory is bounded by `size`.
+
+    >>> sample = Sample[str](2, seed=0)
+    >>> for key in range(100):
+    ...     if sample.wants(key):
+    ...         sample.add(key, f"item {key}")
+    >>> len(sample), sample.is_all
+    (2, False)
+    """
+
+    def __init__(self, size: int, *, seed: int) -> None:
+        self._size = size
+        self._seed = seed
+        self._heap: list[int] = []  # negative ranks: the last rank is popped first
+        self._items: dict[int, Item] = {}
+        self.is_all = True
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def wants(self, key: int) -> bool:
+        """True if an item with this key would enter the sample. Ask before making an expensive item."""
+        rank = _rank(key, self._seed)
+        if rank in self._items:
+            return False
+        if len(self._heap) < self._size:
+            return True
+        self.is_all = False
+        return rank < -self._heap[0]
+
+    def add(self, key: int, item: Item) -> None:
+        """Add an item that is wanted."""
+        rank = _rank(key, self._seed)
+        self._items[rank] = item
+        heapq.heappush(self._heap, -rank)
+        if len(self._heap) > self._size:
+            del self._items[-heapq.heappop(self._heap)]
+
+    def items(self) -> list[Item]:
+        """Sampled items, in the order of the hash."""
+        return [self._items[rank] for rank in sorted(self._items)]

@@ -1,4 +1,4 @@
-"""Which of many texts are alike: MinHash finds candidates, their word pairs decide."""
+"""Clusters of similar texts: MinHash finds candidates, the Jaccard similarity of their word pairs decides."""
 
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,16 +13,16 @@ Shingles = NDArray[np.uint32]
 """Hashes of a text's word pairs, distinct and rising. Shape: (shingle,)."""
 
 MOST_SHINGLES = 512
-"""Of longer texts those with the smallest hashes are kept, which are a fair sample."""
+"""Longer texts keep the smallest hashes, which are a uniform sample of their word pairs."""
 
 _NUM_PERMUTATIONS = 96
 _ROWS_PER_BAND = 4
 _WINDOW = 4
-_SLACK = 0.25  # three standard errors of what 32 MinHash values say of a similarity
+_SLACK = 0.25  # three standard errors of a similarity estimated from 32 MinHash values
 
 
 def shingles_of(words: Sequence[str]) -> Shingles:
-    """Hashes of the pairs of neighbouring words; of a text of a single word that word.
+    """Hashes of the pairs of neighbouring words, or of the only word.
 
     >>> len(shingles_of("to be or not to be".split()))  # "to be" occurs twice
     4
@@ -33,7 +33,7 @@ def shingles_of(words: Sequence[str]) -> Shingles:
 
 
 def jaccard(first: Shingles, second: Shingles) -> float:
-    """Shared word pairs per word pairs of either, in [0, 1]; of texts with more than 512 an estimate.
+    """Shared word pairs per word pairs of either, in [0, 1]; an estimate for texts with more than 512 word pairs.
 
     >>> jaccard(shingles_of("a b c".split()), shingles_of("a b d".split()))  # "a b" of "a b", "b c", "b d"
     0.3333333333333333
@@ -46,18 +46,18 @@ def jaccard(first: Shingles, second: Shingles) -> float:
 
 
 def cluster_alike(items: Sequence[Sequence[Shingles]], thresholds: Sequence[float]) -> NDArray[np.int64]:
-    """Clusters of items each part of which is like the same part of some other item of the cluster.
+    """Clusters of items in which each item is similar to another one in every part.
 
-    Candidates share a band of MinHash values (24 bands of 4 values, dealt out to the parts in turn); whether two are
-    alike, the Jaccard similarity of their shingles says. Two that are alike at 0.6 in the first and at 0.8 in both
-    others of three parts are candidates with a probability of 0.9995; at 0.6 in a single part of 1 - (1 - 0.6^4)^24 =
-    0.96; what is more alike is hardly ever missed.
+    Candidates share a band of MinHash values: 24 bands of 4 values, assigned to the parts in turn. Two items with
+    Jaccard similarity s of a single part agree in a value with probability s, in a band with s^4, and are candidates
+    with probability 1 - (1 - s^4)^24: 0.96 at s = 0.6. With similarity 0.6 in the first and 0.8 in the other two of
+    three parts it is 0.9995. The Jaccard similarity of the shingles then decides.
 
     Args:
-        items: Of each item its parts, as many of each: one, two or three.
-        thresholds: Of each part the similarity from which two are alike, in (0, 1].
+        items: Parts of each item: one, two or three, the same number for all.
+        thresholds: Similarity of each part from which two items are alike, in (0, 1].
     Returns:
-        Of each item the index of the first item of its cluster. Shape: (item,).
+        Index of the first item of the cluster of each item. Shape: (item,).
     """
     leaders = np.arange(len(items))
     if len(items) < 2:
@@ -80,7 +80,7 @@ def _leader(leaders: NDArray[np.int64], index: int) -> int:
 
 
 def _signatures(items: Sequence[Sequence[Shingles]]) -> NDArray[np.uint32]:
-    """MinHash values of each item, those of its parts in turn. Shape: (item, permutation)."""
+    """MinHash values of each item, interleaved over its parts. Shape: (item, permutation)."""
     from datasketch import MinHash
 
     num_parts = len(items[0])
@@ -95,9 +95,10 @@ def _signatures(items: Sequence[Sequence[Shingles]]) -> NDArray[np.uint32]:
 
 
 def _candidates(signatures: NDArray[np.uint32], thresholds: Sequence[float]) -> Iterator[tuple[int, int]]:
-    """Pairs that agree in a band and in about as many of each part's values as its threshold asks, each once.
+    """Pairs that agree in a band and, within the error of the estimate, in the share of values each threshold asks for.
 
-    Sorting takes a hundred bytes per item for a moment; the index of dicts that datasketch has takes 8 kB for good.
+    Each pair comes once. Sorting takes a hundred bytes per item for a moment; datasketch's index of dicts takes 8 kB
+    per item to the end.
     """
     codes = np.zeros(0, dtype=np.int64)
     for start in range(0, signatures.shape[1], _ROWS_PER_BAND):

@@ -1,36 +1,44 @@
-"""Run checks over a data set: one pass for what they find, a second one for the texts of examples."""
+"""One pass over a data set for the findings of all checks, and a second one for the texts of their examples."""
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 
 from preftune.data.prompts import normalised_prompt
-from preftune.data.quality.check import Check, CheckSettings
-from preftune.data.quality.checks import CHECKS, Need, chosen_checks
+from preftune.data.quality.check import (
+    NUM_EXAMPLES,
+    Check,
+    CheckRule,
+    CheckSettings,
+    DataFinding,
+    Draft,
+    DraftExample,
+    Example,
+    Need,
+)
+from preftune.data.quality.checks import CHECKS, chosen_checks
 from preftune.data.quality.facts import TokenCounts, excerpt, facts_of
-from preftune.data.quality.finding import NUM_EXAMPLES, SEVERITIES, Example, Finding, Found, Shown
-from preftune.data.quality.keys import KeyArray, key_of
-from preftune.data.quality.places import Places
+from preftune.data.quality.keys import KeyArray, Places, key_of
 from preftune.data.quality.report import QualityReport
-from preftune.data.quality.suspicious import find_suspicious
 from preftune.data.quality.texts import shortened
 from preftune.data.rows import BadRow, DataRow
 from preftune.errors import DataError
+from preftune.findings import SEVERITIES
 from preftune.groups import Origin, PromptGroup
 
-__all__ = ["MOST_ROWS", "Rows", "TokenCounter", "check_groups", "prompt_keys"]
+__all__ = ["MOST_ROWS", "Rows", "TokenCounter", "check_groups", "prompt_keys", "suspicious_rows"]
 
 Rows = Callable[[], Iterable[DataRow]]
-"""Starts to read the data set, as often as it is called; each time the same rows."""
+"""Starts to read the data set. Each call gives the same rows."""
 
 TokenCounter = Callable[[Sequence[PromptGroup]], Sequence[TokenCounts]]
-"""Lengths of groups in tokens; raises DataError where one cannot be tokenized."""
+"""Lengths of groups in tokens; raises DataError if one cannot be tokenized."""
 
 MOST_ROWS = 1_000
-"""As many rows of a finding are listed."""
+"""Rows listed with a finding."""
 
 _CHUNK = 128
 _NEEDS: Mapping[Need, str] = {"tokenizer": "needs --tokenizer", "evaluation data": "needs --eval-data"}
@@ -45,56 +53,62 @@ def check_groups(
     skip: Collection[str] = (),
     with_texts: bool = True,
 ) -> QualityReport:
-    """Look for what is wrong with a data set, without a model, in memory that texts do not fill.
+    """Check a data set, without a model, in memory that does not grow with its texts.
 
     Args:
-        read: Gives the rows. Called twice if there are examples to fetch.
-        settings: What checks need beside the data.
-        count_tokens: Lengths in tokens, where there is a tokenizer.
+        read: Reads the rows. Called a second time if examples need texts.
+        settings: Input of checks beside the data.
+        count_tokens: Lengths in tokens; None without a tokenizer.
         only, skip: Names of checks, as in `chosen_checks`.
-        with_texts: Whether examples have excerpts, which takes a second pass up to the last of them.
+        with_texts: Give examples excerpts, which takes a second pass up to the last of them.
     Raises:
-        ConfigError: names of checks that are not there.
+        ConfigError: an unknown check.
         DataError: data that cannot be read at all.
 
     >>> from preftune.groups import Completion, Pair
     >>> group = PromptGroup("2+2=", (Completion("4"), Completion("5")), (Pair(0, 1, 0.0),), Origin("sums.jsonl", 1))
     >>> check_groups(lambda: [group], only=["margins"]).findings[0].title
-    'Pairs that are ties, their margin 0: 1'
+    'Pairs that are ties, with margin 0: 1'
     """
     start = time.perf_counter()
     settings = replace(settings or CheckSettings(), has_tokens=count_tokens is not None)
     names = chosen_checks(only, skip)
-    lacks = {name: lack for name in names if (lack := _lack(name, settings))}
-    pass_ = _Pass({name: CHECKS[name].make(settings) for name in names if name not in lacks}, count_tokens)
+    lacks = {name: lack for name in names if (lack := _lack(CHECKS[name], settings))}
+    checks = [CHECKS[name](settings) for name in names if name not in lacks]
+    places, num_rows = Places(), 0
     for chunk in _chunks(read()):
-        pass_.see(chunk)
-    found = pass_.found()
-    texts = _texts(read, found, pass_.places) if with_texts else {}
-    findings = [_finding(item, pass_.places, texts, with_texts=with_texts) for item in found]
+        num_rows += len(chunk)
+        _process(chunk, checks, places, count_tokens)
+    drafts = [(check.name, draft) for check in checks for draft in check.drafts()]
+    blamed: dict[str, list[int]] = {check.name: [] for check in checks if check.blames_rows}
+    for name, draft in drafts:
+        if name in blamed:
+            blamed[name].extend(draft.places)
+    drafts += [("suspicious", draft) for draft in suspicious_rows(blamed, num_rows)]
+    texts = _texts(read, [draft for _, draft in drafts], places) if with_texts else {}
+    findings = [_finding(name, draft, places, texts, with_texts=with_texts) for name, draft in drafts]
     return QualityReport(
-        sources=pass_.places.sources,
-        num_rows=pass_.num_rows,
+        sources=places.sources,
+        num_rows=num_rows,
         findings=tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))),
-        histograms=tuple(picture for check in pass_.checks.values() for picture in check.histograms()),
-        checks=tuple(pass_.checks),
+        histograms=tuple(picture for check in checks if (picture := check.histogram()) is not None),
+        checks=tuple(check.name for check in checks),
         skipped=lacks,
         seconds=time.perf_counter() - start,
     )
 
 
 def prompt_keys(rows: Iterable[DataRow]) -> KeyArray:
-    """Keys of the distinct prompts, for `CheckSettings.held_out`."""
+    """Keys of the distinct prompts, for `CheckSettings.held_out`. Shape: (prompt,)."""
     keys = np.fromiter(
         (key_of(normalised_prompt(row.prompt)) for row in rows if isinstance(row, PromptGroup)), dtype=np.uint64
     )
     return np.unique(keys)
 
 
-def _lack(name: str, settings: CheckSettings) -> str | None:
-    need = CHECKS[name].needs
+def _lack(check: type[Check], settings: CheckSettings) -> str | None:
     has = {"tokenizer": settings.has_tokens, "evaluation data": settings.held_out is not None}
-    return None if need is None or has[need] else _NEEDS[need]
+    return None if check.needs is None or has[check.needs] else _NEEDS[check.needs]
 
 
 def _chunks(rows: Iterable[DataRow]) -> Iterator[list[DataRow]]:
@@ -103,53 +117,69 @@ def _chunks(rows: Iterable[DataRow]) -> Iterator[list[DataRow]]:
         yield chunk
 
 
-@dataclass
-class _Pass:
-    """The pass over the data in which checks see all rows."""
-
-    checks: dict[str, Check]
-    count_tokens: TokenCounter | None
-
-    def __post_init__(self) -> None:
-        self.places = Places()
-        self.num_rows = 0
-
-    def see(self, rows: Sequence[DataRow]) -> None:
-        """Show some rows to all checks."""
-        self.num_rows += len(rows)
-        tokens = iter(self._tokens([row for row in rows if isinstance(row, PromptGroup)]))
-        for row in rows:
-            place = self.places.of(row.origin)
-            if not isinstance(row, PromptGroup):
-                for check in self.checks.values():
-                    check.add_unusable(row, place)
-                continue
+def _process(
+    rows: Sequence[DataRow], checks: Sequence[Check], places: Places, count_tokens: TokenCounter | None
+) -> None:
+    tokens = iter(_tokens([row for row in rows if isinstance(row, PromptGroup)], count_tokens))
+    for row in rows:
+        place = places.of(row.origin)
+        if isinstance(row, PromptGroup):
             facts = facts_of(row, place, next(tokens))
-            for check in self.checks.values():
+            for check in checks:
                 check.add(facts)
-
-    def _tokens(self, groups: Sequence[PromptGroup]) -> Sequence[TokenCounts | None]:
-        if self.count_tokens is None or not groups:
-            return [None] * len(groups)
-        try:
-            return self.count_tokens(groups)
-        except DataError:
-            return [None] if len(groups) == 1 else [self._tokens([group])[0] for group in groups]
-
-    def found(self) -> list[Found]:
-        """What the checks found, in the order of the table, and rows that several of them blame."""
-        found = {name: list(check.found()) for name, check in self.checks.items()}
-        blamed = {
-            name: [place for item in items for place in item.places]
-            for name, items in found.items()
-            if CHECKS[name].blames_rows
-        }
-        return [*(item for items in found.values() for item in items), *find_suspicious(blamed, self.num_rows)]
+        else:
+            for check in checks:
+                check.add_unusable(row, place)
 
 
-def _texts(read: Rows, found: Sequence[Found], places: Places) -> dict[Origin, str]:
-    """Excerpts of the rows that are examples of something."""
-    wanted = {places.origin(shown.place) for item in found for shown in _shown(item) if shown.text is None}
+def _tokens(groups: Sequence[PromptGroup], count_tokens: TokenCounter | None) -> Sequence[TokenCounts | None]:
+    if count_tokens is None or not groups:
+        return [None] * len(groups)
+    try:
+        return count_tokens(groups)
+    except DataError:
+        return [None] if len(groups) == 1 else [_tokens([group], count_tokens)[0] for group in groups]
+
+
+_SUSPICIOUS = CheckRule(
+    title="Rows that two checks or more name: {count:,}",
+    unit="rows",
+    reason="Rows with several faults are the most likely to be wrong.",
+    advice="Read these first.",
+)
+_FEWEST_CHECKS, _NUM_SUSPICIOUS = 2, 10
+
+
+def suspicious_rows(places: Mapping[str, Sequence[int]], num_rows: int) -> Iterator[Draft]:
+    """Rows that at least two checks blame, those with the most checks first. Always a note.
+
+    Args:
+        places: Rows that each check blames; repeated ones count once.
+        num_rows: Of the data set.
+
+    >>> [draft] = suspicious_rows({"empty": [1, 2], "margins": [2, 2, 3]}, 3)
+    >>> draft.count, draft.examples
+    (1, [DraftExample(place=2, note='empty, margins', text=None, like=None)])
+    """
+    names = sorted(places)
+    blamed = [np.unique(np.asarray(places[name], dtype=np.uint64)) for name in names]
+    if not blamed:
+        return
+    rows, counts = np.unique(np.concatenate(blamed), return_counts=True)
+    rows, counts = rows[counts >= _FEWEST_CHECKS], counts[counts >= _FEWEST_CHECKS]
+    if not len(rows):
+        return
+    worst = rows[np.argsort(-counts, kind="stable")]
+    examples = [
+        DraftExample(int(row), ", ".join(name for name, own in zip(names, blamed, strict=True) if np.isin(row, own)))
+        for row in worst[:_NUM_SUSPICIOUS]
+    ]
+    yield _SUSPICIOUS.draft(len(rows), num_rows, worst.tolist(), examples=examples)
+
+
+def _texts(read: Rows, drafts: Sequence[Draft], places: Places) -> dict[Origin, str]:
+    """Excerpts of the examples that have no text of their own."""
+    wanted = {places.origin(item.place) for draft in drafts for item in _examples(draft) if item.text is None}
     texts: dict[Origin, str] = {}
     if not wanted:
         return texts
@@ -168,32 +198,33 @@ def _excerpt(row: DataRow) -> str:
     return shortened(row.problem if isinstance(row, BadRow) else row.reason)
 
 
-def _shown(found: Found) -> Sequence[Shown]:
-    if found.examples is not None:
-        return found.examples
-    return [Shown(place) for place in islice(dict.fromkeys(found.places), NUM_EXAMPLES)]
+def _examples(draft: Draft) -> Sequence[DraftExample]:
+    if draft.examples is not None:
+        return draft.examples
+    return [DraftExample(place) for place in islice(dict.fromkeys(draft.places), NUM_EXAMPLES)]
 
 
-def _finding(found: Found, places: Places, texts: Mapping[Origin, str], *, with_texts: bool) -> Finding:
-    rows = list(dict.fromkeys(found.places))
-    return Finding(
-        check=found.check,
-        severity=found.severity,
-        title=found.title,
-        count=found.count,
-        total=found.total,
-        unit=found.unit,
-        why=found.why,
-        advice=found.advice,
-        examples=tuple(_example(shown, places, texts, with_text=with_texts) for shown in _shown(found)),
+def _finding(name: str, draft: Draft, places: Places, texts: Mapping[Origin, str], *, with_texts: bool) -> DataFinding:
+    rows = list(dict.fromkeys(draft.places))
+    return DataFinding(
+        rule=name,
+        severity=draft.severity,
+        title=draft.title,
+        advice=draft.advice,
+        remedy=draft.remedy,
+        count=draft.count,
+        total=draft.total,
+        unit=draft.rule.unit,
+        reason=draft.rule.reason,
+        examples=tuple(_example(item, places, texts, with_text=with_texts) for item in _examples(draft)),
         rows=tuple(places.origin(place) for place in rows[:MOST_ROWS]),
         num_rows=len(rows),
-        measures=found.measures,
+        measures=draft.measures,
     )
 
 
-def _example(shown: Shown, places: Places, texts: Mapping[Origin, str], *, with_text: bool) -> Example:
-    origin = places.origin(shown.place)
-    text = texts.get(origin, "") if shown.text is None else shown.text
-    note = shown.note if shown.like is None else f"like {places.origin(shown.like)}"
+def _example(item: DraftExample, places: Places, texts: Mapping[Origin, str], *, with_text: bool) -> Example:
+    origin = places.origin(item.place)
+    text = texts.get(origin, "") if item.text is None else item.text
+    note = item.note if item.like is None else f"like {places.origin(item.like)}"
     return Example(origin, note, text if with_text else "")

@@ -1,4 +1,4 @@
-from preftune.data.quality.checks.identical import shared_words
+from preftune.data.quality.checks.pairs import shared_words
 from preftune.data.rows import BadRow, DataRow
 from preftune.groups import Origin
 from tests.data.quality.groups import finding, findings, numbered, pair, scored

@@ -1,6 +1,6 @@
 import pytest
 
-from preftune.data.quality.checks.refusals import is_refusal
+from preftune.data.quality.checks.completions import is_refusal
 from tests.data.quality.groups import finding, findings, numbered, pair, thumb
 
 

@@ -3,10 +3,9 @@
 import pytest
 
 from preftune.data.quality import CheckSettings
-from preftune.data.quality.checks.control_characters import bad_characters
-from preftune.data.quality.checks.template_tokens import TEMPLATE_TOKENS
-from preftune.data.quality.checks.truncated import ends_open
-from preftune.data.quality.scripts import main_script
+from preftune.data.quality.checks.completions import ends_open
+from preftune.data.quality.checks.texts import TEMPLATE_TOKENS, bad_characters
+from preftune.data.quality.texts import main_script
 from preftune.data.rows import BadRow, DataRow
 from preftune.groups import Completion, Message, Origin, Pair, PromptGroup
 from tests.data.quality.groups import by_word, checked, finding, findings, numbered, pair

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preftune.data.quality import facts_of
-from preftune.data.quality.cleaning import CleaningRules, Decision, RowTable, RowTableBuilder, decide
+from preftune.data.quality import CleaningRules, RowTable, RowTableBuilder, decide, facts_of
+from preftune.data.quality.cleaning import Decision
 from preftune.errors import ConfigError
 from preftune.groups import PromptGroup
 from tests.data.quality.groups import numbered, pair, scored, thumb

@@ -1,4 +1,4 @@
-"""What rules need to know of every row: numbers, no texts."""
+"""Facts that cleaning rules need of every row: numbers, no texts."""
 
 import math
 from array import array
@@ -15,20 +15,20 @@ __all__ = ["RowTable", "RowTableBuilder"]
 
 @dataclass(frozen=True, slots=True)
 class RowTable:
-    """The rows that became groups, in order; about 60 bytes each.
+    """All rows that became groups, in order; about 60 bytes each.
 
     Args:
-        places: Of each row its place. Shape: (row,).
+        places: Number of each row, see `Places`. Shape: (row,).
         row_keys: Key of all that a duplicate repeats. Shape: (row,).
         prompt_keys: Key of the prompt. Shape: (row,).
-        is_identical: Whether all completions that are compared are the same, but for case and white space.
+        is_identical: True if the two completions of every pair are the same but for case and white space.
             Shape: (row,).
-        gaps: The widest difference that the row knows of between two completions: of margins, or of scores; nan where
-            it knows none. Shape: (row,).
-        length_ratios: Logarithm of words of chosen per words of rejected; nan but for rows of one pair. Shape: (row,).
-        judged_rows: Of each judgement (a pair, or a thumb) the index of its row, rising. Shape: (judgement,).
-        judged_keys: What it is about: a prompt and two completions, or a prompt and one. Shape: (judgement,).
-        judged_ways: Which of the two it prefers, or whether the thumb is up. Shape: (judgement,).
+        gaps: Largest difference of two completions, by margin or score; NaN without either. Shape: (row,).
+        length_ratios: Logarithm of words of chosen per words of rejected; NaN unless a row is one pair.
+            Shape: (row,).
+        judged_rows: Row index of each judgement (a pair or a thumb), rising. Shape: (judgement,).
+        judged_keys: Key of the prompt and the completions judged. Shape: (judgement,).
+        judged_ways: True if the completion with the smaller key wins, or the thumb is up. Shape: (judgement,).
     """
 
     places: KeyArray
@@ -43,12 +43,12 @@ class RowTable:
 
     @property
     def num_rows(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return len(self.places)
 
 
 class RowTableBuilder:
-    """Makes the table, row by row."""
+    """Builds the table row by row."""
 
     def __init__(self) -> None:
         self._places, self._row_keys, self._prompt_keys = array("Q"), array("Q"), array("Q")
@@ -57,8 +57,8 @@ class RowTableBuilder:
         self._judged_rows, self._judged_keys, self._judged_ways = array("q"), array("Q"), bytearray()
 
     def add(self, facts: GroupFacts) -> None:
-        """See a row."""
-        number, pairs = len(self._places), facts.judged.comparisons
+        """Add a row."""
+        number, pairs = len(self._places), facts.pairs
         self._places.append(facts.place)
         self._row_keys.append(facts.row_key)
         self._prompt_keys.append(facts.prompt_key)
@@ -80,7 +80,7 @@ class RowTableBuilder:
         self._judged_ways.append(way)
 
     def table(self) -> RowTable:
-        """The table of the rows so far."""
+        """The table of the rows added so far."""
         return RowTable(
             places=np.array(self._places, dtype=np.uint64),
             row_keys=np.array(self._row_keys, dtype=np.uint64),
@@ -99,12 +99,12 @@ def _is_same(facts: GroupFacts, first: int, second: int) -> bool:
 
 
 def _widest_gap(facts: GroupFacts) -> float:
-    gaps = [abs(pair.margin) for pair in facts.judged.comparisons if pair.margin is not None]
-    return max([*gaps, *(0.0 for _ in facts.judged.ties)], default=math.nan)
+    gaps = [abs(pair.margin) for pair in facts.pairs if pair.margin is not None]
+    return max([*gaps, *([0.0] if facts.num_ties else [])], default=math.nan)
 
 
 def _length_ratio(facts: GroupFacts) -> float:
-    if len(facts.judged.comparisons) != 1:
+    if len(facts.pairs) != 1:
         return math.nan
-    [pair] = facts.judged.comparisons
+    [pair] = facts.pairs
     return math.log((facts.lengths[pair.chosen] + 1) / (facts.lengths[pair.rejected] + 1))
