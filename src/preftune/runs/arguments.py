@@ -15,7 +15,7 @@ __all__ = ["checkpointing_argument", "training_arguments"]
 
 
 def training_arguments(config: TrainConfig) -> TrainingArguments:
-    """The arguments of a run. Steps come whole from the dataloader, so there is no batch size in them.
+    """The arguments of a run. The dataloader yields whole steps, so they hold no batch size.
 
     Raises:
         ConfigError: the machine cannot do the precision that is asked for.

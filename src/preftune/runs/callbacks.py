@@ -1,4 +1,4 @@
-"""What happens beside the steps of a run: progress on the console, the metrics file, and stopping on a signal."""
+"""Callbacks of a run: progress on the console, the metrics file, and stopping on a signal."""
 
 import signal
 import threading
@@ -28,7 +28,7 @@ def progress_text(metrics: Mapping[str, Any], prefix: str = "") -> str:
 
 
 class ProgressDisplay(TrainerCallback):
-    """A progress bar, and a line per logged step. Shown on the main process only."""
+    """Shows a progress bar and a line per logged step, on the main process only."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -78,12 +78,12 @@ class ProgressDisplay(TrainerCallback):
         self.close()
 
     def close(self) -> None:
-        """Take the progress bar off the console."""
+        """Remove the progress bar from the console."""
         self._progress.stop()
 
 
 class MetricsFile(TrainerCallback):
-    """Every log becomes a line of the run folder's `metrics.jsonl`; the last step is always logged."""
+    """Appends every log to `metrics.jsonl`, and makes the trainer log the last step."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
@@ -107,7 +107,7 @@ class MetricsFile(TrainerCallback):
 
 
 class StopOnSignal(TrainerCallback):
-    """On Ctrl-C or SIGTERM the run finishes its step, saves a checkpoint and stops; a second one stops at once."""
+    """Finishes the step, saves a checkpoint and stops on Ctrl-C or SIGTERM; a second signal stops at once."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
@@ -130,7 +130,7 @@ class StopOnSignal(TrainerCallback):
         self.restore()
 
     def restore(self) -> None:
-        """Put back the handlers that were there before."""
+        """Restore the previous signal handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}

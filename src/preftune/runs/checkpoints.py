@@ -35,10 +35,10 @@ __all__ = [
 
 
 def choice_arguments(config: TrainConfig) -> dict[str, Any]:
-    """Arguments of `TrainingArguments` that make the trainer choose, in place of those that would make it not.
+    """Arguments of `TrainingArguments` that make the trainer keep the best checkpoint; empty for the last one.
 
-    The best checkpoint can only be one that was written, so that one is at every evaluation. Two stay on disk at least:
-    the best, and the last, from which a run that was stopped goes on.
+    Only a saved checkpoint can be the best one, so each evaluation saves one. At least two stay on disk: the best one,
+    and the last one, from which a stopped run resumes.
     """
     choice, output = config.choice, config.output
     if choice.keep == "last":
@@ -55,7 +55,7 @@ def choice_arguments(config: TrainConfig) -> dict[str, Any]:
 
 
 def choice_callbacks(config: TrainConfig) -> Iterator[TrainerCallback]:
-    """What watches over the choice, and ends the run in time."""
+    """Callbacks that check the choice and stop the run early."""
     if config.choice.keep == "best":
         yield _BestCheckpoint()
     if config.choice.early_stopping is not None:
@@ -63,10 +63,10 @@ def choice_callbacks(config: TrainConfig) -> Iterator[TrainerCallback]:
 
 
 def kept_checkpoint(config: TrainConfig, state: TrainerState) -> KeptCheckpoint | None:
-    """The checkpoint whose weights the model has after training; None where it is the last step, chosen by nothing.
+    """The checkpoint that the model's weights come from; None if it is the last step.
 
     Raises:
-        SaveError: the best checkpoint is not there any more, so that the weights are others.
+        SaveError: the best checkpoint was deleted, so the model holds other weights.
     """
     if config.choice.keep == "last" or state.best_global_step is None or state.best_metric is None:
         return None
@@ -82,10 +82,10 @@ def kept_checkpoint(config: TrainConfig, state: TrainerState) -> KeptCheckpoint 
 
 
 def check_within_budget(config: TrainConfig, state: TrainerState) -> None:
-    """Make sure that there was something to choose from.
+    """Check that at least one evaluation was within the KL budget.
 
     Raises:
-        TrainingError: no evaluation was within the KL budget, so that no checkpoint is what was asked for.
+        TrainingError: none was, so no checkpoint qualifies.
     """
     if not config.choice.needs_kl or state.best_global_step is not None:
         return
@@ -101,7 +101,7 @@ def check_within_budget(config: TrainConfig, state: TrainerState) -> None:
 
 
 class _BestCheckpoint(TrainerCallback):
-    """Sees that the metric is there from the first evaluation on, and that a moved folder still has its best."""
+    """Checks that the first evaluation logs the metric, and finds the best checkpoint of a moved folder."""
 
     @override
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -121,7 +121,7 @@ class _BestCheckpoint(TrainerCallback):
 
 
 class _StopWithoutImprovement(EarlyStoppingCallback):
-    """Early stopping that goes on counting in a resumed run, and leaves out the evaluation that a run begins with."""
+    """Early stopping that keeps its count in a resumed run and ignores the evaluation before the first step."""
 
     @override
     def on_train_begin(
@@ -151,12 +151,12 @@ _FULL_TEXTS = (
     "PytorchStreamWriter",
     "inline_container.cc",
 )
-"""What safetensors (Rust) and torch.save (C++) say of a full disk; they give no errno."""
+"""Messages of safetensors (Rust) and torch.save (C++) on a full disk; they give no errno."""
 
 
 @contextmanager
 def guarded_saves(folder: RunFolder) -> Iterator[None]:
-    """Whatever ends the run, torn checkpoints are removed and whole ones stay.
+    """Remove incomplete checkpoints, whatever ends the run; complete ones stay.
 
     Raises:
         SaveError: the disk is full.
@@ -176,7 +176,7 @@ def guarded_saves(folder: RunFolder) -> Iterator[None]:
 
 
 def save_model(trainer: Trainer, folder: RunFolder) -> None:
-    """Write model and tokenizer into the run folder: beside it first, then file by file in place."""
+    """Write model and tokenizer into a hidden folder, then move file by file into the run folder."""
     partial = folder.path / ".model.partial"
     shutil.rmtree(partial, ignore_errors=True)
     try:

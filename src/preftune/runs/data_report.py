@@ -28,27 +28,25 @@ LOST_TEXTS: Mapping[str, str] = {
     "over_cap": "pairs, completions or lists are beyond --max-per-prompt and were left out",
     **CUT_TEXTS,
 }
-"""What is left out or cut, by the field of a report that lists its places."""
+"""Descriptions of rows left out or cut, by the field that lists their places."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartReport:
-    """What became of one part of the data: training or held out.
+    """Counts and losses of one part of the data: training or held out.
 
     Args:
-        num_prompts: Prompts that are learned from or held out.
-        num_tokens: Their tokens, each prompt counted once.
-        num_pairs: Their pairs.
-        num_desirable, num_undesirable: Their completions with thumbs up and down.
+        num_tokens: Number of tokens, each prompt counted once.
+        num_desirable, num_undesirable: Numbers of completions with thumbs up and down.
         skipped: Rows left out because they could not be used, each with its place and problem.
-        left_out: How many rows were left out because they are not wanted or say nothing, a line for each reason.
+        left_out: Numbers of rows that were filtered out or carry no training signal, a line for each reason.
         tied, under_gap, equal, unpaired, ambiguous, unmarked: Places of feedback that could not be used, as
             `FeedbackReport` explains.
-        over_cap: Places of pairs, completions or lists of prompts that have more than enough.
-        dropped, prompts_cut, completions_cut: Places of what was too long.
-        equal_pairs: Places of pairs whose two completions became the same tokens, and teach nothing.
-        warnings: What the method would have otherwise.
-        mix: How much of each source an epoch holds.
+        over_cap: Places of pairs, completions or lists beyond the maximum per prompt.
+        dropped, prompts_cut, completions_cut: Places of prompts and completions that were too long.
+        equal_pairs: Places of pairs whose two completions became the same tokens and carry no signal.
+        warnings: Problems of the method with these data.
+        mix: Share of each source in an epoch.
     """
 
     num_prompts: int
@@ -77,7 +75,7 @@ class PartReport:
         loaded: LoadedGroups | None,
         part: MethodGroups,
     ) -> "PartReport":
-        """The report on tokenized groups, what was left out of their feedback, and the rows that they come from."""
+        """The report on a part's groups, and on the rows that they were read from."""
         tokenized, report = part.tokenized, part.tokenized.report
         thumbs = [is_desirable for group in tokenized.groups for is_desirable in group.desirable]
         unused = {item.name: tuple(map(str, getattr(part.feedback, item.name))) for item in fields(part.feedback)}
@@ -114,7 +112,7 @@ class PartReport:
 
 
 def _left_out_lines(rows: Sequence[LeftOut]) -> Iterator[str]:
-    """A line for each reason: how many rows, and the first of them. A filter may leave out more than can be listed."""
+    """A line for each reason, with a count and the first row: a filter may leave out more rows than can be listed."""
     counts = Counter(row.reason for row in rows)
     first = {row.reason: row.origin for row in reversed(rows)}
     for reason, count in counts.items():
@@ -124,7 +122,7 @@ def _left_out_lines(rows: Sequence[LeftOut]) -> Iterator[str]:
 MOST_ROWS = 20_000
 
 LEFT_OUT = ("near-duplicates", "shortcuts")
-"""The dearest checks: without them 20,000 rows of dialogue take 5 s of a core, with them 10 s."""
+"""The slowest checks: 20,000 rows of dialogue take 5 s of a core without them, 10 s with them."""
 
 _SHOWN: tuple[Severity, ...] = ("error", "warning")
 _TITLES = 3
@@ -166,7 +164,7 @@ class DataCheckRecord:
         num_rows: Rows that were checked.
         checked, of: Rows that were checked, and rows of the training data; None in a report of `preftune check`.
         left_out: Checks that a run leaves out to save time.
-        skipped: What each other check lacked that could not run.
+        skipped: Missing requirement of each check that could not run.
     """
 
     version: int
@@ -185,12 +183,12 @@ class DataCheckRecord:
 
 @dataclass(frozen=True, slots=True)
 class DataCheck:
-    """What checks found in the training data.
+    """Result of the data checks of a run.
 
     Args:
-        report: Of the rows that were looked at.
-        num_rows: How many there are in all.
-        sources: What was read.
+        report: Report on the checked rows.
+        num_rows: Number of all rows.
+        sources: Names of the data sources.
     """
 
     report: QualityReport
@@ -206,7 +204,7 @@ class DataCheck:
         return record
 
     def lines(self) -> Iterator[str]:
-        """For the console: one if anything is an error or a warning, none if nothing is."""
+        """A line for the console if there are errors or warnings."""
         counts = [_counted(self.report.num_of(severity), severity) for severity in _SHOWN]
         found = [text for text in counts if text]
         if not found:
@@ -218,7 +216,7 @@ class DataCheck:
         yield f"data check: {', '.join(found)} in {rows}{self._titles()}; see data-check.json, or {command}"
 
     def _titles(self) -> str:
-        """Those of errors."""
+        """Titles of the first errors."""
         titles = [finding.title for finding in self.report.findings if finding.severity == "error"]
         more = f"; and {len(titles) - _TITLES} more" if len(titles) > _TITLES else ""
         return f" ({'; '.join(titles[:_TITLES])}{more})" if titles else ""
@@ -233,15 +231,15 @@ def check_data(
     max_rows: int = MOST_ROWS,
     seed: int = 0,
 ) -> DataCheck:
-    """Look for what is wrong with the training data, by the checks of `preftune check` but for the dearest.
+    """Run the checks of `preftune check` on the training data, without the slowest ones.
 
     Args:
-        loaded: What was read, with the rows that gave nothing.
-        learned: What of it is learned from.
-        held_out: What is held out; is a prompt in both?
-        sources: What was read, by name.
-        max_rows: Look at so many at most, spread evenly over the data.
-        seed: Of samples that checks draw.
+        loaded: All rows that were read, unusable ones included.
+        learned: Training groups among them.
+        held_out: Held-out groups, to find prompts that are in both.
+        sources: Names of the data sources.
+        max_rows: Maximum number of rows to check, spread evenly over the data.
+        seed: Seed of the samples that checks draw.
     """
     rows: list[DataRow] = [*learned, *loaded.skipped, *loaded.left_out]
     looked_at = [rows[place] for place in evenly_spaced(len(rows), max_rows)]

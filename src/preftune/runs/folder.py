@@ -51,7 +51,7 @@ class GitState:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The content of `run.json`: when, where and how a run was started.
+    """The content of `run.json`: time, machine, versions and command of a run's start.
 
     Args:
         started: Local time in ISO 8601.
@@ -109,7 +109,7 @@ class RunFolder:
     path: Path
 
     def check(self, config: TrainConfig) -> None:
-        """Make sure that the run of `config` may have the folder. Changes nothing in it.
+        """Check that the run of `config` may use the folder, without changing it.
 
         Raises:
             OutputError: it holds something else, or cannot be written.
@@ -122,11 +122,11 @@ class RunFolder:
         self._check_writable()
 
     def begin(self, config: TrainConfig) -> None:
-        """Take the folder: empty it if the run starts anew, and write settings, versions, git state and command."""
+        """Start writing: empty the folder unless the run resumes, and write settings and environment."""
         if not config.output.resume:
             shutil.rmtree(self.path, ignore_errors=True)
             self.path.mkdir(parents=True)
-            # Whoever repeats or resumes the run by this file has not asked for its deletion.
+            # Repeating or resuming the run from this file must not delete it.
             kept = replace(config, output=replace(config.output, overwrite=False))
             (self.path / CONFIG).write_text(kept.to_yaml(), encoding="utf-8")
         write_json(self.path / ENVIRONMENT, Environment.now())
@@ -252,7 +252,7 @@ class RunFolder:
 
 
 def _inputs(config: TrainConfig) -> list[str]:
-    """Models and data that a run reads; hub ids among them."""
+    """Models and data that a run reads, as paths or hub ids."""
     models = [config.model.model, config.model.reference_model, config.model.chat_template]
     return [name for name in (*models, *config.data.data, *config.data.eval_data) if name]
 

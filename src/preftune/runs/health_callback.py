@@ -1,4 +1,4 @@
-"""The health of a run while it trains: rules on what is logged, told on the console and kept in the run folder."""
+"""Health of a run during training: applies the rules to every log, shows and stores their findings."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,16 +25,16 @@ __all__ = ["HealthCallback"]
 
 
 class HealthCallback(TrainerCallback):
-    """Says when a rule fires, keeps all findings in `health.json`, and ends a sick run where that is asked for.
+    """Shows findings, stores them in `health.json`, and ends a sick run if `stop_on_sick` is set.
 
     Args:
-        run: What rules must know of the run; `max_steps` is taken from the trainer.
-        folder: Takes the findings.
+        run: Facts that rules need; `max_steps` is taken from the trainer.
+        folder: The run's folder.
         say: Shows a finding.
-        rows: Where the rows of the last step come from.
-        stops: Whether to end the run, with a checkpoint, on what is worse than suspect.
+        rows: Gives the origins of the rows of the last step.
+        stops: End the run, with a checkpoint, on a finding worse than suspect.
 
-    `sick` tells whether it has done so.
+    `sick` is true once it has ended the run.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class HealthCallback(TrainerCallback):
         *,
         rows: Callable[[], Sequence[Origin]],
     ) -> "HealthCallback":
-        """The callback of a run, with its file in the run folder. `rows`: where those of the last step come from."""
+        """The callback of a run."""
         counted = config.method.counted
         run = RunFacts(
             method=config.method,
@@ -83,12 +83,12 @@ class HealthCallback(TrainerCallback):
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What was found so far."""
+        """Findings so far."""
         return self._monitor.findings
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Keeps what ends the run by itself, too."""
+        """Context that also stores the finding of an error that ends the run."""
         try:
             yield
         except SickRunError as error:

@@ -1,4 +1,4 @@
-"""What a judge says of a run's samples as it trains."""
+"""Judge of a run's samples during training: win rate and mean score at each evaluation."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,13 +21,13 @@ __all__ = ["JudgedSamples", "judged_measures"]
 
 
 def judged_measures(config: TrainConfig) -> list[SampleMeasure]:
-    """The measures of samples that a run's settings ask for: a judge's, or none.
+    """Measures of samples for a run's settings: one of the judge, or none without a judge.
 
     Args:
-        config: Of the run.
+        config: Settings of the run.
     Raises:
         JudgeError: the judge cannot be found or loaded.
-        ConfigError: scores are wanted of a judge that compares, or answers of data that have none.
+        ConfigError: the metric needs scores, and the judge only compares.
     """
     name, choice = config.samples.judge, config.choice
     if name is None:
@@ -48,7 +48,7 @@ def judged_measures(config: TrainConfig) -> list[SampleMeasure]:
 
 
 class JudgedSamples:
-    """A judge's verdict on the samples of an evaluation.
+    """Rates the samples of an evaluation by a judge.
 
     win_rate = mean over prompts of our points: 1 for a win, half for a tie, 0 for a loss
     reward   = mean score of our completions, where the judge scores
@@ -59,9 +59,9 @@ class JudgedSamples:
     can be compared with each other; for a rate with an interval, on more prompts, there is `preftune eval`.
 
     Args:
-        judge: Who is asked; None where it is not this process that asks.
-        against: What our completions are compared with.
-        kl_budget: In nats; None for none.
+        judge: The judge; None on all processes but the main one.
+        against: Opponent: samples before the first step, or the chosen completions of the data.
+        kl_budget: Maximum KL in nats; None for no limit.
     """
 
     def __init__(self, judge: Judge | None, *, against: Literal["start", "chosen"], kl_budget: float | None) -> None:
@@ -70,7 +70,7 @@ class JudgedSamples:
         self._kl_budget = kl_budget
 
     def __call__(self, drawn: DrawnSamples, start: Sequence[str]) -> Mapping[str, float]:
-        """See `SampleMeasure`.
+        """Metrics of the samples, see `SampleMeasure`.
 
         Raises:
             JudgeError: the judge does not work, or gave no verdict on any prompt.

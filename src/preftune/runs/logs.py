@@ -1,4 +1,4 @@
-"""What a run has logged, as it counts: of a step that was logged twice, after a resumption, the later line."""
+"""Logs of a run, merged over resumptions: the later line of a step counts."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,24 +18,24 @@ class Series:
     """A metric over the steps of a run. Values may be NaN.
 
     Args:
-        steps: Rising.
-        values: As many.
+        steps: Optimizer steps in rising order.
+        values: One value per step.
     """
 
     steps: tuple[int, ...]
     values: tuple[float, ...]
 
     def __bool__(self) -> bool:
-        """Whether it was logged at all."""
+        """True if the metric was logged."""
         return bool(self.steps)
 
     def at(self, step: int) -> float | None:
-        """The value that was logged after so many steps, if any was."""
+        """The value logged after `step` steps; None if there is none."""
         return self.values[self.steps.index(step)] if step in self.steps else None
 
 
 def read_logs(path: Path) -> tuple[Log, ...]:
-    """The lines of a `metrics.jsonl`, merged. A last line that was cut short, as by a kill, is left out.
+    """The lines of a `metrics.jsonl`, merged; an incomplete last line is left out.
 
     Raises:
         DataError: the file is damaged.
@@ -44,7 +44,7 @@ def read_logs(path: Path) -> tuple[Log, ...]:
 
 
 def merged(logs: Sequence[Log]) -> tuple[Log, ...]:
-    """The logs without those that a resumed run has logged anew: where steps go back, what was later is dropped.
+    """The logs without lines that a resumed run replaced: if the step goes back, later lines are dropped.
 
     >>> [log["loss"] for log in merged([{"step": 1, "loss": 3}, {"step": 3, "loss": 2}, {"step": 2, "loss": 1}])]
     [3, 1]
@@ -58,7 +58,7 @@ def merged(logs: Sequence[Log]) -> tuple[Log, ...]:
 
 
 def series_of(logs: Sequence[Log], name: str) -> Series:
-    """A metric over the steps; of a step that has it twice, the later value. What is infinite or null is NaN.
+    """A metric over the steps; the later value of a step counts. Infinity and null become NaN.
 
     >>> series_of([{"step": 1, "loss": 2.0}, {"step": 1, "loss": 1.0}, {"step": 2, "grad_norm": 1.0}], "loss")
     Series(steps=(1,), values=(1.0,))

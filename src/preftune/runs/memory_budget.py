@@ -33,7 +33,7 @@ _MEASURED_STEPS = 2
 
 
 class Pace(TrainerCallback):
-    """After two steps, a line on how long a step and the run take, on the main process.
+    """Prints the expected time of a step and of the run after two steps, on the main process.
 
     seconds per step = mean work of a step * least seconds per work of the two
 
@@ -41,9 +41,9 @@ class Pace(TrainerCallback):
     claims memory and loads kernels. Evaluating and saving come on top.
 
     Args:
-        steps: What is trained on.
-        work_per_step: Mean over the steps of an epoch, as its plan says.
-        say: Takes the line.
+        steps: The steps of training.
+        work_per_step: Mean work of the steps of an epoch.
+        say: Prints the line.
     """
 
     def __init__(self, steps: StepSource, work_per_step: float, say: Callable[[str], None]) -> None:
@@ -68,7 +68,7 @@ class Pace(TrainerCallback):
 
 
 def run_time_text(seconds_per_step: float, num_steps: int) -> str:
-    """The line.
+    """Expected times as a line.
 
     >>> run_time_text(1.4, 128)
     'pace: about 1.4 s a step, 2 min 59 s for 128 steps'
@@ -77,31 +77,31 @@ def run_time_text(seconds_per_step: float, num_steps: int) -> str:
 
 
 def seconds_now(device: torch.device) -> float:
-    """The clock's seconds, when the device has done what it was asked for."""
+    """Time in seconds after the device has finished its queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 _MARGIN = 0.15
-"""Share of the free memory that stays free: what is measured varies, and the allocator loses some to fragments."""
+"""Share of the free memory that stays free: measurements vary, and the allocator loses some to fragmentation."""
 _MOST_ON_CPU = 16_384
 """More would take memory and save no time: with 6 layers of width 256, a core did 1,985 tokens a second in rows of
 1,000, 2,001 in rows of 8,000 and 1,777 in rows of 32,000."""
 _ROW_TOKENS = {"cuda": 8192, "cpu": 2048}
-"""How many tokens are measured at least, where there are so many: what is fixed should be little beside them."""
+"""Minimum number of tokens to measure, if the data have as many: the fixed part should be small beside them."""
 _ROUND_TO = 256
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredBudget:
-    """A token budget and what it comes from.
+    """A token budget and the measurements behind it.
 
     Args:
         max_tokens: The budget.
-        bytes_per_token: What a token of a micro-batch takes at the peak.
-        free_bytes: What activations could take, before the margin.
-        is_capped: Whether there is memory for more, and more would not be faster.
+        bytes_per_token: Peak memory per token of a micro-batch.
+        free_bytes: Memory for activations, before the margin.
+        is_capped: True if there is memory for more tokens, which would not be faster.
         work_per_second: Speed of the measurement, in the unit of the work model.
     """
 
@@ -131,10 +131,10 @@ class MemoryUse:
 
     @staticmethod
     def through(few: tuple[int, int], many: tuple[int, int]) -> "MemoryUse":
-        """The line through two measurements of (tokens, bytes). It is never below one of them.
+        """The line through two measurements of (tokens, bytes); never below one of them.
 
-        Where they make no sense as a line (the same tokens, or fewer bytes for more tokens, as by chance for a tiny
-        model), nothing is fixed.
+        The fixed part is 0 if the two do not define a rising line: equal tokens, or fewer bytes for more tokens, as
+        happens by chance with a tiny model.
 
         >>> MemoryUse.through((100, 700), (300, 1500))
         MemoryUse(fixed=300.0, per_token=4.0)
@@ -148,7 +148,7 @@ class MemoryUse:
         return MemoryUse(max(0.0, used - slope * tokens), slope)
 
     def tokens_in(self, num_bytes: float) -> int:
-        """How many tokens fit into so much memory."""
+        """Number of tokens that fit into `num_bytes`."""
         return max(0, int((num_bytes - self.fixed) / self.per_token))
 
 
@@ -160,7 +160,7 @@ def measure_budget(
     *,
     work: WorkModel,
 ) -> MeasuredBudget:
-    """Run forward and backward on the biggest group and on a row of several, and see how many tokens memory holds.
+    """Measure how many tokens memory holds, by forward and backward on the biggest group and on a row of several.
 
     budget = (0.85 * (free memory - optimizer state - gradients not there yet) - fixed bytes) / bytes per token
 
@@ -171,10 +171,10 @@ def measure_budget(
 
     Args:
         model: The policy, on the device of training, not wrapped.
-        objective: Says how a step is computed. Its reference is run as well, if it is a model.
-        groups: All that the run will see, held-out ones too.
-        arguments: Say device, precision and whether activations are recomputed.
-        work: The model's, for the speed.
+        objective: Computes a step. Its reference is run as well, if it is a model.
+        groups: All groups of the run, held-out ones included.
+        arguments: Device, precision and recomputation of activations.
+        work: Work model of the policy, for the speed.
     Raises:
         ConfigError: the model will be sharded, or the device is one whose memory cannot be measured.
         TrainingError: memory does not suffice for the biggest group.
@@ -202,7 +202,7 @@ def measure_budget(
 
 @dataclass(frozen=True, slots=True)
 class _Ordered:
-    """Groups, the biggest first, and how the model is given them."""
+    """Groups, the biggest first, and the layout of the forward."""
 
     groups: tuple[TokenGroup, ...]
     layout: Layout
@@ -220,7 +220,7 @@ class _Ordered:
         return self.num_tokens(self.groups[:1])
 
     def row(self, wanted: int, most: float) -> list[TokenGroup]:
-        """The biggest groups, as many as make `wanted` tokens, and no more than `most` tokens but for the first."""
+        """The biggest groups that make `wanted` tokens; at most `most` unless the first group alone has more."""
         row = [self.groups[0]]
         for group in self.groups[1:]:
             if self.num_tokens(row) >= wanted or self.num_tokens([*row, group]) > most:
@@ -260,7 +260,7 @@ def _measure(
 
 @dataclass(slots=True, eq=False)
 class _Trial:
-    """Runs groups as a micro-batch of training is run. The loss does not matter: it is small beside what it is of.
+    """Runs groups as a micro-batch of training. The loss is left out: its memory is small beside its inputs.
 
     `seconds` is the time of the last run.
     """
@@ -272,7 +272,7 @@ class _Trial:
     seconds: float = 0.0
 
     def peak(self, groups: Sequence[TokenGroup]) -> int:
-        """The most that was in use during a run. Unit: bytes."""
+        """Peak memory in use during a run. Unit: bytes."""
         return self.memory.peak_used(lambda: self.run(groups))
 
     def run(self, groups: Sequence[TokenGroup]) -> None:
@@ -286,7 +286,7 @@ class _Trial:
 
 
 def _bytes_to_come(model: nn.Module) -> int:
-    """What training will allocate beside activations: the state of AdamW, and buckets of gradients for other ranks."""
+    """Memory of training beside activations: the state of AdamW, and gradient buckets with several ranks."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     copies = 2 if PartialState().num_processes == 1 else 3
     return copies * sum(weight.numel() * weight.element_size() for weight in weights)
@@ -294,7 +294,7 @@ def _bytes_to_come(model: nn.Module) -> int:
 
 @contextmanager
 def _as_in_training(model: PreTrainedModel | PeftModel, arguments: TrainingArguments) -> Iterator[None]:
-    """Modes and recomputation as the trainer will set them; afterwards no gradients, and all as it was."""
+    """Set modes and recomputation as the trainer does; afterwards restore them and drop all gradients."""
     modes = [(module, module.training) for module in model.modules()]
     checkpointing = checkpointing_argument()
     recomputes = getattr(arguments, checkpointing)

@@ -1,4 +1,4 @@
-"""From the data settings of a run to the token groups it learns from and is held to."""
+"""Data of a run: read, split, checked, tokenized and mixed as its settings say."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,16 +38,14 @@ _DEFAULT_BUDGET = 8192
 
 @dataclass(frozen=True, slots=True)
 class PreparedData:
-    """What a run learns from and is held to, and what was left out or cut on the way.
+    """Training and held-out groups of a run, with reports on rows left out or cut.
 
     Args:
-        train: What is learned.
-        held_out: What is held out.
-        reports: What became of each part of the data.
-        mixture: Which of the training groups each epoch holds; None: all.
+        reports: Report on each part of the data.
+        mixture: Selects the training groups of each epoch; None for all.
         drawn: Indices of the training groups that any epoch holds.
-        check: What is wrong with the training data; None where it was not looked for.
-        prompts: Those that samples are drawn for: held-out ones, else training ones.
+        check: Result of the data checks; None if they were not run.
+        prompts: Prompts to draw samples for: held-out ones, else training ones.
     """
 
     train: list[TokenGroup]
@@ -71,11 +69,11 @@ class PreparedData:
 
     @property
     def is_weighted(self) -> bool:
-        """Whether some tokens count more than others."""
+        """True if some tokens count more than others."""
         return any(group.weights for group in self.all_groups)
 
     def lines(self) -> Iterator[str]:
-        """The reports for the console."""
+        """Lines of all reports for the console."""
         for name, report in self.reports.items():
             yield from report.lines(name)
         if self.check is not None:
@@ -83,7 +81,7 @@ class PreparedData:
 
 
 def read_data(settings: DataSettings, *, show_progress: bool = False) -> tuple[LoadedGroups, LoadedGroups | None]:
-    """Training data, and held-out data where the settings name some.
+    """Read training data, and held-out data if the settings name some.
 
     Raises:
         DataError: data that cannot be read or used.
@@ -117,12 +115,9 @@ def prepare_data(
     """Read, check, split and tokenize the data of a run.
 
     Args:
-        config: The settings of the run.
-        tokenizer: The model's.
-        max_length: Longest prompt + completion, in tokens; None: no bound.
-        context: Positions of the model, which prompts of samples must leave room in; None: no bound.
-        checks: Whether to look for what is wrong with the training data.
-        show_progress: Whether to show progress bars.
+        max_length: Maximum tokens of prompt + completion; None for no limit.
+        context: Positions of the model, in which prompts of samples must leave room; None for no limit.
+        checks: Run the data checks.
     Raises:
         DataError, TokenizerError: data that cannot be read, lack the method's feedback, or that the tokenizer cannot
             handle.
@@ -164,10 +159,10 @@ def prepare_data(
 
 
 def microbatch_budget(groups: Sequence[TokenGroup], layout: Layout, wanted: int | None) -> int:
-    """The token budget of a micro-batch: as wanted, else the default or as much as the biggest group needs.
+    """The token budget of a micro-batch: `wanted`, else the default or the size of the biggest group.
 
     Raises:
-        ConfigError: a group is bigger than the budget that is wanted.
+        ConfigError: a group is bigger than `wanted`.
     """
     needs = [MicroBatchShape().with_group(size).num_tokens(layout) for size in sizes_of(groups)]
     biggest = max(range(len(needs)), key=needs.__getitem__)
@@ -186,7 +181,7 @@ def microbatch_budget(groups: Sequence[TokenGroup], layout: Layout, wanted: int 
 
 
 def _parts(config: TrainConfig, train: LoadedGroups, held_out: LoadedGroups | None) -> dict[str, list[PromptGroup]]:
-    """What is learned and what is held out."""
+    """Split the groups into training and held-out ones."""
     if config.data.eval_fraction:
         learned, kept = split_by_prompt(train.groups, config.data.eval_fraction, seed=config.steps.seed)
         return {"train": learned, "held out": kept}
@@ -198,7 +193,7 @@ def _checked(config: TrainConfig, train: LoadedGroups, parts: Mapping[str, list[
 
 
 def data_warnings(method: Method, report: PartReport) -> Iterator[str]:
-    """What the method would have otherwise in a part of the data."""
+    """Problems of the method with a part of the data."""
     for part in method.parts:
         if part.name == "kto":
             weights = (float(part.options[name]) for name in ("desirable_weight", "undesirable_weight"))
@@ -210,16 +205,16 @@ def data_warnings(method: Method, report: PartReport) -> Iterator[str]:
 def mixture_of(
     settings: DataSettings, loaded: LoadedGroups, groups: Sequence[TokenGroup], *, seed: int
 ) -> Mixture | None:
-    """The mixture that the settings ask for; None where they ask for all of each source.
+    """The mixture of the settings; None if they use all of each source.
 
     Args:
-        settings: With the weights of the sources.
-        loaded: What was read of them.
-        groups: What is left of it to learn from.
-        seed: Of the draws.
+        settings: Hold the weights of the sources.
+        loaded: Rows as they were read.
+        groups: Training groups made of them.
+        seed: Seed of the draws.
     Raises:
-        ConfigError: a source that would have no prompt in an epoch.
-        DataError: a row that is in two of the sources.
+        ConfigError: a source would have no prompt in an epoch.
+        DataError: a row is in two of the sources.
     """
     if not settings.mix:
         return None
@@ -231,7 +226,7 @@ def mixture_of(
 
 
 def mix_lines(settings: DataSettings, mixture: Mixture | None) -> tuple[str, ...]:
-    """How much of each source an epoch holds, a line for each."""
+    """A line for each source with its number of prompts per epoch."""
     if mixture is None:
         return ()
     return tuple(
@@ -241,7 +236,7 @@ def mix_lines(settings: DataSettings, mixture: Mixture | None) -> tuple[str, ...
 
 
 def drawn_in(mixture: Mixture | None, steps: StepSettings, num_groups: int) -> Sequence[int]:
-    """Indices of the groups that any epoch of the run holds, or may hold."""
+    """Indices of the groups that any epoch of the run may hold."""
     if mixture is None:
         return range(num_groups)
     epochs = steps.epochs

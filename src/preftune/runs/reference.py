@@ -33,21 +33,19 @@ def cache_reference(
     console: Console,
     per_token: bool = False,
 ) -> Policy:
-    """The policy with the reference log-probs of all groups at hand, computed where they were not kept.
+    """Replace the reference by a table of its log-probs for all groups, computed unless the store has them.
 
-    Whoever drops the policy that was given frees the reference model with it. An adapter that was kept as the
-    reference is deleted from the model.
+    Dropping the given policy frees the reference model. An adapter that was kept as the reference is deleted from the
+    model.
 
     Args:
         policy: On the device of training, not wrapped.
-        forward: How log-probs are computed.
-        groups: All that the run will see, held-out ones too.
-        arguments: Say device and precision.
+        groups: All groups of the run, held-out ones included.
+        arguments: Device and precision.
         max_tokens: Memory budget of a forward.
-        console: Where progress goes.
-        per_token: Whether the loss needs the log-prob of each token, not just their sum.
+        per_token: Store the log-prob of each token instead of their sum.
     Returns:
-        The policy as it is for a method without a reference, and where the reference is a part of a sharded model.
+        The policy with the table; unchanged for a method without a reference, and if the reference is sharded.
     Raises:
         ModelError: the ranks hold different weights.
     """
@@ -76,7 +74,7 @@ def cache_reference(
 
 
 def _is_sharded(policy: Policy, arguments: TrainingArguments) -> bool:
-    """Whether the reference's weights are not all at hand: it is the policy, or ZeRO-3 deals out every model."""
+    """True if this process lacks weights of the reference: it is the policy, or ZeRO-3 shards every model."""
     if isinstance(policy.reference, FrozenCopy):
         return bool(is_deepspeed_zero3_enabled())
     return bool(arguments.fsdp or arguments.deepspeed)
@@ -87,11 +85,11 @@ Load = Callable[[], PreTrainedModel | PeftModel]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampleReference:
-    """Gives the log-probs of new texts, which no table of the data's holds.
+    """Reference for new texts, for which no table of log-probs exists.
 
     Args:
-        at_hand: What is in memory anyway; `NoReference` for nothing.
-        load: Loads the model anew where nothing is at hand; None where that is not asked for.
+        at_hand: The reference in memory; `NoReference` if there is none.
+        load: Loads the model again; None to do without.
     """
 
     at_hand: Reference
@@ -99,12 +97,11 @@ class SampleReference:
 
     @staticmethod
     def of(config: TrainConfig, policy: Policy, device: torch.device) -> "SampleReference":
-        """What there is in a run: the method's reference, else the model as it was.
+        """The reference of a run: that of the method, else the model before training.
 
         Args:
-            config: Of the run.
-            policy: As it is trained, after its reference was cached, if it was.
-            device: Where a model that is loaded is run.
+            policy: Policy in training, after its reference was cached.
+            device: Device for a model that is loaded.
         """
         if not isinstance(policy.reference, (Cached, NoReference)):
             return SampleReference(policy.reference)
@@ -121,10 +118,10 @@ class SampleReference:
 
     @contextmanager
     def held(self) -> Iterator[Reference]:
-        """While this is on, the reference is in memory. `NoReference` where there is none to be had.
+        """Context with the reference in memory; `NoReference` if there is none.
 
         Raises:
-            ModelError: it cannot be loaded any more.
+            ModelError: the model cannot be loaded any more.
             torch.OutOfMemoryError: it does not fit beside the policy.
         """
         yield self.at_hand if self.load is None else FrozenCopy(self.load())

@@ -1,4 +1,4 @@
-"""How a run ended: its numbers, and a table of them."""
+"""Result of a run: its numbers, and a table of them for the console."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ __all__ = ["KeptCheckpoint", "MetricPath", "RunResult"]
 
 @dataclass(frozen=True, slots=True)
 class MetricPath:
-    """Where a metric began, where it ended, and its best with the step it was reached in."""
+    """First, last and best value of a metric, and the step of the best one."""
 
     first: float
     last: float
@@ -26,7 +26,7 @@ class MetricPath:
 
     @staticmethod
     def of(name: str, history: Sequence[Mapping[str, Any]], prefix: str) -> "MetricPath | None":
-        """The path of a metric through the logs, or None if it was not logged.
+        """The path of a metric through the logs; None if it was not logged.
 
         >>> MetricPath.of("loss", [{"loss": 2.0, "step": 1}, {"loss": 1.0, "step": 2}, {"loss": 1.5, "step": 3}], "")
         MetricPath(first=2.0, last=1.5, best=1.0, best_step=2)
@@ -44,10 +44,10 @@ class KeptCheckpoint:
     """The checkpoint that became the run's model.
 
     Args:
-        metric: What it was the best by, on held-out data.
-        value: What it had there.
-        at_start: What the model had before the first step.
-        step: Steps it was made after.
+        metric: Held-out metric that it was chosen by.
+        value: Value of the metric.
+        at_start: Value before the first step.
+        step: Optimizer steps before it.
     """
 
     metric: str
@@ -58,20 +58,19 @@ class KeptCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a run gave.
+    """The content of `summary.json`.
 
     Args:
-        folder: Where everything is.
         num_steps: Optimizer steps taken, those before a resumption included.
         train, held_out: Path of each metric; `held_out` is empty without held-out data.
-        seconds: Time that training took, this time.
-        peak_memory_bytes: Most memory in use: on the GPU if there is one, else of the process.
-        num_tokens: Tokens learned from, this time.
-        data: What was read, left out and cut.
-        stopped_early: Whether a signal ended the run before its last step.
-        stopped_sick: Whether the run ended because it was sick, as `stop_on_sick` asks for.
-        health: What rules on the health of the run found.
-        kept: The checkpoint that became the model, where one was chosen.
+        seconds: Time since the start or the last resumption.
+        peak_memory_bytes: Peak memory of the GPU if there is one, else of the process.
+        num_tokens: Tokens learned from since the start or the last resumption.
+        data: Report on each part of the data.
+        stopped_early: True if a signal ended the run before its last step.
+        stopped_sick: True if `stop_on_sick` ended the run.
+        health: Findings of the health rules.
+        kept: The checkpoint that became the model, if one was chosen.
     """
 
     folder: str
@@ -89,7 +88,7 @@ class RunResult:
 
     @staticmethod
     def paths(history: Sequence[Mapping[str, Any]], prefix: str = "") -> dict[str, MetricPath]:
-        """The path of every metric that is reported."""
+        """The path of every metric in the table at the end."""
         found = {name: MetricPath.of(name, history, prefix) for name, metric in METRICS.items() if metric.is_at_end}
         return {name: path for name, path in found.items() if path is not None}
 

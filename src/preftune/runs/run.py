@@ -1,4 +1,4 @@
-"""A whole run: data, model, training, saving, result."""
+"""A whole run: prepares data and model, trains, saves, and reports the result."""
 
 import time
 from collections.abc import Sequence
@@ -53,13 +53,13 @@ def train(
 
     Args:
         config: Settings of the run.
-        console: Shows progress. Default: nothing is shown.
+        console: Shows progress. Default: none.
         measures: Further metrics of the policy, taken at every evaluation.
         sample_measures: Further metrics of the samples drawn at every evaluation, beside those of `config`'s judge.
     Returns:
         The numbers of the run, also in `summary.json`.
     Raises:
-        PreftuneError: anything that a user can put right: settings, data, model, judge, output folder, disk.
+        PreftuneError: a problem that a user can solve: settings, data, model, judge, output folder, disk.
     """
     judged = (*judged_measures(config), *sample_measures)
     return _Run(config, console or Console(quiet=True), tuple(measures), judged).train()
@@ -125,7 +125,7 @@ class _Run:
         return result
 
     def _start(self, folder: RunFolder, data: PreparedData) -> None:
-        """Take the folder, now that nothing but training can fail any more."""
+        """Start writing into the folder, now that only training can fail."""
         if PartialState().is_main_process:
             folder.begin(self.config)
             if data.check is not None:
@@ -179,7 +179,7 @@ class _Run:
         return self._measured(models, arguments, data) if wanted == "auto" else models
 
     def _measured(self, models: _Models, arguments: TrainingArguments, data: PreparedData) -> _Models:
-        """The same models with the budget that memory holds, now that the reference has left it, if it does."""
+        """The same models with the measured budget, after the reference has left memory."""
         model = models.policy.model
         objective = Objective(self.config.method, models.policy.reference, models.forward)
         found = measure_budget(model, objective, data.all_groups, arguments, work=work_of(model))
@@ -187,7 +187,7 @@ class _Run:
         return replace(models, max_tokens=found.max_tokens, work_per_second=found.work_per_second)
 
     def _caches_reference(self) -> bool:
-        """Whether a table can stand in for the reference; if not, and one was wanted, the console says why."""
+        """True if a table can replace the reference; if a requested one cannot, the console says why."""
         model, method = self.config.model, self.config.method
         why = model.why_reference_is_not_cached(method)
         if why and model.reference_cache and method.needs_reference:
@@ -252,7 +252,7 @@ class _Run:
         tokenizer: PreTrainedTokenizerBase,
         folder: RunFolder,
     ) -> list[RunSamples]:
-        """What draws samples; nothing where none are wanted, or no prompt has room for one."""
+        """The callback that draws samples; none if none are requested, or no prompt leaves room for one."""
         settings = self.config.samples
         if settings.num_prompts and not data.prompts:
             line = f"samples: none are drawn: no prompt leaves room for {settings.eval_sample_tokens:,} tokens"
@@ -279,14 +279,14 @@ class _Run:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def _out_of_memory(self) -> OutOfMemory:
-        """Only a budget that nobody asked for may be halved, and only where no other process relies on the plan."""
+        """Only an automatic budget may be halved, and only if no other process relies on the plan."""
         return OutOfMemory(
             may_halve=self.config.steps.max_tokens_per_microbatch == "auto" and PartialState().num_processes == 1,
             say=lambda line: self.console.print(line, style="yellow"),
         )
 
     def _show_plan(self, trainer: PreferenceTrainer, work_per_second: float | None) -> None:
-        """A line now, and one on how long the run will take when its first steps are done."""
+        """Print the plan now, and the expected time after the first steps."""
 
         def say(line: str) -> None:
             self.console.print(line, highlight=False)

@@ -35,21 +35,18 @@ __all__ = ["RunSamples", "Sampler"]
 
 
 class Sampler:
-    """Draws a completion for each prompt from the model's own distribution, each time by the same seed.
+    """Draws a completion for each prompt from the model's own distribution, with the same seed each time.
 
-    Neither the model nor any state of random numbers is changed by it, so that a run learns the same with and without.
+    It changes neither the model nor any random state, so a run learns the same with and without it.
 
     Args:
-        tokenizer: The policy's.
         prompts: At least one.
-        forward: How log-probs are computed.
-        reference: What the KL is measured against.
+        reference: Reference of the KL.
         arithmetic: Device and precision of training.
-        max_new_tokens: Longest completion.
+        max_new_tokens: Maximum length of a completion.
         max_tokens: Memory budget of a forward, and of a batch of completions.
-        seed: Of the draws.
-        needs_kl: Whether the KL is needed, so that one that cannot be measured is an error.
-        say: Takes a line where it cannot, and the run goes on without.
+        needs_kl: Raise if the KL cannot be measured, instead of continuing without it.
+        say: Prints why there is no KL.
     """
 
     def __init__(
@@ -78,10 +75,10 @@ class Sampler:
         self._say = say
 
     def draw(self, model: PreTrainedModel | PeftModel, step: int) -> DrawnSamples:
-        """What the model writes after so many steps.
+        """Draw samples of the model after `step` steps.
 
         Raises:
-            Exception: whatever generation or a forward raises: a model that cannot do it, or memory that runs out.
+            Exception: any error of generation or a forward, such as an unsupported model or a lack of memory.
         """
         with self._arithmetic.context():
             drawn = generate(
@@ -106,7 +103,7 @@ class Sampler:
         )
 
     def _values(self, model: PreTrainedModel | PeftModel, drawn: Sequence[Sequence[Generation]]) -> SampleValues:
-        """Without the reference from the first time on that it cannot be had."""
+        """Values of the samples; after a first failure to load the reference, without KL."""
         try:
             return self._against(self._reference, model, drawn)
         except Exception as error:
@@ -131,24 +128,22 @@ class Sampler:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What the main process came to: metrics, or what went wrong."""
+    """Outcome of the main process: metrics, or the problem."""
 
     metrics: Mapping[str, float]
     problem: str | None = None
 
 
 class RunSamples(TrainerCallback):
-    """Draws before the first step, at each evaluation and after the last step; gives metrics as a `Measure` does.
+    """Draws samples before the first step, at each evaluation and after the last step; a `Measure` of them.
 
-    The main process draws, with its own copy of the weights, and tells the others what came of it. Where that fails,
-    a line says so, nothing is drawn from then on and the run goes on; with measures that the user asked for, which
-    would be missing, the run ends.
+    The main process draws, with its own copy of the weights, and broadcasts the metrics. If that fails, it prints a
+    line and the run continues without samples; if the user requested measures of samples, the run ends.
 
     Args:
-        sampler: Draws.
-        file: Where samples go.
-        measures: What else is measured of them.
-        say: Takes a line where nothing is drawn.
+        file: Stores the samples.
+        measures: Further metrics of the samples.
+        say: Prints why there are no samples.
     """
 
     def __init__(
@@ -171,7 +166,7 @@ class RunSamples(TrainerCallback):
         """Metrics of samples at the current step. See `Measure`.
 
         Raises:
-            PreftuneError: a measure that cannot be taken.
+            PreftuneError: a measure fails.
         """
         if self._is_off:
             return {}
@@ -222,7 +217,7 @@ class RunSamples(TrainerCallback):
         return metrics
 
     def _start(self, count: int) -> list[str]:
-        """What was drawn before the first step; of a resumed run the file knows."""
+        """The completions before the first step, read from the file, which a resumed run has, too."""
         line = self._file.line_of(0)
         if line is None or len(line.samples) != count:
             raise OutputError(

@@ -140,17 +140,15 @@ def _length(prompt: Text, tokenizer: PreTrainedTokenizerBase, *, best_effort: bo
 
 @dataclass(frozen=True, slots=True)
 class DrawnSamples:
-    """One completion for each of some prompts, at temperature 1, and what they tell.
+    """Samples at one step: a completion for each prompt, at temperature 1, and their statistics.
 
     Args:
         step: Optimizer steps taken.
-        max_new_tokens: Where completions were cut off.
-        prompts: What was continued.
-        completions: What the model wrote, without special tokens.
-        finished: Whether each ended by itself.
-        kl: KL(policy || reference) of completions of at most `max_new_tokens`; None where it was not measured. Unit:
-            nats.
-        entropy: Of the next-token distribution, mean over all tokens. Unit: nats.
+        max_new_tokens: Maximum length of a completion.
+        completions: One text per prompt, without special tokens.
+        finished: False for completions that were cut off.
+        kl: KL(policy, reference) of completions of at most `max_new_tokens`; None if it was not measured. Unit: nats.
+        entropy: Entropy of the next-token distribution, averaged over all tokens. Unit: nats.
         num_tokens: Length, the end-of-sequence token included.
     """
 
@@ -164,7 +162,7 @@ class DrawnSamples:
     num_tokens: Estimate
 
     def metrics(self) -> dict[str, float]:
-        """For the logs; what is no number is left out."""
+        """Metrics for the logs; NaN and infinite values are left out."""
         return {f"samples/{name}": value for name, value in self._numbers() if math.isfinite(value)}
 
     def line(self) -> "SamplesLine":
@@ -193,17 +191,17 @@ class DrawnSamples:
 
 
 class SampleMeasure(Protocol):
-    """Further metrics of the samples that were drawn at an evaluation, such as a judge's win rate.
+    """Further metrics of the samples of an evaluation, such as a judge's win rate.
 
-    They are logged and may choose as those of a `Measure`. Called on the main process alone, which tells the others.
+    They are logged, and checkpoints can be chosen by them. Called on the main process alone.
     """
 
     def __call__(self, drawn: DrawnSamples, start: Sequence[str]) -> Mapping[str, float]:
         """Values by name, without `eval_`.
 
         Args:
-            drawn: What the policy wrote.
-            start: What it wrote before the first step, to the same prompts.
+            drawn: Samples of the policy.
+            start: Completions of the same prompts before the first step.
         """
 
 
