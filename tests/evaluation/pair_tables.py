@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from preftune.evaluation.pair_table import PairTable
+from preftune.evaluation.pairs import PairTable
 
 __all__ = ["pair_table"]
 

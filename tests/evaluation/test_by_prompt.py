@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from preftune.evaluation.by_prompt import PromptRecord
-from preftune.evaluation.run import evaluate
+from preftune.evaluation.evaluate import evaluate
 from preftune.metrics.intervals import Bootstrap
 from preftune.settings.evaluation_config import EvaluationConfig
 from tests.runs.inputs import write_model, write_pairs

@@ -11,7 +11,7 @@ from scipy.stats import binom
 from torch import Tensor
 
 from preftune.evaluation.calibration import calibrate
-from preftune.evaluation.pair_table import PairTable
+from preftune.evaluation.pairs import PairTable
 from preftune.evaluation.samples import evaluate_samples
 from preftune.evaluation.win_rate import rate_wins
 from preftune.groups import Text

@@ -99,7 +99,7 @@ def test_the_confusion_curve_counts_what_is_at_least_so_sure() -> None:
 
 @pytest.mark.parametrize(
     ("margins", "message"),
-    [([], "are empty"), ([1.0, math.nan], "no finite number"), ([0.0, 0.0], "equal to its reference")],
+    [([], "are empty"), ([1.0, math.nan], "NaN or infinite"), ([0.0, 0.0], "equal to its reference")],
 )
 def test_margins_that_say_nothing_are_refused(margins: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):

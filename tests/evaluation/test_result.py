@@ -9,9 +9,8 @@ from preftune.errors import DataError, SaveError
 from preftune.evaluation.best_of import BestOf
 from preftune.evaluation.preferences import evaluate_preferences
 from preftune.evaluation.result import EvaluationResult
-from preftune.evaluation.samples import Example, Samples
+from preftune.evaluation.samples import Example, Samples, Writing
 from preftune.evaluation.win_rate import rate_wins
-from preftune.evaluation.writing import Writing
 from preftune.files.json_files import as_json, from_json
 from preftune.judges.judge import Comparison, JudgedComparison, Verdict
 from preftune.losses import ReferencedLogps

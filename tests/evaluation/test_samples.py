@@ -1,7 +1,10 @@
+from collections.abc import Sequence
+
+import numpy as np
 import pytest
 import torch
 
-from preftune.evaluation.samples import Samples, evaluate_samples
+from preftune.evaluation.samples import Samples, Writing, distinct_ngrams, evaluate_samples, length_drift
 from preftune.metrics.intervals import Bootstrap
 from preftune.model.forward.packed import PackedForward
 from preftune.model.forward.sequences import SequencesForward
@@ -78,3 +81,34 @@ def test_without_a_reference_there_is_no_kl(policy: torch.nn.Module, drawn: list
     assert [example.prompt for example in found.examples] == PROMPTS
     assert found.examples[0].policy == drawn[0][0].text
     assert found.examples[0].reference is None
+
+
+BOOTSTRAP = Bootstrap(num_resamples=50)
+
+
+def generation(ids: Sequence[int], *, finished: bool = True) -> Generation:
+    return Generation(np.array([1], dtype=np.int32), np.array(ids, dtype=np.int32), "", finished)
+
+
+def test_lengths_ends_and_words_are_counted() -> None:
+    drawn = [[generation([5, 6, 5, 6]), generation([5, 6])], [generation([7], finished=False), generation([5])]]
+    found = Writing.of(drawn, BOOTSTRAP)
+    assert (found.length.value, found.finished.value) == (2.0, 0.75)
+    assert found.distinct == (3 / 8, 2 / 4, 2 / 2)
+
+
+def test_the_same_text_for_every_prompt_is_not_distinct() -> None:
+    drawn = [[generation([5, 6, 7])]] * 10
+    assert Writing.of(drawn, BOOTSTRAP).distinct == (0.1, 0.1, 0.1)
+
+
+def test_texts_too_short_for_an_ngram_have_none() -> None:
+    assert distinct_ngrams([[1], [2]], 2) == 0.0
+
+
+def test_the_drift_is_the_mean_difference_prompt_by_prompt() -> None:
+    policy = [[generation([1] * 6), generation([1] * 8)], [generation([1] * 20)] * 2]
+    reference = [[generation([1] * 5)] * 2, [generation([1] * 18)] * 2]
+    found = length_drift(policy, reference, Bootstrap(num_resamples=400))
+    assert found.value == 2.0
+    assert found.standard_error == pytest.approx(0.0)

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from preftune.evaluation.calibration import Calibration, ReliabilityBin
-from preftune.evaluation.preferences import PairAgreement, Preferences
-from preftune.evaluation.reference_free import ReferenceFree
+from preftune.evaluation.pairs import Slice
+from preftune.evaluation.preferences import PairAgreement, Preferences, ReferenceFree
 from preftune.evaluation.result import EvaluationResult
-from preftune.evaluation.samples import Example, Samples
-from preftune.evaluation.slices import Slice
+from preftune.evaluation.samples import Example, Samples, Writing
 from preftune.evaluation.win_rate import WinRate
-from preftune.evaluation.writing import Writing
 from preftune.metrics.implicit_reward import ImplicitReward
 from preftune.metrics.intervals import Interval
 from preftune.settings import TrainConfig

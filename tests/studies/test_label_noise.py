@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from preftune.evaluation.label_check import JudgedPair, LabelCheck
+from preftune.evaluation.label_check import CheckedPair, LabelCheck
 from preftune.evaluation.label_noise import label_noise
 from preftune.groups import Origin
 from studies.label_noise import Judgement, judgement_of, tables
@@ -13,7 +13,7 @@ def judgement() -> Judgement:
     flipped = torch.arange(100) % 20 == 0
     gap = torch.arange(1.0, 101.0)
     margins = torch.where(flipped, -gap, gap) * torch.where(gap > 50, 1.0, (-1.0) ** torch.arange(100))
-    pairs = tuple(JudgedPair(Origin("pairs.jsonl", row)) for row in range(1, 101))
+    pairs = tuple(CheckedPair(Origin("pairs.jsonl", row)) for row in range(1, 101))
     return judgement_of(LabelCheck("run", pairs, label_noise(margins)), (flipped, gap), epochs=2)
 
 

@@ -29,8 +29,8 @@ def command(context: click.RichContext, /, verbose: bool, **_: Any) -> None:
     """
     config = EvaluationConfig.of(**given_values(context, [flag.name for flag in _FLAGS if flag.name]))
     with quiet_libraries(verbose=verbose):
-        from preftune.evaluation.run import evaluate
-        from preftune.evaluation.tables import tables_of
+        from preftune.evaluation.evaluate import evaluate
+        from preftune.evaluation.result import tables_of
 
         console = main_console()
         result = evaluate(config, console=console)

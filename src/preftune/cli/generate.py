@@ -14,7 +14,7 @@ from rich.text import Text as RichText
 from preftune.cli.console import main_console, quiet_libraries
 from preftune.cli.options import chosen_model, model_flags, output_flags
 from preftune.errors import ConfigError, OutputError, SaveError
-from preftune.evaluation.prompt_file import read_prompts
+from preftune.evaluation.prompts import read_prompts
 from preftune.groups import Message, Text
 from preftune.settings import ModelSettings, TrainConfig, settings_of
 from preftune.settings.evaluation_config import run_of

@@ -16,7 +16,7 @@ from preftune.demo.reviews.tokenizer import train_tokenizer
 from preftune.demo.reviews.world import ReviewWorld
 from preftune.demo.small_model import make_llama
 from preftune.errors import OutputError
-from preftune.evaluation.run import evaluate
+from preftune.evaluation.evaluate import evaluate
 from preftune.groups import PromptGroup
 from preftune.metrics.intervals import Estimate
 from preftune.model.forward.sequences import SequencesForward

@@ -1,1 +1,1 @@
-"""Evaluation of a model: preferences on held-out data, samples, distance from the reference, win rates."""
+"""Evaluation of a model: held-out preferences, samples, KL to the reference, win rates, label check."""

@@ -1,4 +1,4 @@
-"""The best of several samples by the implicit reward, beside a plain sample of the policy."""
+"""Best-of-N sampling by the implicit reward, beside a plain sample of the policy."""
 
 import math
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ __all__ = ["BestOf", "best_samples", "kl_of_best", "rate_best"]
 
 @dataclass(frozen=True, slots=True)
 class BestOf:
-    """Best-of-N: of N samples per prompt the one with the highest implicit reward.
+    """Result of best-of-N: of N samples per prompt, the one with the highest implicit reward.
 
     Args:
         num_samples: N.
-        source: Which model the samples are from.
+        source: Model that the samples are from.
         reward, plain_reward: Mean implicit reward of the best sample, and of a plain sample of the policy.
         length, plain_length: Their mean lengths. Unit: tokens.
-        kl: KL(best of N || source), at most. Unit: nats.
-        win_rate: What a judge says of the best against the plain sample; None without a judge.
+        kl: Upper bound of KL(best of N || source). Unit: nats.
+        win_rate: Win rate of the best against the plain sample; None without a judge.
     """
 
     num_samples: int
@@ -42,8 +42,8 @@ def best_samples(drawn: Sequence[Sequence[Generation]], rewards: Tensor) -> tupl
     """The sample with the highest reward of each prompt, and that reward.
 
     Args:
-        drawn: By prompt.
-        rewards: Of all samples, in order. Shape: (completion,).
+        drawn: Samples by prompt.
+        rewards: Rewards of all samples, in order. Shape: (completion,).
     """
     by_prompt = rewards.split([len(samples) for samples in drawn])
     places = [int(own.argmax()) for own in by_prompt]
@@ -65,7 +65,7 @@ def rate_best(
     Args:
         best, plain: A sample with its implicit reward for each prompt.
         num_samples, source, win_rate: As in `BestOf`.
-        bootstrap: How intervals are made.
+        bootstrap: Method of the intervals.
     """
 
     def mean(values: Sequence[float]) -> Interval:
@@ -84,9 +84,9 @@ def rate_best(
 
 
 def kl_of_best(num_samples: int) -> float:
-    """log N - (N - 1) / N: how far the best of N samples is from its source, at most. Unit: nats.
+    """Upper bound of KL(best of N || source): log N - (N - 1) / N. Unit: nats.
 
-    Source: Stiennon et al. 2020, arXiv:2009.01325, Appendix G.3; that it is a bound: Beirami et al. 2024,
+    Source: Stiennon et al. 2020, arXiv:2009.01325, Appendix G.3; the bound: Beirami et al. 2024,
         arXiv:2401.01879.
 
     >>> round(kl_of_best(4), 3)  # 1.386 - 0.75

@@ -1,4 +1,4 @@
-"""Means prompt by prompt, so that models can be compared on the same prompts."""
+"""Metrics by prompt, so that models can be compared on the same prompts."""
 
 import hashlib
 import json
@@ -9,26 +9,25 @@ from typing import Literal
 import numpy as np
 
 from preftune.data.tokens.token_group import TokenGroup
-from preftune.evaluation.pair_table import PairTable, prompt_numbers
+from preftune.evaluation.pairs import PairTable, prompt_numbers
 from preftune.groups import Text
 from preftune.judges.judge import JudgedComparison
 from preftune.metrics.intervals import FloatArray, Statistic, ratio_of, sums_by_prompt
 
-__all__ = ["ByPrompt", "Measured", "PromptRecord", "accuracy_by_prompt", "record_verdicts"]
+__all__ = ["ByPrompt", "PromptMetric", "PromptRecord", "accuracy_by_prompt", "record_verdicts"]
 
-Measured = Literal["accuracy", "kl", "win_rate", "score", "their_score"]
-"""Held-out accuracy; KL to the reference; points of the judge; the judge's scores of us, and of who we are compared
-with."""
+PromptMetric = Literal["accuracy", "kl", "win_rate", "score", "their_score"]
+"""Held-out accuracy; KL to the reference; points by the judge; the judge's scores of us and of the opponent."""
 
 
 @dataclass(frozen=True, slots=True)
 class ByPrompt:
-    """A mean over rows, such as samples or pairs, as its parts.
+    """A mean over rows, such as samples or pairs, kept as a sum and a count for each prompt.
 
     Args:
         prompts: A digest of each prompt, each once.
-        sums: Of the rows of each prompt.
-        counts: How many rows it has.
+        sums: Sum over the rows of each prompt.
+        counts: Number of rows of each prompt.
 
     >>> ByPrompt(("a", "b"), (3.0, 1.0), (2.0, 2.0)).mean
     1.0
@@ -40,29 +39,29 @@ class ByPrompt:
 
     @staticmethod
     def of(prompts: Iterable[Text], sums: FloatArray, counts: FloatArray) -> "ByPrompt":
-        """Of prompts as people read them."""
+        """The mean of prompts given as text or conversation."""
         return ByPrompt(tuple(map(_digest, prompts)), tuple(sums.tolist()), tuple(counts.tolist()))
 
     @property
     def mean(self) -> float:
-        """Over all rows."""
+        """Mean over all rows."""
         return sum(self.sums) / sum(self.counts)
 
     @property
     def statistic(self) -> Statistic:
-        """The mean, for resampling prompts."""
+        """The mean as a function of resampled prompts."""
         return ratio_of(np.array(self.sums), np.array(self.counts))
 
 
-PromptRecord = MutableMapping[Measured, ByPrompt]
-"""Where an evaluation leaves what it measured of each prompt."""
+PromptRecord = MutableMapping[PromptMetric, ByPrompt]
+"""Metrics of an evaluation by prompt; filled by `evaluate`."""
 
 
 def accuracy_by_prompt(groups: Sequence[TokenGroup], table: PairTable) -> ByPrompt:
-    """Pairs whose chosen completion has the higher reward.
+    """Share of pairs whose chosen completion has the higher reward.
 
     Args:
-        groups: What the table was made of.
+        groups: Groups that the table was made from.
         table: Their pairs.
     """
     digests = {
@@ -77,12 +76,7 @@ def accuracy_by_prompt(groups: Sequence[TokenGroup], table: PairTable) -> ByProm
 
 
 def record_verdicts(record: PromptRecord, judged: Sequence[JudgedComparison]) -> None:
-    """Leave points and scores of the comparisons that have verdicts.
-
-    Args:
-        record: Grows.
-        judged: Comparisons of a model with its opponent.
-    """
+    """Add points and scores of the comparisons that have verdicts to the record."""
     complete = [item for item in judged if item.is_complete]
     if not complete:
         return

@@ -1,11 +1,11 @@
-"""Whether the margins of implicit rewards are the log-odds that they claim to be."""
+"""Calibration of implicit rewards: margins as log-odds of being preferred."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from preftune.evaluation.pair_table import PairTable
+from preftune.evaluation.pairs import PairTable
 from preftune.metrics.intervals import Bootstrap, FloatArray, IntArray, Interval, ratio_of, sums_by_prompt
 from preftune.metrics.logistic import sigmoid
 
@@ -16,13 +16,13 @@ _NUM_SIMULATIONS = 200
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityBin:
-    """Pairs on which the model is about equally sure.
+    """Pairs of similar confidence.
 
     Args:
-        low, high: Bounds of the probability that the model gives to the completion it prefers.
-        num_pairs: How many there are, > 0.
+        low, high: Bounds of the probability that the model assigns to the completion it prefers.
+        num_pairs: Number of pairs, > 0.
         confidence: Mean of that probability.
-        accuracy: Share of the pairs in which people prefer the same one.
+        accuracy: Share of the pairs whose label agrees.
     """
 
     low: float
@@ -34,14 +34,14 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How the model's probabilities compare with what people preferred.
+    """Agreement of the model's probabilities with the labels.
 
     Args:
-        bins: The reliability curve, from unsure to sure; empty bins are left out.
+        bins: The reliability curve, by increasing confidence; empty bins are left out.
         expected_error: Mean distance of accuracy and confidence over the bins, weighted by their pairs.
-        expected_error_if_calibrated: What that would be on average if the model's probabilities were right. The
-            estimate is never below 0, so that chance alone makes some.
-        log_loss: Mean of -log p(chosen beats rejected). Unit: nats; ln 2 for a model that does not know.
+        expected_error_if_calibrated: Its mean for labels drawn with the model's own probabilities. The estimate is
+            never below 0, so chance alone makes it positive.
+        log_loss: Mean of -log p(chosen beats rejected). Unit: nats; ln 2 at chance.
     """
 
     bins: tuple[ReliabilityBin, ...]
@@ -51,22 +51,22 @@ class Calibration:
 
 
 def calibrate(table: PairTable, bootstrap: Bootstrap, *, num_bins: int = 10) -> Calibration:
-    """Compare sigmoid(|margin|) with how often the completion that the model prefers is the chosen one.
+    """Compare sigmoid(|margin|) with the share of pairs in which the model prefers the chosen completion.
 
     p               = sigmoid(|margin|), in [0.5, 1], cut into `num_bins` bins of equal width
     expected error  = sum over bins b of (pairs in b / pairs) * |accuracy(b) - mean p(b)|
 
-    Its interval is expected error -+ c, where c is the quantile over resamples of the sum over bins of how far each
-    term, before taking its absolute value, moved. By the triangle inequality this covers at least as often as it says,
-    also for a calibrated model, where the percentiles of the resampled error, which is biased upwards, never would.
+    Its interval is expected error -+ c, where c is the quantile over resamples of the sum over bins of the change of
+    each term before its absolute value is taken. By the triangle inequality its coverage is at least nominal, also for
+    a calibrated model, whose error the percentiles of resamples never cover because they are biased upwards.
 
     Args:
         table: The pairs.
-        bootstrap: How intervals are made.
+        bootstrap: Method of the intervals.
         num_bins: Bins of the reliability curve, >= 1.
     Source: Guo et al. 2017, arXiv:1706.04599, Eq. 3, for the Bradley-Terry model; the bias: Kumar et al. 2019,
         arXiv:1909.10155.
-    Differs: bins run over [0.5, 1]: which completion is called chosen would be known from p below 0.5.
+    Differs: bins cover [0.5, 1]. With p below 0.5 the bin would depend on which completion is called chosen.
     """
     confidence = sigmoid(np.abs(table.margin))
     places = np.minimum((2 * (confidence - 0.5) * num_bins).astype(np.int64), num_bins - 1)
@@ -115,7 +115,7 @@ def _expected_error(
 
 
 def _error_if_calibrated(confidence: FloatArray, places: IntArray, num_bins: int, seed: int) -> float:
-    """Mean expected error of outcomes drawn with the model's own probabilities."""
+    """Mean expected error of labels drawn with the model's own probabilities."""
     rng = np.random.default_rng(seed)
     errors = []
     for _ in range(_NUM_SIMULATIONS):

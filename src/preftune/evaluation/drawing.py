@@ -1,7 +1,7 @@
-"""Samples that are drawn once: another evaluation with the same settings finds them again.
+"""Samples that are drawn once: another evaluation with the same settings reads them from the store.
 
-Without that, a GPU, which does not round the same way twice, would draw other texts after an interruption, and all
-verdicts on the first ones would have been paid for in vain.
+GPUs do not round the same way twice. Without the store, an interrupted evaluation would draw other texts, and the
+verdicts that were paid for would be lost.
 """
 
 import hashlib
@@ -30,13 +30,13 @@ Drawn = list[list[Generation]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawer:
-    """Draws samples, or finds those that were drawn with the same settings.
+    """Draws samples, or reads those that were drawn with the same settings.
 
     Args:
-        store: Where they are kept; None to keep none.
+        store: Keeps samples; None to keep none.
         arithmetic: Device and precision.
-        batch_tokens: Memory budget of a batch, as `generate` takes it.
-        show_progress: Whether to show a progress bar.
+        batch_tokens: Memory budget of a batch, as in `generate`.
+        show_progress: Show a progress bar.
     """
 
     store: EvaluationStore | None
@@ -55,16 +55,15 @@ class Drawer:
         adapters: Collection[str] | None = None,
         realignment: Realignment | None = None,
     ) -> Drawn:
-        """Completions of the model, by prompt; errors as of `generate`.
+        """Completions of the model by prompt. Raises what `generate` raises.
 
         Args:
-            model: On its device; not changed as long as the drawer is in use.
+            model: On its device. It must not change while the drawer is in use.
             tokenizer: The model's.
             prompts: Texts and conversations.
-            sampling: How to draw.
-            adapters: Names of those that are on; default: as the model says.
-            realignment: Draw from the model's mix with its reference, which does not change either; None: from the
-                model.
+            sampling: Temperature, top-p, top-k, number, length and seed.
+            adapters: Names of the active adapters. Default: as set in the model.
+            realignment: Draw from this mix of the model and its reference; None: from the model.
         """
         if self.store is None:
             return self._generate(model, tokenizer, prompts, sampling, realignment)
@@ -104,7 +103,7 @@ class Drawer:
         adapters: Collection[str] | None,
         realignment: Realignment | None,
     ) -> bytes:
-        """A digest of all that the samples depend on."""
+        """Digest of everything that the samples depend on."""
         digest = hashlib.blake2b(self._digest(model, adapters), digest_size=16)
         digest.update(repr((sampling, self.batch_tokens, tokenizer.eos_token_id, _end_tokens(model))).encode())
         if realignment is not None:

@@ -1,4 +1,4 @@
-"""The data of an evaluation, in texts and in tokens."""
+"""Data of an evaluation, as text and as tokens."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,9 +19,9 @@ __all__ = ["describe", "read_groups", "tokens_of"]
 
 
 def read_groups(config: EvaluationConfig, *, show_progress: bool = False) -> LoadedGroups:
-    """The groups to evaluate on, with their pairs: those that are named, else those that the run held out.
+    """Groups to evaluate on, with their pairs: the data in the config, else the data that the run held out.
 
-    Groups keep all their completions; scores make pairs where the data have none, as in training.
+    Groups keep all their completions. Scores make pairs if the data have none, as in training.
 
     Raises:
         DataError: data that cannot be read.
@@ -30,7 +30,7 @@ def read_groups(config: EvaluationConfig, *, show_progress: bool = False) -> Loa
     if settings is not None:
         loaded = _load(settings, settings.data, settings.split, show_progress=show_progress)
     else:
-        assert config.run is not None, "the config lets no evaluation without data get here"
+        assert config.run is not None, "an evaluation without data reads no groups"
         settings = config.run.data
         loaded = _held_out_of(settings, seed=config.run.steps.seed, show_progress=show_progress)
     rule = PairRule(settings.pairing, settings.min_score_gap)
@@ -46,17 +46,17 @@ def tokens_of(
     as_trained: bool = False,
     show_progress: bool = False,
 ) -> tuple[list[TokenGroup], list[str]]:
-    """The groups in tokens, and what was cut or left out, a line each.
+    """Tokenized groups, and a line for each kind of group that was cut or left out.
 
     Args:
-        groups: What to tokenize.
+        groups: Groups with text.
         tokenizer: The policy's.
-        config: Says how long a group may be.
-        context: Positions that the model has; None for no limit.
+        config: Gives the maximum length.
+        context: Number of positions of the model; None for no limit.
         as_trained: Weight the tokens as the run did in training (`token_weights`).
-        show_progress: Whether to show a progress bar.
+        show_progress: Show a progress bar.
     Raises:
-        DataError, TokenizerError: what cannot be tokenized.
+        DataError, TokenizerError: groups that cannot be tokenized.
     """
     settings = config.data or (config.run.data if config.run is not None else None)
     assert settings is not None, "groups come from data"
@@ -76,7 +76,7 @@ def tokens_of(
 
 
 def describe(loaded: LoadedGroups) -> Iterator[str]:
-    """What was read, for the console."""
+    """Lines for the console on the groups that were read."""
     num_pairs = sum(len(group.pairs) for group in loaded.groups)
     yield f"data: {len(loaded.groups):,} prompts, {num_pairs:,} pairs"
     for what, rows in (("could not be used and were left out", loaded.skipped), ("were left out", loaded.left_out)):
@@ -97,7 +97,7 @@ def _load(settings: DataSettings, sources: Sequence[str], split: str | None, *, 
 
 
 def _held_out_of(settings: DataSettings, *, seed: int, show_progress: bool) -> LoadedGroups:
-    """What a run held out: data of their own, or a share of the prompts."""
+    """Groups that a run held out: separate data, or a share of the prompts."""
     if settings.eval_data:
         return _load(settings, settings.eval_data, settings.eval_split, show_progress=show_progress)
     loaded = _load(settings, settings.data, settings.split, show_progress=show_progress)
@@ -108,7 +108,7 @@ def _held_out_of(settings: DataSettings, *, seed: int, show_progress: bool) -> L
 
 
 def _paired(group: PromptGroup, rule: PairRule) -> PromptGroup:
-    """The group with the pairs that training would make of it, and with their margins where these are known."""
+    """The group with the pairs that training would make of it, and with their margins if these are known."""
     score_rule, scores = rule.score_rule(group), scores_of(group)
     if score_rule is not None:
         pairs: tuple[Pair, ...] = ()

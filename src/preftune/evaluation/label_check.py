@@ -14,21 +14,21 @@ from preftune.data.quality.texts import plain_text, shortened
 from preftune.errors import ConfigError, DataError, ModelError
 from preftune.evaluation.held_out import read_groups, tokens_of
 from preftune.evaluation.label_noise import LabelNoise, label_noise
-from preftune.evaluation.pair_table import pair_indices
+from preftune.evaluation.pairs import pair_indices
 from preftune.groups import Origin, PromptGroup
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.model_size import context_length
 from preftune.model.load.evaluated_models import load_models
 from preftune.settings.evaluation_config import EvaluationConfig
 
-__all__ = ["JudgedPair", "LabelCheck", "check_labels"]
+__all__ = ["CheckedPair", "LabelCheck", "check_labels"]
 
 _SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Shares of the pairs for which the expected number of flips is reported."""
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedPair:
+class CheckedPair:
     """A pair whose label was checked.
 
     Args:
@@ -54,7 +54,7 @@ class LabelCheck:
     """
 
     run: str
-    pairs: tuple[JudgedPair, ...]
+    pairs: tuple[CheckedPair, ...]
     noise: LabelNoise
     num_shown: int = 20
 
@@ -229,9 +229,9 @@ def _problems(config: EvaluationConfig) -> Iterator[str]:
         )
 
 
-def _judged(group: PromptGroup, number: int, *, with_texts: bool) -> JudgedPair:
+def _judged(group: PromptGroup, number: int, *, with_texts: bool) -> CheckedPair:
     if not with_texts:
-        return JudgedPair(group.origin)
+        return CheckedPair(group.origin)
     pair = group.pairs[number]
     texts = (group.prompt, group.completions[pair.chosen].content, group.completions[pair.rejected].content)
-    return JudgedPair(group.origin, *(shortened(plain_text(text)) for text in texts))
+    return CheckedPair(group.origin, *(shortened(plain_text(text)) for text in texts))

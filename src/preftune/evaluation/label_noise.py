@@ -1,4 +1,4 @@
-"""How many labels are flipped, and which, by the margins that a model gives the pairs."""
+"""Estimate of flipped labels from the margins of a model."""
 
 import math
 from collections.abc import Callable
@@ -14,18 +14,18 @@ _CHI_SQUARE_95 = 3.841458820694124
 """Twice the drop of the log-likelihood at the ends of a 95 % interval of one parameter."""
 
 _SCALES = (1e-3, 1e3)
-"""Where the scale is looked for, times the median size of a margin."""
+"""Range of the scale, as multiples of the inverse median size of a margin."""
 
 _PRECISION = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class WrongSigns:
-    """One point of the confusion curve: pairs on which the model is at least so sure.
+    """One point of the confusion curve: the pairs whose margin has at least a given size.
 
     Args:
-        threshold: Least size of the margin.
-        num_pairs: Pairs whose margin is as large.
+        threshold: Minimum size of the margin.
+        num_pairs: Number of pairs with such a margin.
         wrong: Share of them that the model would label the other way; a margin of 0 counts half.
     """
 
@@ -36,14 +36,13 @@ class WrongSigns:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelNoise:
-    """What margins say about labels.
+    """Estimated flips of labels.
 
     Args:
         margins: Implicit reward of the chosen minus that of the rejected completion. Shape: (pair,).
-        scale: What margins are multiplied by to be log-odds; 1 where they are calibrated, above 1 where the model is
-            surer than its margins say.
+        scale: Log-odds per unit of margin: 1 for calibrated margins, above 1 for underconfident ones.
         flip_rate: Estimated share of labels that are flipped, in [0, 0.5].
-        interval: Of the flip rate, 95 %, by the likelihood ratio. It takes pairs as independent.
+        interval: 95 % interval of the flip rate by the likelihood ratio, for independent pairs.
         flipped: Probability that the label is flipped. Shape: (pair,).
     """
 
@@ -55,7 +54,7 @@ class LabelNoise:
 
     @property
     def ranking(self) -> Tensor:
-        """Pairs, the likeliest flipped first. Shape: (pair,).
+        """Indices of the pairs, the likeliest flipped first. Shape: (pair,).
 
         >>> label_noise(torch.tensor([2.0, -3.0, 1.0, 4.0])).ranking
         tensor([1, 2, 0, 3])
@@ -68,13 +67,13 @@ class LabelNoise:
         return _wrong(self.margins)
 
     def expected_found(self, num_pairs: int) -> float:
-        """Flipped labels to be expected among the first `num_pairs` of the ranking."""
+        """Expected number of flipped labels among the first `num_pairs` of the ranking."""
         return self.flipped[self.ranking[:num_pairs]].sum().item()
 
     def wrong_signs(self, num_points: int = 10) -> tuple[WrongSigns, ...]:
-        """The confusion curve: the share of wrong signs against the least size of a margin, at equal steps of pairs.
+        """The confusion curve: share of wrong signs by minimum size of the margin, at equal steps of pairs.
 
-        Where the share stops to fall, what is left are not pairs that the model cannot tell apart: it is the flip rate.
+        Where the curve flattens, the remaining errors are flips rather than near-ties: that level is the flip rate.
 
         >>> for point in label_noise(torch.tensor([1.0, -2.0, 3.0, 4.0])).wrong_signs(2):
         ...     print(point)
@@ -88,26 +87,26 @@ class LabelNoise:
 
 
 def label_noise(margins: Tensor, *, scale: float | None = None) -> LabelNoise:
-    """Estimate the share of flipped labels, and for each label the probability that it is flipped.
+    """Estimate the share of flipped labels, and the probability of a flip for each label.
 
-    A label is drawn by Bradley and Terry's model and then flipped with probability e:
+    A label is drawn by the Bradley-Terry model and then flipped with probability e:
 
     p(label | margin)   = (1 - e) * sigmoid(scale * margin) + e * sigmoid(-scale * margin)
     p(flipped | margin) = sigmoid(log(e / (1 - e)) - scale * margin)
 
-    e and the scale have the greatest likelihood together. Pairs with a small margin may have either label whatever e
-    is; e is what remains wrong where margins are large. This is where the steps of EM lead that set e to the mean of
+    e and the scale maximize the likelihood jointly. A pair with a small margin may have either label whatever e is; e
+    is determined by the errors at large margins. This is the fixed point of EM, whose M-step sets e to the mean of
     p(flipped | margin), found directly.
 
     Args:
-        margins: Implicit reward of the chosen minus that of the rejected completion, of a model that has not learned
-            these labels: one that has learned the flips would hide them. Shape: (pair,).
-        scale: Fixed, > 0, such as 1 for margins that are known to be log-odds. Default: estimated, as a run that
-            ended early, or went on for long, has margins that are too small or too large.
+        margins: Implicit reward of the chosen minus that of the rejected completion, best of a model
+            that was not trained on these labels: flips that it has memorised stay hidden. Shape: (pair,).
+        scale: Fixed scale, > 0, such as 1 for margins that are log-odds. Default: estimated, since margins are too
+            small after a short run and too large after a long one.
     Raises:
-        ValueError: no margin, one that is no finite number, all of them 0, or a scale out of its range.
+        ValueError: no margins, one that is NaN or infinite, all of them 0, or a scale out of its range.
     Source: the noise model is that of Chowdhury et al. 2024 (robust DPO), arXiv:2403.00409.
-    Differs: they take e as known; here it is estimated, and the margins get a scale.
+    Differs: the paper takes e as known; here it is estimated, and margins are scaled.
 
     >>> noise = label_noise(torch.tensor([9.0] * 8 + [-9.0] * 2), scale=1.0)  # two of ten wrong, where it is sure
     >>> round(noise.flip_rate, 3), [round(end, 2) for end in noise.interval]
@@ -125,7 +124,7 @@ def label_noise(margins: Tensor, *, scale: float | None = None) -> LabelNoise:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Profile:
-    """The greatest log-likelihood for a flip rate, and the scale that gives it."""
+    """Profile likelihood: the maximum over the scale for a given flip rate, and the scale that attains it."""
 
     margins: Tensor
     scale: float | None
@@ -149,13 +148,13 @@ class _Profile:
 
 
 def _best(value: Callable[[float], float], low: float, high: float) -> float:
-    """Where a function with one peak is greatest; the ends count."""
+    """Argmax of a unimodal function on [low, high], ends included."""
     inside = minimize_scalar(lambda x: -value(x), bounds=(low, high), method="bounded", options={"xatol": _PRECISION})
     return max((low, float(inside.x), high), key=value)
 
 
 def _interval(excess: Callable[[float], float], flip_rate: float) -> tuple[float, float]:
-    """Where the likelihood has fallen too far, on both sides; 0 or 0.5 where it never does."""
+    """Both points at which the likelihood has fallen too far; 0 or 0.5 if it never does."""
     low, high = 0.0, 0.5
     if flip_rate > low and excess(low) > 0:
         low = float(brentq(excess, low, flip_rate, xtol=_PRECISION))
@@ -175,10 +174,10 @@ def _wrong(margins: Tensor) -> float:
 
 def _check(margins: Tensor, scale: float | None) -> None:
     if not margins.numel():
-        raise ValueError("margins: are empty, so labels cannot be judged. Give preference pairs.")
+        raise ValueError("margins: are empty, so labels cannot be checked. Give preference pairs.")
     if not margins.isfinite().all():
-        raise ValueError("margins: one is no finite number. The model is broken; choose an earlier checkpoint.")
+        raise ValueError("margins: one is NaN or infinite, so the model is broken; choose an earlier checkpoint.")
     if not margins.any():
-        raise ValueError("margins: are all 0: the model is equal to its reference. Give one that has been tuned.")
+        raise ValueError("margins: are all 0: the model is equal to its reference. Give a model that has been tuned.")
     if scale is not None and not (math.isfinite(scale) and scale > 0):
-        raise ValueError(f"scale = {scale}: must be a number above 0.")
+        raise ValueError(f"scale = {scale}: must be finite and above 0.")

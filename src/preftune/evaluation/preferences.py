@@ -1,32 +1,45 @@
-"""Whether a policy prefers what people prefer, on data that it has not seen."""
+"""Agreement of a policy with held-out preference data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.evaluation.by_prompt import PromptRecord, accuracy_by_prompt
 from preftune.evaluation.calibration import Calibration, calibrate
-from preftune.evaluation.lists import ListAgreement, list_agreement
-from preftune.evaluation.pair_table import PairTable
-from preftune.evaluation.reference_free import ReferenceFree, score_reference_free
-from preftune.evaluation.slices import Slice, slice_pairs
+from preftune.evaluation.pairs import PairTable, Slice, pair_indices, prompt_numbers, slice_pairs
 from preftune.losses import PolicyLogps, ReferencedLogps
 from preftune.metrics.implicit_reward import ImplicitReward
-from preftune.metrics.intervals import Bootstrap, Interval
+from preftune.metrics.intervals import Bootstrap, FloatArray, IntArray, Interval, Statistic, ratio_of, sums_by_prompt
 
-__all__ = ["PairAgreement", "Preferences", "evaluate_preferences"]
+__all__ = [
+    "ListAgreement",
+    "PairAgreement",
+    "Preferences",
+    "ReferenceFree",
+    "best_of_list",
+    "evaluate_preferences",
+    "kendall_tau",
+    "list_agreement",
+    "score_reference_free",
+]
+
+_SHORTEST_LIST = 3
 
 
 @dataclass(frozen=True, slots=True)
 class PairAgreement:
-    """How the implicit reward does on pairs.
+    """Agreement of the implicit reward with the labels of pairs.
 
     Args:
-        num_pairs: How many there are.
+        num_pairs: Number of pairs.
         accuracy: Share of pairs whose chosen completion has the higher reward; a tie counts half.
-        margin: Reward of the chosen minus that of the rejected completion.
-        chosen_reward, rejected_reward: The two by themselves.
-        calibration: Whether the margins are the log-odds that they claim to be.
+        margin: Mean reward of the chosen minus that of the rejected completion.
+        chosen_reward, rejected_reward: Mean rewards of either side.
+        calibration: Calibration of the margins as log-odds.
         slices: Accuracy and margin on parts of the pairs.
     """
 
@@ -40,15 +53,54 @@ class PairAgreement:
 
 
 @dataclass(frozen=True, slots=True)
-class Preferences:
-    """How a policy does on preference data.
+class ListAgreement:
+    """Agreement of implicit rewards and scores on lists of three completions or more whose scores differ.
 
     Args:
-        num_groups: Prompts with their completions that were looked at.
-        reward: What the implicit reward is, and its scale; None where there is none for want of a reference.
-        pairs: By the implicit reward; None without it or without pairs.
-        lists: The same for scored lists of completions.
-        reference_free: By the policy's log-probs alone.
+        num_lists: Number of lists.
+        kendall_tau: Mean of Kendall's tau-b over lists; 1: the same order, 0: unrelated, -1: the reverse.
+        best_of_list: Share of lists in which the completion with the highest reward has the highest score.
+        best_by_chance: The same share for a random choice.
+    """
+
+    num_lists: int
+    kendall_tau: Interval
+    best_of_list: Interval
+    best_by_chance: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceFree:
+    """Log-probs of completions, and how often the chosen one is likelier.
+
+    Args:
+        num_completions: Number of completions.
+        logp: Mean log-prob of a completion. Unit: nats.
+        logp_per_token: Log-prob of all completions over their number of tokens. Unit: nats.
+        chosen_per_token, rejected_per_token: The same for the completions on either side of pairs; None without pairs.
+        accuracy_by_sum: Share of pairs whose chosen completion has the higher log-prob; None without pairs.
+        accuracy_by_mean: The same by log-prob per token.
+    """
+
+    num_completions: int
+    logp: Interval
+    logp_per_token: Interval
+    chosen_per_token: Interval | None
+    rejected_per_token: Interval | None
+    accuracy_by_sum: Interval | None
+    accuracy_by_mean: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """Agreement of a policy with preference data.
+
+    Args:
+        num_groups: Number of groups.
+        reward: The implicit reward; None if it needs a reference and there is none.
+        pairs: Agreement on pairs by the implicit reward; None without it or without pairs.
+        lists: Agreement on scored lists of completions; None without them.
+        reference_free: Scores by the policy's log-probs alone.
     """
 
     num_groups: int
@@ -67,17 +119,17 @@ def evaluate_preferences(
     num_bins: int = 10,
     by_prompt: PromptRecord | None = None,
 ) -> Preferences:
-    """All that log-probs tell of a policy's preferences.
+    """Compare a policy's log-probs with preference data.
 
     Args:
         groups: Prompts with their completions, pairs and scores.
-        logps: Of all their completions, in order: `referenced_logps` or `policy_logps`.
-        reward: The implicit reward; None to do without.
-        bootstrap: How intervals are made; default: 1000 resamples, 95 %.
+        logps: Log-probs of all their completions, in order: `referenced_logps` or `policy_logps`.
+        reward: The implicit reward; None leaves `pairs` and `lists` out.
+        bootstrap: Method of the intervals. Default: 1000 resamples, 95 %.
         num_bins: Bins of the reliability curve.
-        by_prompt: Gets the accuracy of each prompt; None to do without.
+        by_prompt: Receives the accuracy of each prompt.
     Raises:
-        ValueError: no group, or a reward that needs the reference that these log-probs lack.
+        ValueError: no group, or a reward that needs a reference and log-probs without one.
     """
     if not groups:
         raise ValueError("groups: is empty, so there is nothing to evaluate on. Give preference data.")
@@ -106,3 +158,116 @@ def _agreement(table: PairTable, bootstrap: Bootstrap, num_bins: int) -> PairAgr
         calibration=calibrate(table, bootstrap, num_bins=num_bins),
         slices=slice_pairs(table, bootstrap),
     )
+
+
+def list_agreement(groups: Sequence[TokenGroup], rewards: Tensor, bootstrap: Bootstrap) -> ListAgreement | None:
+    """Agreement of implicit rewards with scores, or None if there is no list.
+
+    Args:
+        groups: Those without scores, with fewer than three completions or with equal scores do not count.
+        rewards: Rewards of all their completions, in order. Shape: (completion,).
+        bootstrap: Method of the intervals.
+    """
+    rows = []
+    by_group = rewards.double().split([len(group.completions) for group in groups])
+    for number, group, own in zip(prompt_numbers(groups), groups, by_group, strict=True):
+        scores = np.array(group.scores)
+        if len(scores) >= _SHORTEST_LIST and len(set(group.scores)) > 1:
+            chance = float(np.mean(scores == scores.max()))
+            rows.append((number, kendall_tau(scores, own.numpy()), best_of_list(scores, own.numpy()), chance))
+    if not rows:
+        return None
+    numbers, taus, best, chance_of_each = (np.array(column) for column in zip(*rows, strict=True))
+    prompts = np.unique(numbers, return_inverse=True)[1]
+    num_prompts = int(prompts.max()) + 1
+    counts = sums_by_prompt(np.ones(len(rows)), prompts, num_prompts)
+
+    def mean(values: FloatArray) -> Statistic:
+        return ratio_of(sums_by_prompt(values, prompts, num_prompts), counts)
+
+    tau, best_share = bootstrap.interval(mean(taus), num_prompts), bootstrap.share(mean(best), num_prompts)
+    return ListAgreement(len(rows), tau, best_share, float(chance_of_each.mean()))
+
+
+def kendall_tau(scores: FloatArray, rewards: FloatArray) -> float:
+    """Kendall's tau-b of two orders of the same completions.
+
+    tau = (concordant - discordant pairs) / sqrt(pairs not tied in scores * pairs not tied in rewards)
+
+    Args:
+        scores: Not all equal. Shape: (completion,).
+        rewards: Shape: (completion,).
+    Source: Kendall 1945, Biometrika 33(3).
+    Differs: 0 if all rewards are equal; scipy returns NaN.
+
+    >>> kendall_tau(np.array([1.0, 2.0, 3.0]), np.array([0.1, 0.3, 0.2]))  # two pairs of three in order, one not
+    0.3333333333333333
+    >>> kendall_tau(np.array([1.0, 2.0, 3.0]), np.zeros(3))
+    0.0
+    """
+    above = np.triu_indices(len(scores), k=1)
+    by_score = np.sign(scores[:, None] - scores)[above]
+    by_reward = np.sign(rewards[:, None] - rewards)[above]
+    untied = np.count_nonzero(by_score) * np.count_nonzero(by_reward)
+    return float((by_score * by_reward).sum() / np.sqrt(untied)) if untied else 0.0
+
+
+def best_of_list(scores: FloatArray, rewards: FloatArray) -> float:
+    """1 if the completion with the highest reward has the highest score, else 0; a share if several have that reward.
+
+    >>> best_of_list(np.array([1.0, 3.0, 3.0]), np.array([0.5, 0.5, 0.1]))
+    0.5
+    """
+    favourites = rewards == rewards.max()
+    return float(np.mean(scores[favourites] == scores.max()))
+
+
+def score_reference_free(
+    groups: Sequence[TokenGroup], logps: PolicyLogps | ReferencedLogps, bootstrap: Bootstrap
+) -> ReferenceFree:
+    """Scores of completions under the policy alone."""
+    rows = _Rows.of(groups, logps)
+    every = torch.arange(len(logps.policy))
+    chosen, rejected = pair_indices(groups).unbind(1)
+    return ReferenceFree(
+        num_completions=len(every),
+        logp=rows.interval(bootstrap, every, rows.logps, np.ones_like(rows.logps)),
+        logp_per_token=rows.interval(bootstrap, every, rows.logps, rows.num_tokens),
+        chosen_per_token=rows.per_token(bootstrap, chosen),
+        rejected_per_token=rows.per_token(bootstrap, rejected),
+        accuracy_by_sum=_accuracy(groups, logps, ImplicitReward("logp", 1.0), bootstrap),
+        accuracy_by_mean=_accuracy(groups, logps, ImplicitReward("mean_logp", 1.0), bootstrap),
+    )
+
+
+def _accuracy(
+    groups: Sequence[TokenGroup], logps: PolicyLogps | ReferencedLogps, reward: ImplicitReward, bootstrap: Bootstrap
+) -> Interval | None:
+    table = PairTable.of(groups, logps, reward)
+    return None if table is None else bootstrap.share(table.mean_of(table.is_right), table.num_prompts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Completions of all groups. Shape of all fields: (completion,)."""
+
+    prompts: IntArray
+    logps: FloatArray
+    num_tokens: FloatArray
+
+    @staticmethod
+    def of(groups: Sequence[TokenGroup], logps: PolicyLogps | ReferencedLogps) -> "_Rows":
+        counts = [len(group.completions) for group in groups]
+        prompts = np.repeat(prompt_numbers(groups), counts)
+        return _Rows(prompts, logps.policy.double().numpy(), logps.num_tokens.double().numpy())
+
+    def per_token(self, bootstrap: Bootstrap, kept: Tensor) -> Interval | None:
+        return self.interval(bootstrap, kept, self.logps, self.num_tokens) if len(kept) else None
+
+    def interval(self, bootstrap: Bootstrap, kept: Tensor, above: FloatArray, below: FloatArray) -> Interval:
+        """Sum of `above` over sum of `below` for the completions in `kept`, each as often as it occurs there."""
+        index = kept.numpy()
+        prompts = np.unique(self.prompts[index], return_inverse=True)[1]
+        num_prompts = int(prompts.max()) + 1
+        sums = (sums_by_prompt(values[index], prompts, num_prompts) for values in (above, below))
+        return bootstrap.interval(ratio_of(*sums), num_prompts)

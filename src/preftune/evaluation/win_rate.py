@@ -1,42 +1,42 @@
-"""How often a judge prefers the model's completions."""
+"""Win rate of a model against an opponent, by a judge."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from preftune.judges.judge import JudgedComparison
-from preftune.metrics.intervals import (
-    Bootstrap,
-    FloatArray,
-    IntArray,
-    Interval,
-    Statistic,
-    ratio_of,
-    sums_by_prompt,
-)
+from preftune.errors import ConfigError
+from preftune.evaluation.drawing import Drawer
+from preftune.judges.judge import Comparison, JudgedComparison
+from preftune.metrics.intervals import Bootstrap, FloatArray, IntArray, Interval, Statistic, ratio_of, sums_by_prompt
 from preftune.metrics.logistic import fit_logistic, sigmoid
+from preftune.model.generation.completions import Generation
+from preftune.model.load.evaluated_models import Models, load_other
+from preftune.model.reference.reference import AdapterOff
+from preftune.runs.samples import SamplePrompts
+from preftune.settings.evaluation_config import EvaluationConfig
+from preftune.settings.sampling import Sampling
 
-__all__ = ["WinRate", "rate_wins"]
+__all__ = ["Opponent", "WinRate", "compare", "draw_from_reference", "find_opponent", "rate_wins"]
 
 
 @dataclass(frozen=True, slots=True)
 class WinRate:
-    """What a judge says of a model against an opponent.
+    """Win rate of a model against an opponent, by a judge.
 
     Args:
-        judge, against: Who judges, and what the model is compared with.
-        temperature: Of the completions, and of the opponent's where these are drawn.
-        num_comparisons: Comparisons with a verdict in every order asked; all that follows is of these.
-        num_without_verdict: Comparisons that have none: an answer that does not say which is better, or no answer.
-        rate: Mean of our points over comparisons: 1 for a win, half for a tie, 0 for a loss, mean of both orders.
+        judge, against: Names of the judge and of the opponent.
+        temperature: Temperature of the completions, and of the opponent's if these are drawn.
+        num_comparisons: Comparisons with a verdict in every order asked. All other fields are about these.
+        num_without_verdict: Comparisons without one: no answer, or one that does not say which is better.
+        rate: Mean of our points over comparisons: 1 for a win, 0.5 for a tie, 0 for a loss, averaged over both orders.
         wins, ties, losses: Shares of comparisons with more than half a point, half a point, and less.
-        length_controlled: The rate if both wrote equally long texts.
-        length_difference: Characters that the model writes more than its opponent.
-        first_share: Of verdicts that are no ties, the share that prefers the completion shown first: 0.5 without
-            position bias. None where the order makes no difference to the judge, or there are ties only.
-        disagreement: Share of comparisons in which both orders have the same place win, so that they contradict each
-            other. None as above.
+        length_controlled: Estimated rate at equal length of both texts.
+        length_difference: Mean length of the model's minus that of the opponent's completions. Unit: characters.
+        first_share: Share of the verdicts other than ties that prefer the completion shown first; 0.5 without position
+            bias. None for judges that do not depend on the order, or if there are only ties.
+        disagreement: Share of comparisons whose two orders contradict each other: the same place wins in both. None for
+            judges that do not depend on the order.
         our_score, their_score: Mean score, for judges that score each completion by itself.
     """
 
@@ -65,12 +65,12 @@ def rate_wins(
     temperature: float,
     bootstrap: Bootstrap | None = None,
 ) -> WinRate | None:
-    """The win rate with its intervals, or None where no comparison has a verdict.
+    """The win rate with its intervals, or None if no comparison has a verdict.
 
     Args:
         judged: Comparisons with their verdicts.
         judge, against, temperature: As in `WinRate`.
-        bootstrap: How intervals are made; default: 1000 resamples, 95 %.
+        bootstrap: Method of the intervals. Default: 1000 resamples, 95 %.
     """
     complete = [item for item in judged if item.is_complete]
     if not complete:
@@ -126,7 +126,7 @@ class _Rates:
         return self.interval(self._ratio(values, np.ones_like(values)))
 
     def share(self, values: FloatArray, counts: FloatArray | None = None) -> Interval:
-        """Sum of the values over sum of the counts (default: the number of comparisons)."""
+        """Sum of the values over sum of the counts. Default counts: 1 per comparison."""
         ratio = self._ratio(values, np.ones_like(values) if counts is None else counts)
         return self.bootstrap.share(ratio, self.num_prompts)
 
@@ -148,15 +148,15 @@ class _Rates:
         return self.share(np.array(contradicts, dtype=np.float64))
 
     def scores(self) -> tuple[Interval | None, Interval | None]:
-        """Of our and of their completions."""
-        scores = [item.scores for item in self.judged if item.scores is not None]
-        if len(scores) < len(self.judged):
+        """Mean scores of our and of their completions; None if the judge does not score."""
+        known = [item.scores for item in self.judged if item.scores is not None]
+        if len(known) < len(self.judged):
             return None, None
-        ours, theirs = np.array(scores).T
-        return self.mean(ours), self.mean(theirs)
+        ours, theirs = (self.mean(np.array(side)) for side in zip(*known, strict=True))
+        return ours, theirs
 
     def _count(self, choice: str) -> FloatArray:
-        """How often a choice was made in each comparison. Shape: (comparison,)."""
+        """Number of verdicts with this choice in each comparison. Shape: (comparison,)."""
         return np.array([float(_choices(item).count(choice)) for item in self.judged])
 
 
@@ -165,12 +165,12 @@ def _choices(judged: JudgedComparison) -> list[str]:
 
 
 def _length_controlled(points: FloatArray, differences: FloatArray, prompts: IntArray) -> Statistic:
-    """The win rate at no difference of length.
+    """Win rate at equal length.
 
     logit P(win) = b0 + b1 * tanh(difference / standard deviation of differences);  rate = sigmoid(b0)
 
     Source: Dubois et al. 2024, arXiv:2404.04475, Section 3.
-    Differs: no term for how hard a prompt is, which takes verdicts on many models to fit.
+    Differs: no term for the difficulty of a prompt, which needs verdicts on many models to fit.
     """
     spread = differences.std()
     scaled = np.tanh(differences / spread) if spread else np.zeros_like(differences)
@@ -180,3 +180,72 @@ def _length_controlled(points: FloatArray, differences: FloatArray, prompts: Int
         return sigmoid(fit_logistic(features, points, weights[:, prompts])[:, 0])
 
     return statistic
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opponent:
+    """Source of the completions that the model's are compared with.
+
+    Args:
+        name: Name for people.
+        texts: Returns its completions for each prompt, `Sampling.num_samples` of them; None for a prompt without an
+            answer.
+    """
+
+    name: str
+    texts: Callable[[Sampling], list[list[str] | None]]
+
+
+def find_opponent(config: EvaluationConfig, models: Models, prompts: SamplePrompts, drawer: Drawer) -> Opponent:
+    """The opponent that the settings name. Default: the reference, or the chosen answers without one.
+
+    Raises:
+        ConfigError: the settings name chosen answers, but the prompts have none.
+        ModelError, TokenizerError: another model that cannot be loaded.
+    """
+    name = config.judge.against or ("reference" if models.has_reference else "chosen")
+    if name == "chosen":
+        return _chosen(prompts)
+    if name == "reference":
+        return Opponent("reference", lambda sampling: _texts(draw_from_reference(models, prompts, sampling, drawer)))
+    model, tokenizer = load_other(config, name, drawer.arithmetic)
+    return Opponent(name, lambda sampling: _texts(drawer.draw(model, tokenizer, prompts.texts, sampling)))
+
+
+def draw_from_reference(
+    models: Models, prompts: SamplePrompts, sampling: Sampling, drawer: Drawer
+) -> list[list[Generation]]:
+    """Samples of the reference, by prompt."""
+    with models.reference_model() as model:
+        adapters = () if isinstance(models.reference, AdapterOff) else None
+        return drawer.draw(model, models.tokenizer, prompts.texts, sampling, adapters=adapters)
+
+
+def compare(
+    prompts: SamplePrompts, drawn: Sequence[Sequence[Generation]], theirs: Sequence[list[str] | None]
+) -> list[Comparison]:
+    """Pair sample i of each prompt with the opponent's completion i. Prompts that the opponent lacks are left out."""
+    return [
+        Comparison(number, prompt, sample.text, other)
+        for number, (prompt, samples, others) in enumerate(zip(prompts.texts, drawn, theirs, strict=True))
+        if others is not None
+        for sample, other in zip(samples, others, strict=True)
+    ]
+
+
+def _chosen(prompts: SamplePrompts) -> Opponent:
+    if not any(answer is not None for answer in prompts.chosen):
+        raise ConfigError(
+            [
+                "against = chosen: the prompts have no chosen answers. Give data with answers, or name another "
+                "opponent with --against."
+            ]
+        )
+    return Opponent(
+        "chosen",
+        lambda sampling: [None if answer is None else [answer] * sampling.num_samples for answer in prompts.chosen],
+    )
+
+
+def _texts(drawn: Sequence[Sequence[Generation]]) -> list[list[str] | None]:
+    return [[sample.text for sample in samples] for samples in drawn]

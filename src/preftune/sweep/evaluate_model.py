@@ -10,8 +10,8 @@ from rich.console import Console
 
 from preftune.errors import ConfigError, DataError, TrainingError
 from preftune.evaluation.by_prompt import ByPrompt, PromptRecord
+from preftune.evaluation.evaluate import evaluate
 from preftune.evaluation.result import EvaluationResult
-from preftune.evaluation.run import evaluate
 from preftune.files.run_files import SUMMARY
 from preftune.judges.function import ScoringJudge
 from preftune.judges.judging import find_judge

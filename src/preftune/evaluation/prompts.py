@@ -15,8 +15,8 @@ def read_prompts(file: str) -> list[Text]:
     """The prompts in a file, in order.
 
     Args:
-        file: A .txt file with a prompt per line, blank lines apart; else a data file whose rows have a `prompt`, or
-            a format that holds one implicitly, such as whole transcripts.
+        file: A .txt file with one prompt per line (blank lines are skipped), or a data file whose rows have a `prompt`
+            or a format that contains one, such as transcripts.
     Raises:
         DataError: a file that cannot be read or has no prompts.
     """

@@ -1,5 +1,4 @@
-from preftune.evaluation.pair_table import PairTable
-from preftune.evaluation.slices import SliceKind, slice_pairs
+from preftune.evaluation.pairs import PairTable, SliceKind, slice_pairs
 from preftune.metrics.intervals import Bootstrap
 from tests.evaluation.pair_tables import pair_table
 
