@@ -56,17 +56,6 @@ def test_rows_left_out_and_completions_cut_are_told(tmp_path: Path) -> None:
     assert any("were too long" in note for note in notes)
 
 
-def test_tokens_can_be_weighted_as_in_training(tmp_path: Path) -> None:
-    data = write_pairs(tmp_path / "pairs.jsonl", count=30)
-    run = write_run(tmp_path / "run", data=str(data), eval_fraction=0.3, token_weights="from_first_difference")
-    config = EvaluationConfig.of(model=str(run))
-    groups = read_groups(config).groups
-    plain, _ = tokens_of(groups, make_tokenizer(), config, context=256)
-    weighted, _ = tokens_of(groups, make_tokenizer(), config, context=256, as_trained=True)
-    assert not any(group.weights for group in plain)
-    assert all(group.weights for group in weighted)
-
-
 def test_a_bad_row_is_an_error_unless_it_is_to_be_skipped(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data\.jsonl:1"):
         read_groups(config_of(tmp_path / "data.jsonl", {"prompt": "x", "chosen": 1, "rejected": "b"}))

@@ -73,7 +73,7 @@ def test_what_is_no_number_is_null_and_the_file_strict_json(tmp_path: Path) -> N
 def test_a_file_that_holds_something_else_is_named(content: str, tmp_path: Path) -> None:
     file = tmp_path / "evaluation.json"
     file.write_text(content)
-    with pytest.raises(DataError, match=r"evaluation\.json: holds no result of `preftune eval`"):
+    with pytest.raises(DataError, match=r"evaluation\.json: holds no readable result of `preftune eval`"):
         EvaluationResult.read(file)
 
 

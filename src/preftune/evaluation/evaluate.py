@@ -70,7 +70,9 @@ class _Evaluation:
         if (strength := self.config.reference.strength) is not None:
             self.say(f"strength: {strength:g}, of a mix of the reference (0) and the model (1)")
         preferences = None if loaded is None else self._preferences(models, loaded)
-        samples, win_rates, best_of = None, (), None
+        samples: Samples | None = None
+        win_rates: tuple[WinRate, ...] = ()
+        best_of: BestOf | None = None
         if self.config.draws:
             prompts = self._prompts(models, loaded.groups if loaded is not None else [])
             samples, win_rates, best_of = self._drawn(models, prompts, judge, arithmetic)

@@ -43,29 +43,25 @@ def tokens_of(
     config: EvaluationConfig,
     context: int | None,
     *,
-    as_trained: bool = False,
     show_progress: bool = False,
 ) -> tuple[list[TokenGroup], list[str]]:
-    """Tokenized groups, and a line for each kind of group that was cut or left out.
+    """Tokenized groups, and a line for each kind of group that was cut or left out. Log-probs ignore token weights.
 
     Args:
         groups: Groups with text.
         tokenizer: The policy's.
         config: Gives the maximum length.
         context: Number of positions of the model; None for no limit.
-        as_trained: Weight the tokens as the run did in training (`token_weights`).
         show_progress: Show a progress bar.
     Raises:
         DataError, TokenizerError: groups that cannot be tokenized.
     """
     settings = config.data or (config.run.data if config.run is not None else None)
     assert settings is not None, "groups come from data"
-    weights = config.run.data.token_weights if as_trained and config.run is not None else "data"
     pipeline = TokenPipeline(
         tokenizer=tokenizer,
         max_length=settings.max_length or context,
         too_long=settings.too_long,
-        from_first_difference=weights == "from_first_difference",
         num_processes=settings.num_processes,
         show_progress=show_progress,
     )

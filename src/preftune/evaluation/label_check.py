@@ -193,7 +193,7 @@ def _margins(
 
     models = load_models(config, Arithmetic.of(config.model), show_progress=console.is_terminal and not console.quiet)
     say(models.reason)
-    tokens, notes = tokens_of(groups, models.tokenizer, config, context_length(models.policy.config), as_trained=True)
+    tokens, notes = tokens_of(groups, models.tokenizer, config, context_length(models.policy.config))
     for note in notes:
         say(note)
     models.check_fits(tokens)

@@ -1,1 +1,1 @@
-"""Completions drawn from a model, and estimates of its KL to the reference."""
+"""Completions of a model, and estimates of its KL to the reference."""

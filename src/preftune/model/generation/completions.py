@@ -28,13 +28,13 @@ __all__ = ["Generation", "generate"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Generation:
-    """One completion that a model gave.
+    """A sampled completion.
 
     Args:
-        prompt_ids: What the model was given. Shape: (token,).
-        completion_ids: What it gave, the end-of-sequence token included where there is one. Shape: (token,).
+        prompt_ids: Tokens of the prompt. Shape: (token,).
+        completion_ids: Tokens of the completion, with the end-of-sequence token if there is one. Shape: (token,).
         text: The completion without special tokens.
-        finished: Whether it ended by itself, rather than at `max_new_tokens`.
+        finished: True if it ended by itself, false if it was cut off at `max_new_tokens`.
     """
 
     prompt_ids: TokenIds
@@ -61,27 +61,27 @@ def generate(
     """Continue each prompt. The defaults sample from the model's own distribution.
 
     The same seed, model, prompts and `batch_tokens` give the same completions. The state of torch's generators and
-    of the model (training or evaluation mode, cache, generation config) is left as it was.
+    of the model (training or evaluation mode, cache, generation config) is restored afterwards.
 
     Args:
         model: A causal LM on its device.
         tokenizer: The model's. It needs no padding token.
-        prompts: Texts as they are, conversations through the chat template.
+        prompts: Text is continued as it is; conversations go through the chat template.
         max_new_tokens, temperature, top_p, top_k, num_samples, seed: As in `Sampling`.
-        batch_tokens: Memory budget: rows of a batch x (longest prompt + `max_new_tokens`); twice that where a second
-            model's cache is kept beside the first one's.
-        realignment: Draw from the model's mix with its reference; None: from the model. Completions end where the
-            model's own do.
-        show_progress: Whether to show a progress bar.
+        batch_tokens: Memory budget: rows of a batch x (longest prompt + `max_new_tokens`), doubled if the reference
+            keeps a second cache.
+        realignment: Draw from this mix of the model and its reference; None: from the model. Completions end at the
+            model's end-of-sequence tokens.
+        show_progress: Show a progress bar.
     Returns:
         `num_samples` completions per prompt, in the order of the prompts.
     Raises:
         ConfigError: settings out of range, or more tokens than the model has positions for.
         DataError, TokenizerError: prompts that cannot be tokenized for this model.
         ModelError: the reference does not give probabilities to the same tokens.
-    Differs: from `model.generate`, which applies what the model's generation config asks for (temperature, top-k,
-        repetition penalty). Here only its end-of-sequence tokens are taken, beside the tokenizer's: log-probs of
-        samples must be those that they were drawn with.
+    Differs: `model.generate` applies the model's generation config (temperature, top-k, repetition penalty). Here only
+        its end-of-sequence tokens are used, with the tokenizer's: log-probs of samples must be those that they were
+        drawn with.
     """
     sampling = Sampling(
         max_new_tokens=max_new_tokens,
@@ -127,7 +127,7 @@ def _draw(
     ends: frozenset[int],
     mixer: Mixer | None,
 ) -> Iterator[TokenIds]:
-    """Completions of one batch, each cut behind its first end-of-sequence token."""
+    """Completions of one batch, each cut off after its first end-of-sequence token."""
     width = max(len(prompt) for prompt in prompts)
     padding = min(ends, default=0)
     token_ids = torch.full((len(prompts), width), padding)
@@ -143,7 +143,7 @@ def _draw(
         logits_processor=LogitsProcessorList([] if mixer is None else [mixer(mask)]),
     )
     for completion in output[:, width:].cpu():
-        yield _cut_behind_end(completion, ends).numpy().astype(np.int32)
+        yield _cut_after_end(completion, ends).numpy().astype(np.int32)
 
 
 def _generate_of(model: PreTrainedModel | PeftModel) -> Callable[..., Tensor]:
@@ -151,7 +151,7 @@ def _generate_of(model: PreTrainedModel | PeftModel) -> Callable[..., Tensor]:
     return cast("Callable[..., Tensor]", method)
 
 
-def _cut_behind_end(completion: Tensor, ends: frozenset[int]) -> Tensor:
+def _cut_after_end(completion: Tensor, ends: frozenset[int]) -> Tensor:
     found = torch.isin(completion, torch.tensor(sorted(ends), dtype=completion.dtype)).nonzero()
     return completion[: int(found[0]) + 1] if len(found) else completion
 
@@ -169,14 +169,14 @@ def _generation_config(sampling: Sampling, ends: frozenset[int], padding: int) -
 
 
 def _end_tokens(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """End-of-sequence tokens of the tokenizer and of the model, which for chat models may differ."""
+    """End-of-sequence tokens of the tokenizer and of the model. They may differ for chat models."""
     configured: Any = model.generation_config.eos_token_id if model.generation_config is not None else None
     of_model = configured if isinstance(configured, list) else [configured]
     return frozenset(int(token) for token in (tokenizer.eos_token_id, *of_model) if token is not None)
 
 
 def _check_fits(model: PreTrainedModel | PeftModel, prompts: Sequence[TokenIds], sampling: Sampling) -> None:
-    """Tokens that the embedding holds, and no more of them than the model has positions for."""
+    """Make sure that prompts and completions fit the model's positions, and token ids its embedding."""
     longest = max(map(len, prompts), default=0)
     context = context_length(model.config)
     if context is not None and longest + sampling.max_new_tokens > context:
@@ -191,14 +191,14 @@ def _check_fits(model: PreTrainedModel | PeftModel, prompts: Sequence[TokenIds],
     biggest = max((int(prompt.max()) for prompt in prompts), default=0)
     if biggest >= num_embeddings(model):
         raise TokenizerError(
-            f"a prompt holds token {biggest:,}, but the model's embedding has {num_embeddings(model):,} rows. Model "
-            "and tokenizer do not belong together."
+            f"a prompt has token {biggest:,}, but the model's embedding has {num_embeddings(model):,} rows, so model "
+            "and tokenizer do not belong together. Give the tokenizer of the model."
         )
 
 
 @contextmanager
 def _generating(model: PreTrainedModel | PeftModel) -> Iterator[None]:
-    """No gradient, no dropout, and nothing of the model's own generation config, which could change what is drawn."""
+    """No gradients, no dropout, and an empty generation config, since the model's own could change the distribution."""
     plain: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     before = plain.generation_config
     plain.generation_config = GenerationConfig()

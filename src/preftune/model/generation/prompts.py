@@ -14,15 +14,15 @@ __all__ = ["encode_prompts", "text_of"]
 
 
 def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Text]) -> list[TokenIds]:
-    """Token ids of each prompt, as training sees them: text as it is, conversations through the chat template.
+    """Token ids of each prompt, as in training: text as it is, conversations through the chat template.
 
     Args:
         tokenizer: The model's.
-        prompts: Texts and conversations; may be mixed.
+        prompts: Texts and conversations, in any mixture.
     Returns:
-        One per prompt, in order; without the end-of-sequence token that some tokenizers put behind a text.
+        One per prompt, in order; without the end-of-sequence token that some tokenizers append to text.
     Raises:
-        TokenizerError: a conversation, but no chat template.
+        TokenizerError: a conversation and a tokenizer without a chat template.
         DataError: a conversation that the template cannot render, or a prompt without tokens.
     """
     return [_encode(tokenizer, prompt, number) for number, prompt in enumerate(prompts, start=1)]

@@ -1,4 +1,4 @@
-"""Drawing from a policy mixed with its reference, token by token: realignment without training."""
+"""Decoding-time realignment: sampling from a mix of a policy and its reference, token by token."""
 
 import copy
 import inspect
@@ -22,24 +22,24 @@ from preftune.settings.sampling import strength_problems
 __all__ = ["MixInReference", "Mixer", "Realignment"]
 
 Mixer = Callable[[Tensor], LogitsProcessor]
-"""Makes what mixes the reference in of a batch's attention mask. Shape: (row, token)."""
+"""Makes the logits processor of a batch from its attention mask. Shape: (row, token)."""
 
 _CACHE_NAMES = frozenset({"cache", "past_key_values", "cache_params", "state"})
-"""Names of the state that models of transformers go on from: `cache` since transformers 5.24."""
+"""Names of the generation state in outputs of transformers models: `cache` since transformers 5.24."""
 
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Realignment:
-    """Draw from a mix of a policy and its reference.
+    """Mix of a policy and its reference.
 
     pi(token) = softmax((1 - strength) * reference logits + strength * policy logits)
 
     Args:
         reference: A model of its own on the policy's device, or the policy with its adapter switched off.
-        strength: 0: the reference, 1: the policy, more: beyond.
+        strength: 0: the reference, 1: the policy, above 1: extrapolation.
     Raises:
-        ConfigError: a strength that is negative or no number.
+        ConfigError: a strength that is negative, NaN or infinite.
     Source: Liu et al. 2024, arXiv:2402.02992.
     """
 
@@ -53,12 +53,12 @@ class Realignment:
 
     @property
     def is_policy(self) -> bool:
-        """Whether it is the policy alone, so that the reference need not run."""
+        """True if the mix is the policy itself, so that the reference need not run."""
         return self.strength == 1
 
     @contextmanager
     def mixer(self, policy: PreTrainedModel | PeftModel) -> Iterator[Mixer]:
-        """What mixes the reference in, batch by batch, while this is on.
+        """Inside the context, a maker of logits processors that mix the reference in.
 
         Args:
             policy: In evaluation mode.
@@ -74,7 +74,7 @@ class Realignment:
         """Make sure that policy and reference give probabilities to the same tokens.
 
         Raises:
-            ModelError: they do not.
+            ModelError: their vocabularies differ in size.
         """
         if isinstance(self.reference, FrozenCopy):
             check_mixable(*(model.config.get_text_config().vocab_size for model in (policy, self.reference.model)))
@@ -82,10 +82,10 @@ class Realignment:
 
 @contextmanager
 def _without_adapter(model: PeftModel) -> Iterator[PeftModel]:
-    """The model with its adapter off, as a second model on the same weights.
+    """The model with its adapter off, as a second model that shares the weights.
 
-    To switch the adapter off and on for each token would take as long as the forward of a model of some billions of
-    parameters on a GPU: peft goes through all modules each time.
+    peft goes through all modules to switch an adapter. Once per token, that would take as long as the forward of a
+    model with some billions of parameters on a GPU.
     """
     tensors = list(chain(model.parameters(), model.buffers()))
     wants_gradient = [tensor.requires_grad for tensor in tensors]
@@ -95,20 +95,20 @@ def _without_adapter(model: PeftModel) -> Iterator[PeftModel]:
             yield other
     finally:
         for tensor, wanted in zip(tensors, wants_gradient, strict=True):
-            tensor.requires_grad_(wanted)  # peft changes that as it switches
+            tensor.requires_grad_(wanted)  # peft changes it when it switches the adapter
 
 
 @final
 class MixInReference(LogitsProcessor):
-    """Puts the mix in the place of the policy's logits, for one batch of `generate`.
+    """Replaces the policy's logits by those of the mix, for one batch of `generate`.
 
-    It comes before temperature, top-k and top-p, which so apply to the mix. The reference keeps a cache of its own and
-    is given one new token per row and step, as the policy is.
+    It runs before temperature, top-k and top-p, so these apply to the mix. The reference keeps its own cache and
+    processes one new token per row and step, like the policy.
 
     Args:
         reference: In evaluation mode.
         strength: As in `Realignment`.
-        mask: Where the prompts are in the batch, padded on the left. Shape: (row, token).
+        mask: 1 for tokens of the prompts, 0 for padding, which is on the left. Shape: (row, token).
     """
 
     def __init__(self, reference: PreTrainedModel | PeftModel, strength: float, mask: Tensor) -> None:
@@ -118,13 +118,13 @@ class MixInReference(LogitsProcessor):
         self._state: dict[str, Any] = {}
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """The mix for the next token. Shape: (row, token), (row, vocabulary) -> (row, vocabulary)."""
+        """Logits of the mix for the next token. Shape: (row, token), (row, vocabulary) -> (row, vocabulary)."""
         num_new = input_ids.shape[1] - self._mask.shape[1]
         self._mask = torch.cat([self._mask, self._mask.new_ones(len(self._mask), num_new)], dim=1)
         return mixed_logits(scores, self._next_logits(input_ids).to(scores.device), self._strength)
 
     def _next_logits(self, input_ids: Tensor) -> Tensor:
-        """The reference's logits behind the tokens so far. Shape: (row, vocabulary)."""
+        """The reference's logits for the next token. Shape: (row, vocabulary)."""
         model = self._reference
         language_model: Any = model.get_base_model() if isinstance(model, PeftModel) else model
         inputs = language_model.prepare_inputs_for_generation(
@@ -137,20 +137,20 @@ class MixInReference(LogitsProcessor):
             **_known(language_model, position_ids=_positions(self._mask), logits_to_keep=1),
         )
         output = model(**inputs, return_dict=True)
-        # Keys as the output holds them: asking for an older name works, but warns.
+        # Take the keys of the output as they are: older names still work but warn.
         self._state = {name: output[name] for name in output.keys() & _CACHE_NAMES}
         logits: Tensor = output.logits[:, -1]
         return logits
 
 
 def _known(model: PreTrainedModel, **inputs: Any) -> dict[str, Any]:
-    """Those that the model's forward takes."""
+    """The inputs that the model's forward accepts."""
     names = inspect.signature(model.forward).parameters
     return {name: value for name, value in inputs.items() if name in names}
 
 
 def _positions(mask: Tensor) -> Tensor:
-    """Positions that count the tokens that are there.
+    """Position ids of left-padded rows.
 
     >>> _positions(torch.tensor([[0, 0, 1, 1]]))
     tensor([[0, 0, 0, 1]])

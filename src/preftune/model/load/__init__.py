@@ -1,1 +1,1 @@
-"""Models, adapters, device memory, and the choice of the forward."""
+"""Loading of models and adapters, device memory, choice of the forward."""

@@ -1,4 +1,4 @@
-"""The forward of policy and reference: packed rows where they are right for both."""
+"""The forward of policy and reference: packed rows if they are right for both."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Memory of the device that is trained on: how much is in use, how much is free, and the peak of a piece of work."""
+"""Memory of the training device: in use, free, and peak."""
 
 import ctypes
 import gc
@@ -31,16 +31,16 @@ _CGROUPS, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 class DeviceMemory(Protocol):
-    """What can be told of a device's memory. Unit of all: bytes."""
+    """Measurements of a device's memory. Unit of all: bytes."""
 
     def used(self) -> int:
-        """What this process has in use."""
+        """Memory in use by this process."""
 
     def free(self) -> int:
-        """What it could have in use beyond that."""
+        """Further memory that this process could use."""
 
     def peak_used(self, work: Callable[[], object]) -> int:
-        """The most that it has in use while `work` runs."""
+        """Peak memory in use while `work` runs."""
 
 
 def memory_of(device: torch.device) -> DeviceMemory:
@@ -55,14 +55,14 @@ def memory_of(device: torch.device) -> DeviceMemory:
         case "cpu":
             return HostMemory()
     raise ConfigError(
-        [f"max_tokens_per_microbatch = auto: memory of {device.type} devices is not measured. Give a number instead."]
+        [f"max_tokens_per_microbatch = auto: the memory of {device.type} devices cannot be measured. Give a number."]
     )
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class CudaMemory:
-    """Memory of a GPU, as PyTorch's allocator counts it. What other processes hold is not free."""
+    """Memory of a GPU, as PyTorch's allocator counts it. Memory of other processes is not free."""
 
     device: torch.device
 
@@ -71,7 +71,7 @@ class CudaMemory:
         return torch.cuda.memory_allocated(self.device)
 
     def free(self) -> int:
-        """See `DeviceMemory.free`. What the allocator holds without using it counts."""
+        """See `DeviceMemory.free`. Memory that the allocator has reserved but does not use is free."""
         outside, _ = torch.cuda.mem_get_info(self.device)
         return outside + torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
 
@@ -88,12 +88,12 @@ class CudaMemory:
 class HostMemory:
     """Memory of the machine, or of the control group (container, job) that the process must stay in.
 
-    The peak is found by looking every 2 ms at the resident memory. Processes that train on one machine share what is
-    free.
+    The peak is the maximum of the resident memory, sampled every 2 ms. Processes that train on one machine share the
+    free memory.
     """
 
     def used(self) -> int:
-        """See `DeviceMemory.used`. What was freed is given back to the system first, or the peak would hide in it."""
+        """See `DeviceMemory.used`. Freed memory is first returned to the system; otherwise it would hide a peak."""
         gc.collect()
         _trim_heap()
         return _resident()
@@ -117,7 +117,7 @@ class HostMemory:
 
 
 class _Watch(threading.Thread):
-    """Looks again and again at how much is in use."""
+    """Samples the memory in use."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -136,19 +136,19 @@ def _resident() -> int:
 
 
 def _trim_heap() -> None:
-    """The allocator of glibc keeps much of what is freed; others are left to themselves."""
+    """Return freed memory to the system. Needed for glibc only, whose allocator keeps much of it."""
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def cgroup_free_bytes(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> list[int]:
-    """What is left in each control group with a limit that this process is in; empty where there is none.
+    """Free memory in each control group of this process that has a limit.
 
     File pages that the kernel can drop do not count as used.
 
     Args:
-        root: Where control groups are mounted.
-        membership: File of the lines `number:controllers:path` that say which groups these are.
+        root: Mount point of control groups.
+        membership: File that lists the control groups of this process, as lines `number:controllers:path`.
     """
     try:
         lines = membership.read_text().splitlines()
@@ -166,7 +166,7 @@ def cgroup_free_bytes(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> 
 
 
 def _with_parents(root: Path, path: str) -> Iterator[Path]:
-    """The folder of a control group and those above it: each may have a limit. In a container only `root` is there."""
+    """Folders of a control group and of its parents: each may have a limit. A container has only `root`."""
     folder = root / path.lstrip("/")
     while folder != root and root in folder.parents:
         yield folder
@@ -176,7 +176,7 @@ def _with_parents(root: Path, path: str) -> Iterator[Path]:
 
 def _free_below(folder: Path, limit: str, usage: str, droppable: str) -> int | None:
     try:
-        limit_bytes = int((folder / limit).read_text())  # `max` where there is none
+        limit_bytes = int((folder / limit).read_text())  # `max` if there is no limit
         used = int((folder / usage).read_text())
         fields = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
     except (OSError, ValueError):
@@ -185,7 +185,7 @@ def _free_below(folder: Path, limit: str, usage: str, droppable: str) -> int | N
 
 
 def peak_memory_bytes() -> int:
-    """Most memory in use so far: allocated on the GPU if there is one, else resident in the process."""
+    """Peak memory so far: allocated on the GPU if there is one, else resident in the process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return _peak_resident()

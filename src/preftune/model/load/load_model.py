@@ -1,4 +1,4 @@
-"""Tokenizer, policy and reference, from hub ids and folders."""
+"""Loading of tokenizer, policy and reference from hub ids and folders."""
 
 import copy
 from dataclasses import dataclass, replace
@@ -48,13 +48,13 @@ _TRAINED, _KEPT = "default", "reference"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Policy:
-    """What is trained, and what it is compared with.
+    """The model in training and its reference.
 
     Args:
-        model: The policy; with adapters of peft, or plain.
-        reference: Where reference log-probs come from.
-        starts_at_reference: Whether both are equal before the first step.
-        begins_as_base: Whether the model is as it was where its adapter is off.
+        model: The policy, with adapters of peft or without.
+        reference: Source of reference log-probs.
+        starts_at_reference: Policy and reference are equal before the first step.
+        begins_as_base: The adapter is new, so the model without it is the model before training.
     """
 
     model: PreTrainedModel | PeftModel
@@ -64,10 +64,10 @@ class Policy:
 
 
 def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
-    """The model's tokenizer, with the chat template of the settings where one is named.
+    """The model's tokenizer, with the chat template of the settings if they name one.
 
     Raises:
-        TokenizerError: none is there, or the chat template cannot be read.
+        TokenizerError: there is none, or the chat template cannot be read.
     """
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(settings.model, **_hub_options(settings))
@@ -90,7 +90,7 @@ def load_config(settings: ModelSettings) -> PretrainedConfig:
     """The model's config; for an adapter, that of its base.
 
     Raises:
-        ModelError: none is there.
+        ModelError: there is none.
     """
     base = _adapter_base(settings)
     try:
@@ -101,7 +101,7 @@ def load_config(settings: ModelSettings) -> PretrainedConfig:
 
 
 def load_causal_lm(settings: ModelSettings, name: str | None = None) -> PreTrainedModel | PeftModel:
-    """The causal LM called `name` (default: that of the settings), with its adapter where the folder is one.
+    """The causal LM called `name` (default: that of the settings), with its adapter if `name` is one.
 
     Raises:
         ModelError: it cannot be loaded.
@@ -136,10 +136,13 @@ def frozen(model: Model) -> Model:
 
 
 def load_policy(config: TrainConfig) -> Policy:
-    """Policy and reference as the settings want them: full weights or an adapter, copy, adapter off or another model.
+    """Policy and reference of a run.
+
+    The policy is trained in full or by an adapter. The reference is a frozen copy, the model with its adapter off, a
+    kept copy of the adapter, or another model.
 
     Raises:
-        ModelError: a model cannot be loaded, or cannot have the adapter.
+        ModelError: a model cannot be loaded, or does not support the adapter.
     """
     model = load_causal_lm(config.model)
     needs_reference = config.method.needs_reference
@@ -160,7 +163,7 @@ def load_policy(config: TrainConfig) -> Policy:
 
 
 def keep_adapter(model: PreTrainedModel | PeftModel) -> KeptAdapter:
-    """Put a copy of the active adapter beside it, to be the reference. One that was put there before goes."""
+    """Add a copy of the active adapter as the reference, in place of an earlier copy."""
     assert isinstance(model, PeftModel), f"expected a model with adapters, got {type(model).__name__}"
     trained = model.active_adapter
     if _KEPT in model.peft_config and trained != _KEPT:
@@ -172,11 +175,11 @@ def keep_adapter(model: PreTrainedModel | PeftModel) -> KeptAdapter:
 
 
 def turn_dropout_off(model: nn.Module, *, but_adapters: bool = False) -> None:
-    """Set every dropout probability to 0: of modules, and of attention layers that hold it as a number.
+    """Set every dropout probability to 0, of modules and of attention layers that store it as a float.
 
     Args:
         model: Changed in place.
-        but_adapters: Whether dropout inside adapters stays.
+        but_adapters: Keep dropout inside adapters.
     """
     for name, module in model.named_modules():
         if but_adapters and "lora_dropout" in name:
@@ -214,7 +217,7 @@ def _new_adapter(model: PreTrainedModel, settings: AdapterSettings, *, needs_ref
 
 
 def _continued_adapter(model: PeftModel, settings: ModelSettings, *, needs_reference: bool) -> Policy:
-    """Train the adapter on; the reference is the adapter as it was, kept beside it."""
+    """Continue training the adapter. The reference is a copy of it as loaded."""
     if not needs_reference:
         return Policy(model, NoReference(), starts_at_reference=False)
     model.load_adapter(settings.model, adapter_name=_KEPT, is_trainable=False)
@@ -223,7 +226,7 @@ def _continued_adapter(model: PeftModel, settings: ModelSettings, *, needs_refer
 
 
 def _adapter_base(settings: ModelSettings, name: str | None = None) -> str | None:
-    """The base model of an adapter, or None if `name` is a whole model."""
+    """Name of the base model of an adapter; None if `name` is a full model."""
     name = name or settings.model
     try:
         found = find_adapter_config_file(name, revision=settings.revision)
