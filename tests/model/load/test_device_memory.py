@@ -69,5 +69,5 @@ def test_where_there_are_no_control_groups_there_is_no_limit(tmp_path: Path) -> 
 
 
 def test_a_device_that_cannot_be_measured_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"auto: memory of mps devices is not measured\. Give a number"):
+    with pytest.raises(ConfigError, match=r"auto: the memory of mps devices cannot be measured\. Give a number"):
         memory_of(torch.device("mps"))
