@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preftune.data.quality import DATA_SEVERITIES
-from preftune.evaluation.result import EvaluationResult
-from preftune.evaluation.result import tables_of
+from preftune.evaluation.result import EvaluationResult, tables_of
 from preftune.files.number_text import number_text, percent_text
 from preftune.metrics.catalogue import find_metric, metric_text
 from preftune.report.curves import MANY_POINTS
