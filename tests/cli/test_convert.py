@@ -99,7 +99,7 @@ def test_a_conversion_that_fails_leaves_nothing_and_keeps_what_was_there(tmp_pat
 
 def test_a_layout_that_cannot_hold_the_data_is_an_error_that_says_which_can(tmp_path: Path) -> None:
     error = error_of("convert", path_of("reviews.jsonl"), "--to", "pairs", "--output", tmp_path / "b.jsonl")
-    assert "nothing could be converted to pairs" in error
+    assert "no row could be converted to pairs" in error
     assert "can become: thumbs, demonstrations, trl-unpaired" in error
 
 

@@ -188,7 +188,7 @@ def test_a_bad_row_ends_the_conversion_unless_such_rows_are_skipped() -> None:
 )
 def test_nothing_to_write_is_an_error_that_says_what_would_do(target: str, group: PromptGroup, way_out: str) -> None:
     with pytest.raises(
-        DataError, match=rf"nothing could be converted to {target}: 1 prompts: .*, such as rows:1.*{way_out}"
+        DataError, match=rf"no row could be converted to {target}: 1 prompts: .*, such as rows:1.*{way_out}"
     ):
         rows(target, group)
 
@@ -210,7 +210,7 @@ def test_settings_that_do_not_go_together_are_an_error(
 
 
 def test_a_rule_for_data_that_need_none_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="pairing: rows:1 says itself what is desirable"):
+    with pytest.raises(ConfigError, match="pairing: rows:1 has thumbs of its own"):
         rows("thumbs", thumbed(True), pairing="all")
 
 

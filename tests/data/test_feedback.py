@@ -98,7 +98,7 @@ def test_a_gap_that_some_pairs_would_not_keep_is_an_error() -> None:
 
 
 def test_pairing_of_data_with_thumbs_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="pairing: rows:1 says itself what is desirable"):
+    with pytest.raises(ConfigError, match="pairing: rows:1 has thumbs of its own"):
         groups_for("thumbs", [thumbed(True)], rule=PairRule("all"))
 
 
@@ -108,7 +108,7 @@ def test_pairing_of_data_with_thumbs_is_an_error() -> None:
         ("pairs", scored(1.0, 1.0), r"no pair is left of 1 prompts \(the first: rows:1\): all scores are equal"),
         ("thumbs", paired((0, 1), (1, 0)), "no completion is left of 1 prompts .* that is either desirable or undes"),
         ("lists", scored(1.0), "no two completions that could be compared are left of 1 prompts"),
-        ("demonstrations", thumbed(False), "no completion of 1 prompts .* is worth imitating"),
+        ("demonstrations", thumbed(False), "no completion of 1 prompts .* can be imitated"),
     ],
 )
 def test_nothing_left_is_an_error(feedback: Feedback, group: Any, problem: str) -> None:

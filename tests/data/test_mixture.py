@@ -60,7 +60,7 @@ def test_draws_depend_on_seed_and_epoch_alone() -> None:
     ("sizes", "weights", "num_groups", "problem"),
     [
         ([0, 10], [1, 1], None, "mix: 0.jsonl has 0 prompts and 50.00% of the weight"),
-        ([10, 10], [1, 999], None, "mix: 0.jsonl has 10 prompts and 0.10% of the weight, so that an epoch would hold"),
+        ([10, 10], [1, 999], None, "mix: 0.jsonl has 10 prompts and 0.10% of the weight, so an epoch would contain"),
         ([10, 10], [1, 9], 3, "mix: 0.jsonl has 10 prompts and 10.00% of the weight"),
     ],
 )

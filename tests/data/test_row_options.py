@@ -38,7 +38,7 @@ def test_a_text_that_states_none_is_an_error(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["x>many", "x<=nan", "x>inf", "x<"])
 def test_more_or_less_than_what_is_no_number_is_an_error(text: str) -> None:
-    with pytest.raises(ConfigError, match="is no finite number"):
+    with pytest.raises(ConfigError, match="is not a finite number"):
         Condition.parse(text)
 
 

@@ -120,7 +120,7 @@ def test_a_malformed_row_does_not_end_the_stream(tmp_path: Path, name: str, cont
         ("a.jsonl.zst", zstandard.compress(JSONL)[:-12], "cannot be read.*damaged or incomplete"),
         ("a.jsonl.zst", b"no zstd", "cannot be read.*damaged"),
         ("a.parquet", b"no parquet", "cannot be read as Parquet"),
-        ("a.txt", b"text", "kind of file is not known.*jsonl.*zst.*parquet"),
+        ("a.txt", b"text", "does not say which kind of file.*jsonl.*zst.*parquet"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_an_error_that_names_it(
@@ -149,7 +149,7 @@ def test_a_folder_of_files_is_read_file_by_file(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_data_files_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"the folder has no data files. Read are .*\.parquet"):
+    with pytest.raises(DataError, match=r"the folder has no data files. Supported are .*\.parquet"):
         fields(str(tmp_path))
 
 

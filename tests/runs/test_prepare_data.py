@@ -89,7 +89,7 @@ def test_the_rule_and_the_gap_of_the_settings_hold(tmp_path: Path) -> None:
     assert (len(best.completions), len(best.pairs)) == (2, 1)
     wide = prepared(rows, tmp_path, min_score_gap=1.0)
     assert len(wide.train[0].pairs) == 2
-    assert "1 pairs have scores nearer than --min-score-gap" in lines(wide)
+    assert "1 pairs have scores closer than --min-score-gap" in lines(wide)
 
 
 def test_lists_reach_a_method_of_lists(tmp_path: Path) -> None:

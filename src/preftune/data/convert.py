@@ -14,17 +14,17 @@ from preftune.losses import Feedback
 __all__ = ["TARGETS", "Columns", "Conversion", "Converter", "Target"]
 
 Columns = dict[str, Any]
-"""A row to be written, by column."""
+"""A row to write, by column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A layout to write.
+    """A format to write.
 
     Args:
-        feedback: What a group must have, or what it must be possible to make of it.
-        about: The columns, in some words.
-        rows: A group's rows, of a view of the feedback, with further scores of these names where there are any.
+        feedback: Feedback that a group must have, or data from which it can be made.
+        about: The columns, in a few words.
+        rows: Makes the rows of a group, with auxiliary scores of these names if there are any.
     """
 
     feedback: Feedback
@@ -33,7 +33,7 @@ class Target:
 
 
 def pair_rows(group: PromptGroup, extra_scores: Collection[str]) -> Iterator[Columns]:
-    """A row per pair, with all that the format `pairs` reads.
+    """A row per pair, with all columns of the format `pairs`.
 
     >>> from preftune.groups import Completion, Origin, Pair
     >>> answers = (Completion("5", score=1.0), Completion("4", score=3.0))
@@ -65,7 +65,7 @@ def plain_pair_rows(group: PromptGroup, _: Collection[str]) -> Iterator[Columns]
 
 
 def list_rows(group: PromptGroup, extra_scores: Collection[str]) -> Iterator[Columns]:
-    """A row with all completions and what the format `lists` reads of them."""
+    """A row with all completions, and all columns of the format `lists`."""
     completions = group.completions
     row: Columns = {
         "prompt": _plain(group.prompt),
@@ -80,7 +80,7 @@ def list_rows(group: PromptGroup, extra_scores: Collection[str]) -> Iterator[Col
 
 
 def thumb_rows(group: PromptGroup, _: Collection[str]) -> Iterator[Columns]:
-    """A row per completion, with all that the format `thumbs` reads."""
+    """A row per completion, with all columns of the format `thumbs`."""
     for completion, row in zip(group.completions, plain_thumb_rows(group, ()), strict=True):
         yield row | ({"weights": _spans(completion.weights)} if completion.weights else {})
 
@@ -109,7 +109,7 @@ TARGETS: Mapping[str, Target] = {
         "thumbs", "prompt, completion, label and nothing else, for TRL's KTOTrainer", plain_thumb_rows
     ),
 }
-"""Layouts by the name that users write."""
+"""Formats that can be written, by name."""
 
 
 def _plain(text: Text) -> Any:
@@ -125,13 +125,13 @@ _SHOWN_PLACES = 3
 
 @dataclass(slots=True)
 class Conversion:
-    """What became of the rows so far.
+    """Counts of a conversion in progress.
 
     Args:
         num_groups: Groups read.
-        num_written: Rows made of them.
-        left_out: How many rows, pairs or completions were left out, by reason.
-        places: The first of them, by reason.
+        num_written: Rows written.
+        left_out: Number of rows, pairs or completions left out, by reason.
+        places: Origins of the first of them, by reason.
     """
 
     num_groups: int = 0
@@ -140,7 +140,7 @@ class Conversion:
     places: dict[str, list[Origin]] = field(default_factory=dict)
 
     def leave_out(self, reason: str, origin: Origin, count: int = 1) -> None:
-        """Count what is left out."""
+        """Count something that is left out."""
         self.left_out[reason] = self.left_out.get(reason, 0) + count
         places = self.places.setdefault(reason, [])
         if len(places) < _SHOWN_PLACES:
@@ -149,15 +149,15 @@ class Conversion:
 
 @dataclass(frozen=True, slots=True)
 class Converter:
-    """Makes rows of a layout.
+    """Converts groups to rows of a format.
 
     Args:
-        target: Name of the layout, one of `TARGETS`.
-        rule: Where pairs come from, if any are needed.
-        extra_scores: Names of further scores to keep; only pairs and lists hold them.
-        skips_bad_rows: Whether rows that cannot be used are left out; else the first one is an error.
+        target: Name of the format, one of `TARGETS`.
+        rule: Source of pairs, if the format needs pairs.
+        extra_scores: Names of auxiliary scores to keep; only pairs and lists have columns for them.
+        skips_bad_rows: Leave unusable rows out. If false, the first one is an error.
     Raises:
-        ConfigError: no such target, or one that the other settings do not go with.
+        ConfigError: an unknown target, or options that do not apply to it.
 
     >>> from preftune.groups import Completion, Pair
     >>> group = PromptGroup("2+2=", (Completion("5"), Completion("4")), (Pair(1, 0),), Origin("sums.jsonl", 1))
@@ -189,14 +189,14 @@ class Converter:
         return TARGETS[self.target]
 
     def rows(self, items: Iterable[PromptGroup | BadRow | LeftOut], conversion: Conversion) -> Iterator[Columns]:
-        """The rows of some groups, one after the other, in memory that does not grow with the data.
+        """The rows of groups, one by one, in memory that does not grow with the data.
 
         Args:
-            items: Groups, and between them rows that gave none.
-            conversion: Grows.
+            items: Groups, and rows that gave none.
+            conversion: Counts, updated.
         Raises:
-            DataError: a row that cannot be used, unless these are skipped; nothing that the layout could hold.
-            ConfigError: pairs are asked for by a rule that does not hold for a group.
+            DataError: an unusable row, unless these are skipped; no row can be written.
+            ConfigError: the pair rule does not apply to a group.
         """
         first: PromptGroup | None = None
         for item in items:
@@ -221,7 +221,7 @@ class Converter:
         if not fits(feedback, group, self.rule):
             conversion.leave_out(f"prompts: each {LACKS[feedback]}", group.origin)
             return
-        # A single completion with its score is nothing to learn from, but a list all the same.
+        # A single scored completion gives no training signal, but it is a valid list.
         is_list = feedback == "lists" and scores_of(group) is not None
         view = View(group) if is_list else view_of(feedback, group, self.rule)
         for reason, count in view.lost.items():
@@ -229,7 +229,7 @@ class Converter:
                 conversion.leave_out(LOST[reason], group.origin, count)
         if view.group is None:
             if not any(view.lost.values()):
-                conversion.leave_out("prompts: none of their completions is worth imitating", group.origin)
+                conversion.leave_out("prompts: none of their completions can be imitated", group.origin)
             return
         yield from self._target.rows(view.group, self.extra_scores)
 
@@ -242,4 +242,4 @@ class Converter:
         way_out = f"The first prompt can become: {', '.join(fitting)}." if fitting else "Check --format and --where."
         if self._target.feedback == "thumbs" and "lists" in fitting:
             way_out += " Or make pairs of its scores with --pairing."
-        return DataError(f"nothing could be converted to {self.target}: {reasons}. {way_out}")
+        return DataError(f"no row could be converted to {self.target}: {reasons}. {way_out}")

@@ -1,4 +1,4 @@
-"""Feedback of a kind, taken from prompt groups: does the data have it, and which methods fit it."""
+"""The feedback that a method learns from, taken from prompt groups; and the methods that fit given data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ LACKS: Mapping[Feedback, str] = {
     "thumbs": "has no completion that is marked as desirable or not, and no pair",
     "lists": "has no score for each completion, nor two completions and which of them is better",
 }
-"""What a prompt lacks whose feedback is of another kind."""
+"""Text on a prompt without the feedback, by kind."""
 
 _WAYS_OUT: Mapping[Feedback, str] = {
     "pairs": "Give data with chosen and rejected answers, or with several scored ones",
@@ -47,14 +47,10 @@ _WAYS_OUT: Mapping[Feedback, str] = {
 
 
 def check_fit(feedback: Feedback, groups: Sequence[PromptGroup], rule: PairRule) -> None:
-    """Make sure that every group has what a method learns from.
+    """Raise an error unless every group has the feedback that a method learns from.
 
-    Args:
-        feedback: What the method learns from.
-        groups: What the data say.
-        rule: Where pairs come from.
     Raises:
-        DataError: a group lacks it; the text says which methods fit the data.
+        DataError: a group lacks it. The message names the methods that fit the data.
     """
     without = [group for group in groups if not fits(feedback, group, rule)]
     if not without:
@@ -70,24 +66,22 @@ def check_fit(feedback: Feedback, groups: Sequence[PromptGroup], rule: PairRule)
 
 
 def check_margins(groups: Sequence[PromptGroup]) -> None:
-    """Make sure that it is known of every pair how much better the chosen completion is.
+    """Raise an error unless every pair has a margin, given or as a difference of scores.
 
-    Args:
-        groups: With pairs.
     Raises:
-        DataError: it is not; the text says which methods fit the data.
+        DataError: a pair has none. The message names the methods that fit the data.
     """
     without = [group for group in groups if not has_margins(group)]
     if without:
         raise DataError(
             f"{without[0].origin}: the pair has no margin ({len(without):,} of {len(groups):,} prompts have such "
-            "pairs), and this method learns from how much better the chosen completion is. Give a column 'margin', or "
+            "pairs), and this method learns from margins. Give a column 'margin', or "
             f"scores of both completions, or use a method that fits the data: {_listed(groups)}."
         )
 
 
 def methods_that_fit(groups: Sequence[PromptGroup]) -> dict[Feedback, list[str]]:
-    """Names of the methods that every group has the feedback for, by what they learn from.
+    """Names of the methods for which every group has the feedback, by kind of feedback.
 
     >>> from preftune.groups import Completion, Origin
     >>> methods_that_fit([PromptGroup("2+2=", (Completion("4"),), (), Origin("sums.jsonl", 1))])
@@ -108,13 +102,7 @@ def _listed(groups: Sequence[PromptGroup]) -> str:
 
 
 def fits(feedback: Feedback, group: PromptGroup, rule: PairRule) -> bool:
-    """Whether a group has the feedback, or what it can be made of.
-
-    Args:
-        feedback: What is learned from.
-        group: What the data say.
-        rule: Where pairs come from.
-    """
+    """True if a group has the feedback, or data from which it can be made."""
     match feedback:
         case "pairs":
             return rule.fits(group)
@@ -129,25 +117,25 @@ def fits(feedback: Feedback, group: PromptGroup, rule: PairRule) -> bool:
 
 
 _NOTHING_LEFT: Mapping[Feedback, str] = {
-    "pairs": "no pair is left of {prompts}: all scores are equal or too near to each other. Check the scores, or lower "
+    "pairs": "no pair is left of {prompts}: all scores are equal or too close. Check the scores, or lower "
     "--min-score-gap.",
     "thumbs": "no completion is left of {prompts} that is either desirable or undesirable. Check the data.",
     "lists": "no two completions that could be compared are left of {prompts}. Check the data.",
-    "demonstrations": "no completion of {prompts} is worth imitating: all are marked as undesirable. Check the data.",
+    "demonstrations": "no completion of {prompts} can be imitated: all are marked as undesirable. Check the data.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class FeedbackReport:
-    """What of the feedback could not be used: origins, once for each pair, prompt or completion.
+    """Unused feedback: an origin for each pair, prompt or completion.
 
     Args:
-        tied: Pairs of scores that are equal.
-        under_gap: Pairs of scores nearer to each other than asked.
-        equal: Pairs of the same completion with two scores.
-        unpaired: Prompts left out, as nothing in them can be compared.
-        ambiguous: Completions left out, as they are better than one and worse than another.
-        unmarked: Completions left out, as they have no thumbs while others of the prompt have.
+        tied: Pairs of equal scores.
+        under_gap: Pairs of scores closer than `min_score_gap`.
+        equal: Pairs of equal completions with different scores.
+        unpaired: Prompts without completions to compare.
+        ambiguous: Completions that are chosen in one pair and rejected in another.
+        unmarked: Completions without thumbs beside others that have them.
     """
 
     tied: tuple[Origin, ...] = ()
@@ -160,7 +148,7 @@ class FeedbackReport:
 
 @dataclass(frozen=True, slots=True)
 class FittedGroups:
-    """Groups as a method sees them, and what of their feedback could not be used."""
+    """Groups reduced to the feedback of a method, and a report of unused feedback."""
 
     groups: list[PromptGroup]
     report: FeedbackReport
@@ -173,19 +161,19 @@ def groups_for(
     needs_margins: bool = False,
     rule: PairRule | None = None,
 ) -> FittedGroups:
-    """The groups as a method sees them.
+    """Reduce groups to the feedback that a method learns from.
 
-    `pairs`: those of the data, or made of scores, and the completions in them. `thumbs`: completions that the data
-    mark, or that are chosen or rejected in a pair. `lists`: completions with scores, at least two. `demonstrations`:
-    completions worth imitating. A group of which nothing remains is left out and reported.
+    `pairs`: pairs of the data or made from scores, and the completions in them. `thumbs`: completions that are marked,
+    or that are chosen or rejected in a pair. `lists`: two or more scored completions. `demonstrations`: completions to
+    imitate. An empty group is left out and reported.
 
     Args:
-        feedback: What the method learns from.
-        groups: What the data say.
-        needs_margins: Whether the method must know of each pair how much better the chosen completion is.
+        feedback: Feedback of the method.
+        groups: The data.
+        needs_margins: Require a margin for each pair.
         rule: Source of the pairs. Default: pairs of the data, else all pairs of different scores.
     Raises:
-        DataError: the data lack the feedback; the text says which methods fit them.
+        DataError: the data lack the feedback. The message names the methods that fit the data.
         ConfigError: `rule` does not apply to the data.
 
     >>> from preftune.groups import Completion, Origin, Pair
@@ -208,20 +196,14 @@ def groups_for(
 
 
 def check_rule_is_used(feedback: Feedback, groups: Sequence[PromptGroup], rule: PairRule) -> None:
-    """Make sure that what is asked of pairs holds for all groups.
+    """Raise an error if the options of `rule` have no effect on some groups.
 
-    Args:
-        feedback: What is learned from.
-        groups: What the data say.
-        rule: Where pairs come from.
     Raises:
-        ConfigError: it holds for some only.
+        ConfigError: they have none.
     """
     marked = next((group for group in groups if feedback == "thumbs" and has_thumbs(group)), None)
     if marked is not None and (rule.pairing or rule.min_score_gap):
-        raise ConfigError(
-            [f"pairing: {marked.origin} says itself what is desirable, so no pairs are made. Leave it out."]
-        )
+        raise ConfigError([f"pairing: {marked.origin} has thumbs of its own, so no pairs are made. Leave it out."])
     given = next((group for group in groups if rule.score_rule(group) is None), None)
     if given is not None and rule.min_score_gap:
         raise ConfigError(
@@ -233,13 +215,7 @@ def check_rule_is_used(feedback: Feedback, groups: Sequence[PromptGroup], rule: 
 
 
 def view_of(feedback: Feedback, group: PromptGroup, rule: PairRule) -> View:
-    """A group as a method sees it.
-
-    Args:
-        feedback: What the method learns from.
-        group: One that fits it.
-        rule: Where pairs come from.
-    """
+    """The view of a group for a kind of feedback, which the group must have."""
     match feedback:
         case "pairs":
             return rule.view(group)

@@ -1,4 +1,4 @@
-"""How much of an epoch comes from which source of data."""
+"""Mixtures: the share of each data source in an epoch."""
 
 import math
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ __all__ = ["Mixture"]
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Which groups each epoch holds.
+    """The groups of each epoch.
 
     Args:
         members: Indices of the groups of each source.
-        counts: How many groups of each source an epoch holds, each at least 1.
-        seed: Of the draws.
+        counts: Groups of each source per epoch, each at least 1.
+        seed: Seed of the draws.
     """
 
     members: tuple[tuple[int, ...], ...]
@@ -34,16 +34,16 @@ class Mixture:
         num_groups: int | None = None,
         seed: int = 0,
     ) -> "Mixture":
-        """The mixture in which sources have shares of an epoch proportional to their weights.
+        """A mixture in which the share of each source in an epoch is proportional to its weight.
 
         Args:
             members: Indices of the groups of each source.
-            weights: Of each source, > 0.
-            names: Of the sources, for errors.
-            num_groups: Groups of an epoch. Default: as many as there can be if no source repeats a group within it.
-            seed: Of the draws.
+            weights: Weight of each source, > 0.
+            names: Names of the sources, for errors.
+            num_groups: Groups per epoch. Default: the most for which no source repeats a group within an epoch.
+            seed: Seed of the draws.
         Raises:
-            ConfigError: a source that would have no group in an epoch.
+            ConfigError: a source without a group in an epoch.
 
         >>> Mixture.of([range(60), range(60, 100)], [0.75, 0.25], ["a", "b"]).counts  # 60 is 0.75 of 80
         (60, 20)
@@ -57,7 +57,7 @@ class Mixture:
         else:
             counts = _rounded([num_groups * share for share in shares])
         problems = [
-            f"mix: {name} has {size:,} prompts and {share:.2%} of the weight, so that an epoch would hold none of it. "
+            f"mix: {name} has {size:,} prompts and {share:.2%} of the weight, so an epoch would contain none of it. "
             "Give it more weight, or set prompts_per_epoch higher."
             for name, size, share, count in zip(names, sizes, shares, counts, strict=True)
             if not size or not count
@@ -68,16 +68,16 @@ class Mixture:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """How many groups each source has."""
+        """Number of groups of each source."""
         return tuple(len(own) for own in self.members)
 
     def draw(self, epoch: int) -> list[int]:
-        """Indices of the groups of an epoch, rising. A pure function: a resumed run goes on exactly.
+        """Indices of the groups of an epoch, in ascending order. A pure function, so a resumed run continues exactly.
 
-        Every group of a source comes once before any comes again, within each epoch and over all of them.
+        Every group of a source appears once before any group appears again, within an epoch and across epochs.
 
         Args:
-            epoch: From 0.
+            epoch: Index of the epoch, from 0.
 
         >>> mixture = Mixture(((0, 1, 2, 3), (4,)), counts=(2, 1), seed=0)
         >>> sorted(mixture.draw(0) + mixture.draw(1))
@@ -91,13 +91,20 @@ class Mixture:
         return sorted(drawn)
 
     def _places(self, source: int, size: int, count: int, epoch: int) -> list[int]:
-        """Places of an epoch in an endless row of laps, each a permutation of the source; `count` is below `size`."""
+        """Places of an epoch in an endless sequence of laps, each a permutation of the source.
+
+        Epoch e takes the items [e * count, (e + 1) * count) of the sequence, where count < size. An epoch that spans
+        the end of one lap must not draw an item of that lap again from the start of the next. So those items are moved
+        behind the first `count - begun` of the next lap, where `begun` items of the epoch lie in the lap before.
+        """
         start, stop = epoch * count, (epoch + 1) * count
         places: list[int] = []
         order: list[int] = []
-        for lap in range(math.ceil(stop / size)):  # from the first on, as the order of a lap hangs on that before
+        for lap in range(
+            math.ceil(stop / size)
+        ):  # from the first, because the order of a lap depends on the lap before
             first = lap * size
-            begun = first % count  # as much of an epoch does the lap before hold
+            begun = first % count
             permutation = np.random.default_rng([self.seed, source, lap]).permutation(size).tolist()
             order = _without_again(permutation, order[size - begun :], count - begun)
             places += order[max(start - first, 0) : max(stop - first, 0)]
@@ -105,7 +112,7 @@ class Mixture:
 
 
 def _without_again(permutation: list[int], drawn: list[int], missing: int) -> list[int]:
-    """A permutation with none of `drawn` among its first `missing`; else in its order.
+    """The permutation, reordered so that none of `drawn` is among its first `missing` items.
 
     >>> _without_again([2, 0, 1, 3], drawn=[2], missing=2)
     [0, 1, 2, 3]
@@ -119,7 +126,7 @@ def _without_again(permutation: list[int], drawn: list[int], missing: int) -> li
 
 
 def _rounded(parts: Sequence[float]) -> list[int]:
-    """Whole numbers near `parts`, of the same sum: the largest remainders are rounded up.
+    """Integers near `parts` with the same sum: those with the largest remainders are rounded up.
 
     >>> _rounded([3.5, 1.25, 0.25])
     [4, 1, 0]

@@ -1,4 +1,4 @@
-"""Public data sets by a short name: where they are on the hub, how they are laid out, what may be done with them."""
+"""Public data sets by a short name: place on the hub, format and licence."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ __all__ = ["PRESETS", "Preset", "find_preset"]
 
 _PREFIX = "preset:"
 _CONVERTED = "refs/convert/parquet"
-"""Branch in which the hub keeps a copy of data sets that a script loads, which `datasets` does not run any more."""
+"""Branch of the hub with Parquet copies of data sets that are loaded by a script; `datasets` no longer runs scripts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +18,14 @@ class Preset:
     """A public data set.
 
     Args:
-        hub_id: Its name on the hub.
-        format: Name of its row layout.
-        about: What it holds, in some words.
-        licence: What its page says about its use, in short.
-        split: The split to train on.
-        config: Which of several configurations; None: the only one.
-        folder: Folder of the repository that holds the data; None: all of it.
-        revision: Branch, tag or commit; None: the newest.
+        hub_id: Id on the hub.
+        format: Name of the format of its rows.
+        about: Content, in a few words.
+        licence: Short form of the licence note on its page.
+        split: Split to train on.
+        config: Configuration. Default: the only one.
+        folder: Folder of the repository with the data. Default: the whole repository.
+        revision: Branch, tag or commit. Default: the newest.
     """
 
     hub_id: str
@@ -91,17 +91,16 @@ PRESETS: Mapping[str, Preset] = {
         "Apache 2.0; models of OpenAI wrote the chosen answers, so see their terms.",
     ),
 }
-"""By the name that users write."""
+"""Presets by name."""
 
 
 def find_preset(source: str) -> Preset | None:
     """The preset that a source names, as `hh` or `preset:hh`.
 
-    A file or folder of the name `hh` wins, so that data of one's own are never taken for others'; `preset:hh` is the
-    preset in any case.
+    An existing file or folder named `hh` takes precedence over the preset; `preset:hh` always means the preset.
 
     Raises:
-        DataError: `preset:` and a name that no preset has.
+        DataError: `preset:` followed by an unknown name.
 
     >>> find_preset("preset:tldr").hub_id, find_preset("prefs.jsonl")
     ('openai/summarize_from_feedback', None)

@@ -12,10 +12,9 @@ def track(items: Iterable[Item], description: str, *, total: int | None, show: b
     """The items, with a progress bar on standard error while they are consumed.
 
     Args:
-        items: What is being worked on.
-        description: What is being done, before the bar.
-        total: How many items there are, if that is known.
-        show: Whether there is a bar at all.
+        description: Text before the bar.
+        total: Number of items, if known.
+        show: If false, the items are returned as they are.
     """
     if not show:
         return items

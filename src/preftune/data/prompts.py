@@ -20,10 +20,10 @@ _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 
 
 def normalised_prompt(prompt: Text) -> str:
-    r"""A prompt without differences in case, white space, Unicode form and invisible characters.
+    r"""The normal form of a prompt: case folded, white space collapsed, NFKC, invisible characters removed.
 
-    A single user turn is the same as its text, and a transcript of the form `\n\nHuman: ... \n\nAssistant:` the same as
-    its turns, so that a prompt is known again in a data set of another layout.
+    A single user turn has the normal form of its text, and a transcript `\n\nHuman: ... \n\nAssistant:` that of its
+    turns, so a prompt is recognised in a data set of another format.
 
     >>> normalised_prompt("What  is\n2+2?")
     'what is 2+2?'
@@ -40,7 +40,7 @@ def normalised_prompt(prompt: Text) -> str:
 
 
 def _turns(text: str) -> list[tuple[str, str]] | None:
-    """The turns of a transcript that the assistant is to go on with; None of a text that is none."""
+    """The turns of a transcript that ends with an empty assistant turn; None for other text."""
     parts = _MARKER.split(text)
     if parts[0].strip() or len(parts) < 3 or parts[-2] != "Assistant" or parts[-1].strip():
         return None
@@ -50,26 +50,24 @@ def _turns(text: str) -> list[tuple[str, str]] | None:
 def _normalised(text: str) -> str:
     if not text.isascii():
         text = normalize("NFKC", text.translate(_INVISIBLE))
-        text = normalize("NFKC", text.casefold())  # folding may undo the form
+        text = normalize("NFKC", text.casefold())  # case folding may undo the normal form
     return " ".join(text.split()).casefold()
 
 
 def split_by_prompt(
     groups: Sequence[PromptGroup], fraction: float, *, seed: int
 ) -> tuple[list[PromptGroup], list[PromptGroup]]:
-    """Hold out a part of the prompts, with all their groups.
+    """Hold out a fraction of the prompts, with all their groups.
 
-    A prompt is held out if hash(seed, normalised prompt) / 2^64 < fraction. So its side does not depend on the other
-    rows, their order or the file that they are in: a prompt that is held out of SFT is held out of DPO on another file
-    with the same seed, and stays so when the data grow. If that leaves a side empty, the prompt with the hash next to
-    the limit changes sides.
+    A prompt is held out if hash(seed, normalised prompt) / 2^64 < fraction. Its side does not depend on the other rows,
+    their order or their file: a prompt held out of SFT is held out of DPO on another file with the same seed, and stays
+    held out as the data grow. If one side would be empty, the prompt with the hash nearest to the limit changes sides.
 
     Args:
-        groups: What to split.
-        fraction: Part of the distinct prompts to hold out, in (0, 1). Met on average over prompts.
-        seed: Another seed holds out other prompts.
+        fraction: Fraction of the distinct prompts to hold out, in (0, 1), on average over prompts.
+        seed: Determines which prompts are held out.
     Returns:
-        The groups to train on and the groups held out, each in the order given.
+        The groups to train on and the held-out groups, each in the given order.
     Raises:
         ConfigError: a fraction out of its range.
         DataError: fewer than two distinct prompts.
@@ -83,7 +81,7 @@ def split_by_prompt(
     if not 0 < fraction < 1:
         raise ConfigError([f"fraction = {fraction}: must lie between 0 and 1, such as 0.05."])
     prompts = [normalised_prompt(group.prompt) for group in groups]
-    places = {prompt: _place(prompt, seed) for prompt in prompts}
+    places = {prompt: _hash(seed, prompt) / 2**64 for prompt in prompts}
     if len(places) < 2:
         raise DataError(
             f"the data have {len(places)} distinct prompt(s), so none can be held out: the rest would be empty. "
@@ -97,9 +95,10 @@ def split_by_prompt(
     return train, held_out
 
 
-def _place(prompt: str, seed: int) -> float:
-    digest = hashlib.blake2b(f"{seed}\n{prompt}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64
+def _hash(seed: int, *parts: object) -> int:
+    """A 64-bit hash that is the same in every process."""
+    text = "\n".join(map(str, (seed, *parts)))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 _Unit = tuple[int, int]
@@ -108,25 +107,25 @@ _Unit = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Capped:
-    """The groups with what is left of them, and origins of the pairs, completions or lists left out, once for each."""
+    """Capped groups, and the origin of each pair, completion or list left out."""
 
     groups: list[PromptGroup]
     left_out: tuple[Origin, ...]
 
 
 def cap_per_prompt(groups: Sequence[PromptGroup], limit: int, *, feedback: Feedback, seed: int) -> Capped:
-    """Keep at most `limit` of what is learned from a prompt, over all its groups.
+    """Keep at most `limit` pairs, completions or lists of a prompt, over all its groups.
 
-    Kept are those with the least hash(seed, origin, index), which does not depend on other rows. Prompts that differ
-    in case, white space and the like are one prompt.
+    Those with the smallest hash(seed, origin, index) are kept, so the choice does not depend on other rows. Prompts
+    with the same normal form are one prompt.
 
     Args:
-        groups: As a method sees them (`groups_for`).
-        limit: Most pairs of a prompt, completions (thumbs, demonstrations) or whole lists; at least 1.
-        feedback: What the method learns from: says what is counted.
-        seed: Another seed keeps others.
+        groups: As given by `groups_for`.
+        limit: Most pairs, completions (thumbs, demonstrations) or lists of a prompt; at least 1.
+        feedback: Feedback of the method; determines the unit that is counted.
+        seed: Determines which units are kept.
     Returns:
-        The groups of which anything is left, in order.
+        The groups that are not empty, in order.
 
     >>> from preftune.groups import Completion, Pair
     >>> answers = tuple(map(Completion, "abc"))
@@ -143,7 +142,7 @@ def cap_per_prompt(groups: Sequence[PromptGroup], limit: int, *, feedback: Feedb
     dropped: dict[int, set[int]] = {}
     for units in by_prompt.values():
         if len(units) > limit:
-            for index, unit in sorted(units, key=lambda unit: _rank(groups, unit, seed))[limit:]:
+            for index, unit in sorted(units, key=lambda unit: _hash(seed, groups[unit[0]].origin, unit[1]))[limit:]:
                 dropped.setdefault(index, set()).add(unit)
     left_out = [groups[index].origin for index in sorted(dropped) for _ in dropped[index]]
     kept = (_without(group, dropped.get(index, ()), feedback) for index, group in enumerate(groups))
@@ -170,8 +169,3 @@ def _without(group: PromptGroup, dropped: Collection[int], feedback: Feedback) -
         return only(group, kept)
     pairs = tuple(group.pairs[unit] for unit in kept)
     return only(replace(group, pairs=pairs), {index for pair in pairs for index in (pair.chosen, pair.rejected)})
-
-
-def _rank(groups: Sequence[PromptGroup], unit: _Unit, seed: int) -> bytes:
-    index, number = unit
-    return hashlib.blake2b(f"{seed}\n{groups[index].origin}\n{number}".encode(), digest_size=8).digest()

@@ -1,4 +1,4 @@
-"""A row before any format has read it: where it comes from, and its fields or why there is nothing to read."""
+"""Rows: their fields before a format has read them, unusable rows and rows left out."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -31,8 +31,8 @@ class BadRow:
     """A row that cannot be used.
 
     Args:
-        origin: Where it is.
-        problem: What is wrong with it, in whole sentences.
+        origin: File and line.
+        problem: The problem, in full sentences.
         fault: Kind of the problem.
 
     >>> print(BadRow(Origin("prefs.jsonl", 3), "the line is not UTF-8."))
@@ -57,8 +57,8 @@ class LeftOut:
     """A valid row that a condition excludes, or that carries no training signal, such as a tie.
 
     Args:
-        origin: Where it is.
-        reason: Why it is left out, in a few words that are the same for all such rows.
+        origin: File and line.
+        reason: Reason, in a few words that are the same for all such rows.
 
     >>> print(LeftOut(Origin("prefs.jsonl", 3), "not lang=en"))
     prefs.jsonl:3: not lang=en
@@ -76,12 +76,12 @@ DataRow = PromptGroup | BadRow | LeftOut
 
 
 class RowStream:
-    """The rows of one file or data set, for a format to read: once, or as often as it likes where that is possible.
+    """The rows of one file or data set. They can be iterated again if the source can be reopened.
 
     Args:
-        opened: The rows, which the first iteration consumes.
-        reopen: Gives the same rows again; None where they can be had only once.
-        prepare: What is done to a row before the format sees it; may raise DataError.
+        opened: The rows; the first iteration consumes them.
+        reopen: Opens the same rows again; None if they can be read only once.
+        prepare: Applied to each row before the format reads it; may raise DataError.
 
     >>> rows = [Row(Origin("sums", 1), {"prompt": "2+2="}), Row(Origin("sums", 2), {"prompt": "1+2="})]
     >>> stream = RowStream(iter(rows), lambda: iter(rows), lambda row: row)
@@ -103,13 +103,13 @@ class RowStream:
 
     @property
     def can_reopen(self) -> bool:
-        """Whether it can be iterated more than once."""
+        """True if it can be iterated more than once."""
         return self._reopen is not None
 
     def __iter__(self) -> Iterator[Row | BadRow | LeftOut]:
         rows, self._opened = self._opened, None
         if rows is None:
-            assert self._reopen is not None, "rows that can be had only once were read twice"
+            assert self._reopen is not None, "rows that can be read only once were read twice"
             rows = self._reopen()
         self.num_rows = 0
         for row in rows:

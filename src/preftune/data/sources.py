@@ -43,7 +43,7 @@ def read_parquet(path: Path, source: str) -> Iterator[Row | BadRow]:
 
 
 def is_saved_dataset(folder: Path) -> bool:
-    """Whether `datasets` has written the folder with `save_to_disk`."""
+    """True if the folder was written by `datasets` with `save_to_disk`."""
     return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
 
 
@@ -68,7 +68,7 @@ def read_saved_dataset(folder: Path, source: str, split: str | None) -> Iterator
 
 
 def is_hub_name(source: str) -> bool:
-    """Whether this could be the name of a data set on the hub.
+    """True if this could be the name of a data set on the hub.
 
     >>> is_hub_name("Anthropic/hh-rlhf"), is_hub_name("./prefs"), is_hub_name("data/prefs/train")
     (True, False, False)
@@ -80,11 +80,11 @@ def read_hub_dataset(name: str, split: str | None, preset: Preset | None = None)
     """Rows of one split of a data set on the hub, or of its only split. Origins count rows.
 
     Args:
-        name: Of the data set.
-        split: Which split; None: that of the preset, or the only one.
-        preset: What else is known of it.
+        name: Id of the data set.
+        split: Name of the split. Default: that of the preset, or the only one.
+        preset: Provides the split, configuration, folder and revision.
     Raises:
-        DataError: it cannot be loaded, or has several splits and none is named.
+        DataError: it cannot be loaded, or has several splits and none was chosen.
     """
     import datasets
 
@@ -106,7 +106,6 @@ def read_hub_dataset(name: str, split: str | None, preset: Preset | None = None)
 
 
 def _where_on_hub(preset: Preset | None) -> dict[str, str]:
-    """What `load_dataset` must be told of a preset beside its name."""
     if preset is None:
         return {}
     places = {"name": preset.config, "data_dir": preset.folder, "revision": preset.revision}
@@ -132,7 +131,7 @@ def _numbered(rows: Iterable[Mapping[str, Any]], source: str) -> Iterator[Row]:
 
 
 OpenRows = Callable[[], Iterator[Row | BadRow]]
-"""Gives the rows of one file or data set, from the first on, each time it is called."""
+"""Opens the rows of one file or data set; each call starts at the first row."""
 
 
 def read_rows(source: str, *, split: str | None = None) -> Iterator[Row | BadRow]:
@@ -141,12 +140,13 @@ def read_rows(source: str, *, split: str | None = None) -> Iterator[Row | BadRow
     Args:
         source: A file (.json, .jsonl, .ndjson, .csv, .tsv, these also with .gz, .bz2, .xz or .zst; .parquet); a
             folder of such files or one written by `datasets` with `save_to_disk`; a preset, such as `hh` or
-            `preset:hh`; or the name of a data set on the hub. A path that exists wins over a preset and over the hub.
+            `preset:hh`; or the name of a data set on the hub. An existing path takes precedence over presets and the
+            hub.
         split: The split of a data set that has splits. In a folder of files: those with this word in their path.
-            Presets have one of their own.
+            Default for presets: their own split.
     Returns:
-        Rows with their origin: the true line of a text file, else the number of the row, from 1. A malformed row is
-        a `BadRow` and does not end the stream.
+        Rows with their origin: the line of a text file, or the number of the row, from 1. A malformed row is a
+        `BadRow` and does not end the stream.
     Raises:
         DataError: a source that cannot be found or read, or that has no rows.
     """
@@ -154,7 +154,7 @@ def read_rows(source: str, *, split: str | None = None) -> Iterator[Row | BadRow
 
 
 def parts_of(source: str, *, split: str | None = None) -> list[OpenRows]:
-    """The files of a folder, or the source itself: what has one row layout, and can be read more than once.
+    """Parts of a source that each have one format and can be read more than once: the files of a folder, or the source.
 
     Args:
         source, split: As in `read_rows`.
@@ -203,7 +203,9 @@ def _read_file(path: Path, source: str) -> Iterator[Row | BadRow]:
         return read_parquet(path, source)
     if suffix in TEXT_READERS:
         return read_text_file(path, source, suffix)
-    raise DataError(f"{source}: the kind of file is not known by its name. {_known_files()} Rename or convert it.")
+    raise DataError(
+        f"{source}: the file name does not say which kind of file it is. {_known_files()} Rename or convert it."
+    )
 
 
 def _files_of(folder: Path, source: str, split: str | None) -> list[Path]:
@@ -227,4 +229,4 @@ def _is_data_file(path: Path) -> bool:
 
 
 def _known_files() -> str:
-    return f"Read are {', '.join(TEXT_READERS)} (also with {', '.join(COMPRESSIONS)}) and .parquet."
+    return f"Supported are {', '.join(TEXT_READERS)} (also with {', '.join(COMPRESSIONS)}) and .parquet."

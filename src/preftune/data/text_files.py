@@ -31,7 +31,7 @@ __all__ = [
 
 
 class _ZstdReader(io.RawIOBase):
-    """Decompressed bytes of a .zst file, frame after frame. zstandard's own reader does not notice a cut-off file."""
+    """Decompressed bytes of a .zst file, frame by frame. zstandard's own reader does not detect a truncated file."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb")
@@ -47,7 +47,7 @@ class _ZstdReader(io.RawIOBase):
             self._compressed = self._compressed or self._file.read(1 << 17)
             if not self._compressed:
                 if self._frame is not None:
-                    raise EOFError("the compressed data end before their end marker")
+                    raise EOFError("the compressed data is truncated: it has no end marker")
                 return 0
             self._decompress()
         count = min(len(buffer), len(self._ready))
@@ -89,11 +89,11 @@ COMPRESSIONS: Mapping[str, Callable[[Path], IO[bytes]]] = {
     ".xz": _open_xz,
     ".zst": _open_zstd,
 }
-"""How to open a file, by the suffix of its compression."""
+"""Functions that open a compressed file, by suffix."""
 
 
 def data_suffix(path: Path) -> str:
-    """The suffix that names the kind of data, in lower case, past that of a compression.
+    """The suffix of the data format, in lower case and without that of a compression.
 
     >>> data_suffix(Path("prefs.JSONL.gz")), data_suffix(Path("prefs.csv"))
     ('.jsonl', '.csv')
@@ -121,7 +121,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 def read_json_lines(stream: IO[bytes], source: str) -> Iterator[Row | BadRow]:
-    """One object per line; blank lines are passed over. Origins count lines."""
+    """Rows of JSON Lines: one object per line; blank lines are ignored. Origins count lines."""
     for number, line in enumerate(stream, start=1):
         text = line.removeprefix(_BOM) if number == 1 else line
         if text.strip():
@@ -147,7 +147,7 @@ def _row_of(value: object, origin: Origin) -> Row | BadRow:
 
 
 def read_json(stream: IO[bytes], source: str) -> Iterator[Row | BadRow]:
-    """A list of objects, or one object per line as many `.json` files have it. Origins count elements, or lines."""
+    """Rows of JSON: a list of objects, or one object per line. Origins count elements, or lines."""
     content = stream.read()
     if content.removeprefix(_BOM).lstrip().startswith(b"{"):
         yield from _objects(content, source)
@@ -168,7 +168,7 @@ def read_json(stream: IO[bytes], source: str) -> Iterator[Row | BadRow]:
 
 
 def _objects(content: bytes, source: str) -> Iterator[Row | BadRow]:
-    """A single object over many lines is one row; all else that starts with an object is read line by line."""
+    """Rows of a file that starts with an object: one row if that is all, JSON Lines otherwise."""
     try:
         yield _row_of(json.loads(content.decode("utf-8-sig")), Origin(source, 1))
     except (RecursionError, ValueError):
@@ -176,10 +176,10 @@ def _objects(content: bytes, source: str) -> Iterator[Row | BadRow]:
 
 
 def read_delimited(stream: IO[bytes], source: str, *, delimiter: str) -> Iterator[Row | BadRow]:
-    """A header, then one record per row; a quoted field may hold line breaks. Origins count lines."""
-    # The limit of the csv module is one for the process; its default of 128 KiB is less than a long conversation.
+    """Rows of delimited text with a header. A quoted field may contain line breaks. Origins count lines."""
+    # The csv module has one limit per process; its default of 128 KiB is less than a long conversation.
     csv.field_size_limit(_MAX_FIELD_CHARACTERS)
-    # Bytes that are not UTF-8 become lone surrogates, which UTF-8 cannot hold, so they are found again in the record.
+    # Invalid UTF-8 becomes lone surrogates, which no valid text contains; `_record_of` finds them.
     with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
         yield from _records(text, source, delimiter)
 
@@ -239,25 +239,24 @@ TEXT_READERS: Mapping[str, Callable[[IO[bytes], str], Iterator[Row | BadRow]]] =
     ".csv": partial(read_delimited, delimiter=","),
     ".tsv": partial(read_delimited, delimiter="\t"),
 }
-"""How to read a text file, by its suffix."""
+"""Readers of text files, by suffix."""
 
 
 def read_text_file(path: Path, source: str, suffix: str) -> Iterator[Row | BadRow]:
     """Rows of a text file, compressed or not.
 
     Args:
-        path: The file.
-        source: Its name in origins and errors.
+        source: Name of the file in origins and errors.
         suffix: A key of `TEXT_READERS`.
     Returns:
-        Rows in order; a malformed one is a `BadRow` and does not end the stream.
+        Rows in order. A malformed row is a `BadRow` and does not end the stream.
     Raises:
-        DataError: a file that cannot be read at all or only in part.
+        DataError: the file cannot be read, or only in part.
     """
     try:
         with open_bytes(path) as stream:
             yield from TEXT_READERS[suffix](stream, source)
     except _STREAM_ERRORS as error:
         raise DataError(
-            f"{source}: the file cannot be read: {error}. It may be damaged or incomplete. Fetch or write it again."
+            f"{source}: the file cannot be read: {error}. It may be damaged or incomplete. Download or write it again."
         ) from error

@@ -29,26 +29,26 @@ __all__ = [
 ]
 
 Lost = Literal["tied", "under_gap", "equal", "unpaired", "ambiguous", "unmarked"]
-"""Why something could not be used, as `FeedbackReport` explains."""
+"""Reason why feedback was not used; see `FeedbackReport`."""
 
 LOST: Mapping[Lost, str] = {
     "tied": "pairs have equal scores",
-    "under_gap": "pairs have scores nearer than --min-score-gap",
+    "under_gap": "pairs have scores closer than --min-score-gap",
     "equal": "pairs are of one completion with two scores",
     "unpaired": "prompts have nothing to compare",
     "ambiguous": "completions are both chosen and rejected",
     "unmarked": "completions have no thumbs, unlike others of their prompt",
 }
-"""The same for reports, after a number."""
+"""Reasons as text after a number."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A group as a method sees it.
+    """A prompt group reduced to the feedback that a method learns from.
 
     Args:
-        group: The group, or None if nothing of it is left to learn from.
-        lost: How many pairs or completions could not be used, by reason.
+        group: The group, or None if nothing in it can be learned from.
+        lost: Number of unusable pairs or completions, by reason.
     """
 
     group: PromptGroup | None
@@ -75,27 +75,27 @@ def only(group: PromptGroup, kept: Collection[int]) -> PromptGroup:
 
 
 def scores_of(group: PromptGroup) -> tuple[float, ...] | None:
-    """The score of each completion, or None where any has none."""
+    """The score of each completion, or None unless all have one."""
     scores = tuple(completion.score for completion in group.completions if completion.score is not None)
     return scores if len(scores) == len(group.completions) else None
 
 
 ScoreRule = Literal["all", "best_vs_worst", "adjacent"]
-"""Every two completions, the best and the worst, or each and the next in the order of scores."""
+"""All pairs of completions, the best and the worst, or neighbours in the order of scores."""
 
 Pairing = Literal["given", "all", "best_vs_worst", "adjacent"]
-"""Where pairs come from: the data, or the scores by a rule."""
+"""Source of pairs: the data, or scores by a rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Pairs made of scores, and how many of the rule's pairs were left out.
+    """Pairs made from scores, and counts of the pairs left out.
 
     Args:
-        pairs: The better first; the margin of each is the difference of the scores.
-        num_tied: Two equal scores.
-        num_under_gap: Scores nearer to each other than asked.
-        num_equal: The same completion twice, with two scores.
+        pairs: The margin of each is the difference of the scores.
+        num_tied: Pairs of equal scores.
+        num_under_gap: Pairs of scores closer than `min_score_gap`.
+        num_equal: Pairs of equal completions with different scores.
     """
 
     pairs: tuple[Pair, ...]
@@ -107,14 +107,14 @@ class Paired:
 def pairs_by_score(
     completions: Sequence[Completion], scores: Sequence[float], rule: ScoreRule, *, min_score_gap: float = 0.0
 ) -> Paired:
-    """Pairs of a better and a worse completion.
+    """Pairs of completions with different scores.
 
     Args:
         completions, scores: One score for each completion; higher is better.
-        rule: Which completions are compared. Those of equal score stay in the order given.
-        min_score_gap: How far apart the scores of a pair must be at least, >= 0. Equal scores never make a pair.
+        rule: Completions to compare. Completions of equal score keep their order.
+        min_score_gap: Least difference of the scores of a pair, >= 0. Equal scores never make a pair.
     Returns:
-        The pairs in the order of falling scores.
+        The pairs in the order of descending scores.
 
     >>> answers = [Completion("five"), Completion("four"), Completion("4")]
     >>> pairs_by_score(answers, [1.0, 2.0, 4.0], "best_vs_worst").pairs
@@ -152,33 +152,29 @@ def _compared(ranked: Sequence[int], rule: ScoreRule) -> Iterator[tuple[int, int
 
 @dataclass(frozen=True, slots=True)
 class PairRule:
-    """Where the pairs of a group come from.
+    """The source of the pairs of a group.
 
     Args:
-        pairing: The data's own pairs, or pairs of scored completions by a rule. Default: its own pairs where a group
-            has any, else every two completions with different scores.
-        min_score_gap: How far apart two scores must be to make a pair. The data's own pairs are kept as they are.
+        pairing: Pairs of the data, or pairs made from scores by a rule. Default: the pairs of a group if it has any,
+            otherwise all pairs of different scores.
+        min_score_gap: Least difference of two scores that make a pair. Pairs of the data are kept as they are.
     """
 
     pairing: Pairing | None = None
     min_score_gap: float = 0.0
 
     def score_rule(self, group: PromptGroup) -> ScoreRule | None:
-        """How the group's scores make pairs; None where its own pairs are taken."""
+        """The rule that makes pairs of the group's scores; None if its own pairs are used."""
         if self.pairing is None:
             return None if group.pairs else "all"
         return None if self.pairing == "given" else self.pairing
 
     def fits(self, group: PromptGroup) -> bool:
-        """Whether the group has what the rule needs: pairs, or a score for each completion."""
+        """True if the group has what the rule needs: pairs, or a score for each completion."""
         return bool(group.pairs) if self.score_rule(group) is None else scores_of(group) is not None
 
     def view(self, group: PromptGroup) -> View:
-        """The group with its pairs and those completions that are in one.
-
-        Args:
-            group: One that the rule fits.
-        """
+        """The group with its pairs and the completions in them. The rule must fit the group."""
         rule = self.score_rule(group)
         if rule is None:
             return View(_paired(group))
@@ -192,12 +188,12 @@ class PairRule:
 
 
 def has_margins(group: PromptGroup) -> bool:
-    """Whether it is known of all pairs how much better the chosen completion is."""
+    """True if the margin of every pair is known, from the data or from scores."""
     return all(_margin(group, pair) is not None for pair in group.pairs)
 
 
 def with_margins(group: PromptGroup) -> PromptGroup:
-    """The group with a margin for each pair: that of the data, else the difference of the scores, if there are any.
+    """The group with a margin for each pair: that of the data, otherwise the difference of the scores, if known.
 
     >>> from preftune.groups import Completion, Origin
     >>> answers = (Completion("4", score=5.0), Completion("5", score=1.0))
@@ -219,19 +215,19 @@ def _paired(group: PromptGroup) -> PromptGroup:
 
 
 def has_thumbs(group: PromptGroup) -> bool:
-    """Whether any completion is marked as desirable or undesirable."""
+    """True if any completion is marked as desirable or undesirable."""
     return any(completion.desirable is not None for completion in group.completions)
 
 
 def thumb_view(group: PromptGroup, rule: PairRule) -> View:
-    """The group with those completions that are marked, and without pairs.
+    """The group with its marked completions and without pairs.
 
-    Where the data mark none, the chosen completion of a pair is desirable and the rejected one undesirable; one that
-    is both is left out.
+    If the data mark none, the chosen completion of a pair is desirable and the rejected one undesirable; a completion
+    that is both is left out.
 
     Args:
-        group: With marks, or one that `rule` fits.
-        rule: Where pairs come from.
+        group: A group with marks, or one that `rule` fits.
+        rule: Source of the pairs.
 
     >>> from preftune.groups import Completion, Origin, Pair
     >>> group = PromptGroup("?", tuple(map(Completion, "abc")), (Pair(0, 1), Pair(1, 2)), Origin("doc", 1))
@@ -255,7 +251,7 @@ def _marked_view(group: PromptGroup) -> View:
 
 
 def _marked_by_pairs(group: PromptGroup) -> tuple[PromptGroup, int]:
-    """The group with marks, and how many completions are both better and worse than others and so get none."""
+    """The group with marks, and the number of completions that are both chosen and rejected and stay unmarked."""
     chosen, rejected = {pair.chosen for pair in group.pairs}, {pair.rejected for pair in group.pairs}
     completions = tuple(
         completion if index in chosen & rejected else replace(completion, desirable=index in chosen)
@@ -265,17 +261,17 @@ def _marked_by_pairs(group: PromptGroup) -> tuple[PromptGroup, int]:
 
 
 def has_order(group: PromptGroup) -> bool:
-    """Whether each completion has a score, or there are two of which pairs say that one is better."""
+    """True if each completion has a score, or there are two completions and one pair."""
     return scores_of(group) is not None or _is_one_pair(group)
 
 
 def list_view(group: PromptGroup) -> View:
-    """The group with a score for each completion and with all pairs that the scores make, which metrics count.
+    """The group with a score for each completion, and all pairs that the scores make, for metrics.
 
-    Two completions of which only a pair is known score 1 and 0. A single completion has nothing to be compared with.
+    Two completions with a pair and no scores get the scores 1 and 0. A single completion gives no list.
 
     Args:
-        group: One that `has_order`.
+        group: A group for which `has_order` is true.
 
     >>> from preftune.groups import Completion, Origin, Pair
     >>> group = PromptGroup("2+2=", (Completion("5"), Completion("4")), (Pair(1, 0),), Origin("sums.jsonl", 1))
@@ -298,10 +294,10 @@ def _is_one_pair(group: PromptGroup) -> bool:
 
 
 def demonstration_view(group: PromptGroup) -> View:
-    """The group with those completions that are worth imitating, and without pairs.
+    """The group with the completions to imitate, and without pairs.
 
-    Those are the chosen ones of its pairs; without pairs, all but the undesirable, and where all of these have scores,
-    the best of them.
+    These are the chosen completions of its pairs; without pairs, all that are not undesirable, or the best of those if
+    all have scores.
 
     >>> from preftune.groups import Completion, Origin, Pair
     >>> group = PromptGroup("2+2=", (Completion("5"), Completion("4")), (Pair(1, 0),), Origin("sums.jsonl", 1))
@@ -325,7 +321,7 @@ def _worth_imitating(group: PromptGroup) -> set[int]:
 
 
 def best_answer(group: PromptGroup) -> str | None:
-    """The best completion as text: by score, else by pairs, else any that is not bad; None where there is none.
+    """The best completion as text: by score, by pairs, or the first that is not undesirable; None if there is none.
 
     >>> from preftune.groups import Origin, Pair
     >>> best_answer(PromptGroup("2+2=", (Completion("5"), Completion("4")), (Pair(1, 0),), Origin("sums.jsonl", 1)))
@@ -339,7 +335,7 @@ def best_answer(group: PromptGroup) -> str | None:
 
 
 def _text(completion: Completion) -> str:
-    """What was said, without roles."""
+    """The content of the completion, without roles."""
     if isinstance(completion.content, str):
         return completion.content
     return "\n".join(message.content for message in completion.content if message.content)

@@ -98,7 +98,7 @@ def changed(row: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("message_rows", "message_id", None, "field 'message_id' is missing"),
         ("message_rows", "parent_id", 4, "field 'parent_id' is of type int. It must name a message"),
         ("message_rows", "role", "user", "field 'role' is 'user'. It must be prompter or assistant"),
-        ("message_rows", "role", "assistant", "field 'role': the message starts a tree, which a prompter must"),
+        ("message_rows", "role", "assistant", "field 'role': the message starts a tree, but is not of a prompter"),
         ("message_rows", "text", None, "field 'text' is missing"),
         ("message_rows", "rank", "best", "field 'rank' is 'best'. It must be a number"),
         ("message_trees", "prompt", "text", "field 'prompt' is of type str. It must be a message"),

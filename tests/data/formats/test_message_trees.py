@@ -129,15 +129,15 @@ def test_rows_that_come_once_are_read_once() -> None:
 
 def test_a_message_whose_parent_is_not_there_is_left_out_with_all_that_follows() -> None:
     assert others(*TREE[:4], message("j", "K"), message("L", "j")) == [
-        (5, "what the message answers is not there"),
-        (6, "what the message answers is not there"),
+        (5, "parent of the message is missing"),
+        (6, "parent of the message is missing"),
     ]
 
 
 def test_messages_that_answer_each_other_in_a_ring_end_no_loop() -> None:
     assert others(message("A", "b"), message("b", "A")) == [
-        (1, "what the message answers is not there"),
-        (2, "what the message answers is not there"),
+        (1, "parent of the message is missing"),
+        (2, "parent of the message is missing"),
     ]
 
 
@@ -145,7 +145,7 @@ def test_a_deleted_message_takes_its_answers_along() -> None:
     rows = [row | {"deleted": row["message_id"] == "e"} for row in TREE]
     assert [prompt for prompt, _ in map(story, groups(*rows))] == ["A", "AbC"]
     assert (5, "deleted message") in others(*rows)
-    assert (6, "what the message answers is not there") in others(*rows)
+    assert (6, "parent of the message is missing") in others(*rows)
 
 
 def test_answers_without_a_rank_are_left_out_unless_there_is_one_only() -> None:

@@ -1,4 +1,4 @@
-"""Formats with completions of which one is preferred: comparisons, AlpacaEval, SHP, summaries."""
+"""Formats with a preferred completion: comparisons, AlpacaEval, SHP, summaries."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -60,16 +60,13 @@ def read_comparison(row: Row) -> PromptGroup:
 def preference_group(row: Row, prompt: Text, completions: Mapping[str, Text]) -> PromptGroup:
     """The group of two completions that the field `preference` compares.
 
-    It lies between 1, the first is better, and 2, the second is. Each completion's score is how far it leans to it, in
-    [0, 1], and the pair's margin is the difference, unless there is a field `margin`. 1.5 and 0 are ties: equal
-    scores and no pair.
+    A preference p is in [1, 2]: 1 if the first is better, 2 if the second. The scores are 2 - p and p - 1. The margin
+    of the pair is their difference, unless there is a field `margin`. 1.5 and 0 are ties: equal scores and no pair.
 
     Args:
-        row: Holds the preference.
-        prompt: What is answered.
-        completions: The two, by field.
+        completions: The two completions, by field.
     Raises:
-        DataError: a preference that is missing or out of its range; an empty completion; equal completions.
+        DataError: a preference that is missing or out of range; an empty completion; equal completions.
     Source: annotations of AlpacaEval, https://github.com/tatsu-lab/alpaca_eval
     """
     preference = _preference(row)
@@ -96,17 +93,15 @@ def chosen_group(
     margin: float | None = None,
     scores: tuple[float | None, ...] | None = None,
 ) -> PromptGroup:
-    """The group of some completions of which one is better than all others.
+    """The group of completions of which one is better than all others.
 
     Args:
-        row: Where they are from.
-        prompt: What is answered.
-        completions: By field.
-        chosen: Index of the better one.
-        margin: How much better it is.
-        scores: Of each completion.
+        completions: The completions, by field.
+        chosen: Index of the best one.
+        margin: Margin of each pair.
+        scores: Score of each completion.
     Raises:
-        DataError: an empty completion; another completion that equals the better one.
+        DataError: an empty completion; another completion equal to the best one.
     """
     names = list(completions)
     better = completions[names[chosen]]

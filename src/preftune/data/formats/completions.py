@@ -1,4 +1,4 @@
-"""Completions of a row: content, weights of characters, auxiliary scores."""
+"""Weights of characters and auxiliary scores of the completions of a row."""
 
 from collections.abc import Collection
 from typing import Any
@@ -10,18 +10,17 @@ from preftune.groups import Completion, Text, WeightedSpan, span_problem
 
 __all__ = ["read_extra_scores", "read_score_lists", "read_weights", "refuse_extra_scores", "to_weights"]
 
-_LAYOUT = "a list of [start, stop, weight], characters of the completion's text"
+_SPANS = "a list of [start, stop, weight], characters of the completion's text"
 
 
 def read_weights(row: Row, name: str, content: Text, *, num_before: int = 0) -> tuple[WeightedSpan, ...]:
-    """The weighted spans of a completion in a field of their own; none where it is missing or blank.
+    """The weighted spans of a completion from a field; empty if it is missing or blank.
 
     Args:
-        row, name: The field.
         content: The completion.
-        num_before: Characters of the text that the spans count before the completion's first.
+        num_before: Number of characters before the completion in the text that the spans index.
     Raises:
-        DataError: no list of spans; a span beyond the completion; spans that overlap; a weight below 0.
+        DataError: not a list of spans; a span beyond the completion; overlapping spans; a negative weight.
 
     >>> from preftune.groups import Origin
     >>> read_weights(Row(Origin("prefs.jsonl", 1), {"weights": [[0, 2, 0.5]]}), "weights", "four")
@@ -35,14 +34,14 @@ def to_weights(row: Row, name: str, value: Any, content: Text, *, num_before: in
     """A value as the weighted spans of a completion.
 
     Args:
-        row, name: Where the value is, for errors.
+        row, name: Place of the value, for errors.
         value: The field, or a part of it.
         content, num_before: As in `read_weights`.
     Raises:
         DataError: as in `read_weights`.
     """
     if not isinstance(value, list | tuple):
-        raise row.error(name, f"is of type {type(value).__name__}. It must be {_LAYOUT}.")
+        raise row.error(name, f"is of type {type(value).__name__}. It must be {_SPANS}.")
     spans = tuple(_span(row, f"{name}[{index}]", item, num_before) for index, item in enumerate(value))
     if problem := span_problem(spans, Completion(content).weighted_text if content else None):
         raise row.error(name, problem)
@@ -53,7 +52,7 @@ def _span(row: Row, name: str, value: Any, num_before: int) -> WeightedSpan:
     if not isinstance(value, list | tuple) or len(value) != 3:
         raise row.error(name, f"is {value!r:.40}. It must be [start, stop, weight].")
     start, stop, weight = (to_number(row, name, part) for part in value)
-    if not (start.is_integer() and stop.is_integer()):  # tables turn a list of numbers into numbers of one type
+    if not (start.is_integer() and stop.is_integer()):  # tables store a list of numbers with one type
         raise row.error(name, f"goes from {start} to {stop}. Both must be whole numbers of characters.")
     try:
         return WeightedSpan(int(start) - num_before, int(stop) - num_before, weight)
@@ -62,14 +61,13 @@ def _span(row: Row, name: str, value: Any, num_before: int) -> WeightedSpan:
 
 
 def read_extra_scores(row: Row, names: Collection[str], column: str) -> dict[str, float]:
-    """Further scores of one completion.
+    """Auxiliary scores of one completion.
 
     Args:
-        row: Holds a number for each score.
-        names: Of the scores.
-        column: Of a score, with `{}` for its name, such as `chosen_{}`.
+        names: Names of the scores.
+        column: Column of a score, with `{}` for its name, such as `chosen_{}`.
     Raises:
-        DataError: a score that is missing, or no finite number.
+        DataError: a score that is missing or not a finite number.
 
     >>> from preftune.groups import Origin
     >>> read_extra_scores(Row(Origin("prefs.jsonl", 1), {"chosen_safety": 2}), ["safety"], "chosen_{}")
@@ -79,14 +77,13 @@ def read_extra_scores(row: Row, names: Collection[str], column: str) -> dict[str
 
 
 def read_score_lists(row: Row, names: Collection[str], length: int) -> list[dict[str, float]]:
-    """Further scores of each completion of a list.
+    """Auxiliary scores of each completion of a list.
 
     Args:
-        row: Holds a list of numbers for each score, under its name.
-        names: Of the scores.
-        length: How many completions there are.
+        names: Names of the scores, which are the columns.
+        length: Number of completions.
     Raises:
-        DataError: a list that is missing or of another length, or an item that is no finite number.
+        DataError: a list that is missing or of another length, or an item that is not a finite number.
     """
     lists = {name: read_items(row, name, "a number for each completion", length=length) for name in names}
     return [

@@ -16,7 +16,7 @@ __all__ = ["DEMONSTRATIONS", "REVIEWS", "THUMBS", "last_turn_group", "read_demon
 def read_demonstration(row: Row) -> PromptGroup:
     """A group of one completion and no pairs, from `prompt` and `completion`, or from `messages`.
 
-    Of `messages`, the last turn is the completion and must be the assistant's; all before it is the prompt.
+    The last turn of `messages` is the completion and must be the assistant's; the turns before it are the prompt.
 
     Raises:
         DataError: a field that is missing or of a wrong type; an empty completion; no turn before the last.
@@ -40,9 +40,6 @@ def read_demonstration(row: Row) -> PromptGroup:
 def last_turn_group(row: Row, name: str, messages: tuple[Message, ...]) -> PromptGroup:
     """A group of one completion, the last turn of a conversation.
 
-    Args:
-        row, name: Where it is from, for errors.
-        messages: The conversation.
     Raises:
         DataError: the last turn is not the assistant's; no turn before it.
     """
@@ -59,8 +56,8 @@ _LABELS: Mapping[str, bool] = {"true": True, "1": True, "1.0": True, "false": Fa
 def read_thumb(row: Row) -> PromptGroup:
     """A group of one completion, desirable or not, from `prompt`, `completion` and `label`.
 
-    A label is true or false, 1 or 0, or one of these as text, as in CSV files. Prompt and completion are text or lists
-    of messages. Optional: `weights`.
+    A label is true or false, or 1 or 0, also as text (CSV files). Prompt and completion are text or lists of messages.
+    Optional: `weights`.
 
     Raises:
         DataError: a field that is missing or of a wrong type; an empty completion.
@@ -102,8 +99,8 @@ _UNLABELLED = -1
 def read_review(row: Row) -> PromptGroup:
     """A group of one completion from `text` and `label`: its first four words are the prompt, the rest follows.
 
-    `label` is 1 for a positive text, a desirable completion, and 0 for a negative one. -1 says that it is not known:
-    a completion to imitate.
+    `label` is 1 for a positive text, a desirable completion, and 0 for a negative one. -1: unlabelled, a completion
+    to imitate.
 
     Raises:
         DataError: a field that is missing or of a wrong type; a text of four words or fewer.
@@ -118,7 +115,7 @@ def read_review(row: Row) -> PromptGroup:
     text = read_string(row, "text")
     beginning = _BEGINNING.match(text)
     if beginning is None or not text[beginning.end() :].strip():
-        raise row.error("text", f"has {_NUM_WORDS} words or fewer, which are the prompt, so that nothing follows.")
+        raise row.error("text", f"has {_NUM_WORDS} words or fewer. These are the prompt, so there is no completion.")
     completion = read_completion(row, "text", text[beginning.end() :])
     label = row.fields.get("label")
     if label != _UNLABELLED:

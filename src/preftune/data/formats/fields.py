@@ -1,4 +1,4 @@
-"""Fields of a row, read with their types checked."""
+"""Type-checked fields of a row. `row` and `name` name the field in errors; `value` is the field or a part of it."""
 
 import math
 from collections.abc import Mapping
@@ -42,9 +42,6 @@ def read_text(row: Row, name: str) -> Text:
 def to_text(row: Row, name: str, value: Any) -> Text:
     """A value as plain text or messages.
 
-    Args:
-        row, name: Where the value is, for errors.
-        value: The field, or a part of it.
     Raises:
         DataError: as in `read_text`.
     """
@@ -58,17 +55,14 @@ def to_text(row: Row, name: str, value: Any) -> Text:
 def to_message(row: Row, name: str, value: Any) -> Message:
     """A value as one message.
 
-    Args:
-        row, name: Where the value is, for errors.
-        value: An object with `role` and `content`.
     Raises:
-        DataError: it is none, or not Unicode text.
+        DataError: it is not a message, or not Unicode text.
     """
     return _checked(row, name, read_message(row, name, value))
 
 
 def read_string(row: Row, name: str) -> str:
-    """A field that is plain text and nothing else.
+    """A field that is plain text.
 
     Raises:
         DataError: the field is missing, of another type, or not Unicode text.
@@ -79,9 +73,6 @@ def read_string(row: Row, name: str) -> str:
 def to_string(row: Row, name: str, value: Any) -> str:
     """A value as plain text.
 
-    Args:
-        row, name: Where the value is, for errors.
-        value: The field, or a part of it.
     Raises:
         DataError: as in `read_string`.
     """
@@ -95,7 +86,7 @@ def to_string(row: Row, name: str, value: Any) -> str:
 
 
 def read_number(row: Row, name: str) -> float | None:
-    """A field that is a finite number, or None where it is missing or blank. CSV files give numbers as text.
+    """A field that is a finite number, or None if it is missing or blank. CSV files give numbers as text.
 
     Raises:
         DataError: the field is not a number, or not a finite one.
@@ -105,16 +96,13 @@ def read_number(row: Row, name: str) -> float | None:
 
 
 def is_blank(value: Any) -> bool:
-    """Whether a field says nothing. CSV files leave such fields empty."""
+    """True if a field is missing or blank. CSV files leave such fields empty."""
     return value is None or (isinstance(value, str) and not value.strip())
 
 
 def to_number(row: Row, name: str, value: Any) -> float:
     """A value as a finite number.
 
-    Args:
-        row, name: Where the value is, for errors.
-        value: The field, or a part of it.
     Raises:
         DataError: it is not a number, or not a finite one.
     """
@@ -130,11 +118,8 @@ def to_number(row: Row, name: str, value: Any) -> float:
 
 
 def read_choice(row: Row, name: str, number: int) -> int:
-    """A field that says which of some things is meant, counted from 0.
+    """A field that is an index from 0 to `number` - 1.
 
-    Args:
-        row, name: The field.
-        number: How many things there are.
     Raises:
         DataError: the field is missing, or not one of 0 to `number` - 1.
     """
@@ -156,11 +141,10 @@ def read_items(row: Row, name: str, what: str, *, length: int | None = None) -> 
     """A field that is a list.
 
     Args:
-        row, name: The field.
-        what: What its items are, for errors, such as "a number for each completion".
-        length: How many there must be; None: at least one.
+        what: Description of its items, for errors, such as "a number for each completion".
+        length: Required number of items. Default: at least one.
     Raises:
-        DataError: the field is missing, no list, or of another length.
+        DataError: the field is missing, not a list, or of another length.
     """
     value: Any = row.fields.get(name)
     if is_blank(value):
@@ -183,12 +167,11 @@ def read_completion(
     extra_scores: Mapping[str, float] | None = None,
     weights: tuple[WeightedSpan, ...] = (),
 ) -> Completion:
-    """The completion that a field holds.
+    """The completion in a field.
 
     Args:
-        row, name: Where the completion comes from, for errors.
-        content: The completion itself, without the prompt.
-        score, extra_scores, weights: What is known of it, as in `Completion`.
+        content: The completion without the prompt.
+        score, extra_scores, weights: As in `Completion`.
     Raises:
         DataError: it is blank, or its first message is not the assistant's.
     """
@@ -204,7 +187,7 @@ def read_completion(
 
 
 def as_conversation(text: Text, role: str) -> tuple[Message, ...]:
-    """Messages as they are, plain text as one message of a role.
+    """Messages unchanged, or plain text as one message of a role.
 
     >>> as_conversation("4", "assistant")
     (Message(role='assistant', content='4', extra={}),)
@@ -229,11 +212,10 @@ def _is_unicode(text: str) -> bool:
 def read_objects(row: Row, name: str, what: str) -> list[Mapping[str, Any]]:
     """A field that is a list of objects, at least one.
 
-    `datasets` turns some such lists into one object of lists; that is read as well.
+    One object of lists, as `datasets` stores some such lists, is accepted too.
 
     Args:
-        row, name: The field.
-        what: What its items are, for errors, such as "the answers".
+        what: Description of its items, for errors, such as "the answers".
     Raises:
         DataError: the field is missing, empty, or holds something else.
 

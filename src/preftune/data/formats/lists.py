@@ -37,12 +37,12 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer of a row.
+    """A scored answer of a row.
 
     Args:
-        name: The field that it comes from, for errors.
-        content: The answer itself.
-        score, extra_scores, weights: What is known of it, as in `Completion`.
+        name: Field of the answer, for errors.
+        content: Text or messages of the answer.
+        score, extra_scores, weights: As in `Completion`.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Answer:
 
 
 def scored_group(row: Row, prompt: Text, answers: Sequence[Answer]) -> PromptGroup:
-    """A group of scored completions without pairs. If any part is messages, text becomes a user or an assistant turn.
+    """A group of scored completions without pairs. If any part is messages, text becomes a user or assistant turn.
 
     Raises:
         DataError: an empty answer, or one that does not start with the assistant.
@@ -76,9 +76,9 @@ def scored_group(row: Row, prompt: Text, answers: Sequence[Answer]) -> PromptGro
 def read_list(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     """A group of scored completions without pairs, from `prompt`, `completions` and `scores` or else `ranks`.
 
-    `completions` and `scores` are lists of equal length. A rank of 1 is the best; it becomes the score -1. Prompt and
-    completions are text or lists of messages; where any is messages, text becomes a user or an assistant turn.
-    Optional: `weights`, with the spans of each completion, and a list for each further score.
+    `completions` and `scores` are lists of equal length. Rank 1 is the best and becomes the score -1. Prompt and
+    completions are text or lists of messages; if any is a list of messages, text becomes a user or assistant turn.
+    Optional: `weights`, with the spans of each completion, and a list for each auxiliary score.
 
     Raises:
         DataError: a field that is missing or of a wrong type; lists of unequal length; an empty completion.
@@ -123,13 +123,13 @@ _SCORES = ("overall_score", "fine-grained_score")
 def read_ultrafeedback(row: Row, extra_scores: Collection[str]) -> PromptGroup | LeftOut:
     """A group of scored completions without pairs, from `instruction` and `completions`.
 
-    A completion holds its text in `response`, and its score in `overall_score`, or else in `fine-grained_score`, or
-    else as the mean of the ratings of its `annotations`. A further score is the rating of the annotation of that name.
-    The instruction becomes a user turn, a response an assistant turn. The system prompts that the responses were made
-    with are no part of the prompt.
+    The text of a completion is in `response`. Its score is `overall_score`, otherwise `fine-grained_score`, otherwise
+    the mean rating of its `annotations`. An auxiliary score is the rating of the annotation with that name. The
+    instruction becomes a user turn, a response an assistant turn. The system prompts used to generate the responses are
+    not part of the prompt.
 
     Returns:
-        The group; that the row is left out if it has no completions at all, as some of the published ones have none.
+        The group, or `LeftOut` for a row without completions, of which the published data have some.
     Raises:
         DataError: a field that is missing or of a wrong type; an empty response; a completion without a score.
     Source: Cui et al. 2023, arXiv:2310.01377; https://huggingface.co/datasets/openbmb/UltraFeedback
@@ -177,8 +177,8 @@ def _rating(row: Row, name: str, item: Mapping[str, Any], aspect: str) -> float:
 def read_nectar(row: Row) -> PromptGroup:
     r"""A group of scored completions without pairs, from `prompt` and `answers`.
 
-    An answer holds its text in `answer` and its rank in `rank`; 1 is the best and becomes the score -1. Prompts of the
-    published data are transcripts, `\n\nHuman: ... \n\nAssistant: `, and stay as they are.
+    The text of an answer is in `answer` and its rank in `rank`; rank 1 is the best and becomes the score -1. Prompts of
+    the published data are transcripts, `\n\nHuman: ... \n\nAssistant: `, and are kept as text.
 
     Raises:
         DataError: a field that is missing or of a wrong type; an empty answer.
@@ -205,9 +205,9 @@ def read_nectar(row: Row) -> PromptGroup:
 def read_stack_exchange(row: Row) -> PromptGroup:
     """A group of scored completions without pairs, from `question` and `answers`.
 
-    An answer holds its text in `text` and its score in `pm_score`: log2(1 + votes) rounded, 1 more if the asker
-    accepted it, -1 for votes below 0. The question becomes a user turn, an answer an assistant turn. Both are HTML in
-    the published data and stay as they are.
+    The text of an answer is in `text` and its score in `pm_score`: log2(1 + votes) rounded, plus 1 if the asker
+    accepted it, -1 for negative votes. The question becomes a user turn, an answer an assistant turn. Both are HTML in
+    the published data and are kept as they are.
 
     Raises:
         DataError: a field that is missing or of a wrong type; an empty answer.

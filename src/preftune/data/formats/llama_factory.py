@@ -27,9 +27,9 @@ __all__ = ["ALPACA", "SHAREGPT", "read_alpaca", "read_sharegpt"]
 def read_alpaca(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     r"""A group of one completion from `instruction` and `output`, or of a pair from `chosen` and `rejected`.
 
-    An `output` that is a list of two is a pair, too, the better one first. Optional: `input`, which follows the
-    instruction in the user's turn after a line break; `system`; `history`, a list of earlier [instruction, output];
-    and for `chosen` and `rejected` all that is optional for pairs.
+    An `output` that is a list of two is a pair, the better one first. Optional: `input`, appended to the instruction
+    after a line break; `system`; `history`, a list of earlier [instruction, output]; and, with `chosen` and `rejected`,
+    all that is optional for pairs.
 
     Raises:
         DataError: a field that is missing or of a wrong type; an empty output; equal outputs.
@@ -101,12 +101,13 @@ def read_sharegpt(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     """A group of a pair from `conversations`, `chosen` and `rejected`, or of one completion from `conversations` alone.
 
     A turn is an object with `from` and `value`, or with `role` and `content`; human is the user, gpt the assistant,
-    observation a tool. `chosen` and `rejected` are such a turn or text. Of a conversation alone, the last turn is the
-    completion. Optional: `system`, a turn before all, and for `chosen` and `rejected` all that is optional for pairs.
+    observation a tool. `chosen` and `rejected` are a turn or text. Without them, the last turn of the conversation is
+    the completion. Optional: `system`, a turn before all others, and, with `chosen` and `rejected`, all that is
+    optional for pairs.
 
     Raises:
         DataError: a field that is missing or of a wrong type; an empty completion, or one that is not the
-            assistant's; equal completions; further scores asked for of a single completion.
+            assistant's; equal completions; auxiliary scores requested of a single completion.
     Source: https://github.com/hiyouga/LLaMA-Factory, data/README.md
 
     >>> from preftune.groups import Origin
@@ -139,7 +140,7 @@ def _turn(row: Row, name: str, item: Mapping[str, Any]) -> Message:
         return to_message(row, name, item)
     role = item["from"]
     if not isinstance(role, str):
-        raise row.error(f"{name}.from", f"is of type {type(role).__name__}. It must be the name of who speaks.")
+        raise row.error(f"{name}.from", f"is of type {type(role).__name__}. It must be the name of the speaker.")
     content = to_string(row, f"{name}.value", item.get("value"))
     further = {key: value for key, value in item.items() if key not in ("from", "value")}
     return to_message(row, name, {**further, "role": _ROLES.get(role, role), "content": content})

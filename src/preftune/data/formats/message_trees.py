@@ -31,12 +31,12 @@ class Node:
     """A message of a tree.
 
     Args:
-        origin: The row that it is in.
-        prefix: The way to it within the row, such as `prompt.replies[0].`.
-        id: Its name.
-        parent: Name of the message that it answers; None for a root.
-        message: What is said.
-        rank: Its place among the answers to its parent, 0 for the best; None if it has none.
+        origin: Its row.
+        prefix: Path within the row, such as `prompt.replies[0].`.
+        id: Id of the message.
+        parent: Id of the message it answers; None for a root.
+        message: Its role and text.
+        rank: Rank among the answers to its parent, 0 for the best; None if it has none.
     """
 
     origin: Origin
@@ -48,12 +48,11 @@ class Node:
 
 
 def read_node(row: Row, prefix: str, fields: Mapping[str, Any], parent: str | None) -> Node | LeftOut:
-    """A message of a tree, or that it was deleted.
+    """A message of a tree, or `LeftOut` if it was deleted.
 
     Args:
-        row, prefix: Where it is, as in `Node`.
-        fields: `message_id`, `role` (prompter or assistant), `text`, and perhaps `rank` and `deleted`.
-        parent: Name of the message that it answers.
+        row, prefix, parent: As in `Node`.
+        fields: `message_id`, `role` (prompter or assistant), `text`; optional: `rank`, `deleted`.
     Raises:
         DataError: a field that is missing or of a wrong type; an answer without text.
     """
@@ -72,15 +71,15 @@ def read_node(row: Row, prefix: str, fields: Mapping[str, Any], parent: str | No
 
 
 def groups_of_trees(nodes: Sequence[Node]) -> Iterator[PromptGroup | BadRow | LeftOut]:
-    """A group for each message of a user that was answered: the conversation up to it, and its ranked answers.
+    """A group for each answered message of a user: the conversation up to it, and its ranked answers.
 
-    The scores are the ranks with their sign turned. A single answer needs no rank. An answer without a rank among some
-    with ranks is left out, and so are answers of which none has one, and messages whose parent is not there.
+    The scores are the negative ranks. A single answer needs no rank. Left out are answers without a rank beside answers
+    with one, answers of which none has a rank, and messages whose parent is missing.
 
     Args:
         nodes: Whole trees, in any order.
     Returns:
-        Groups in the order of the messages that were answered, with the origin of these.
+        Groups in the order of the answered messages, with the origins of these.
     """
     by_id: dict[str, Node] = {}
     for node in nodes:
@@ -94,7 +93,7 @@ def groups_of_trees(nodes: Sequence[Node]) -> Iterator[PromptGroup | BadRow | Le
     reached = {None, *_reached(answers)}
     for node in by_id.values():
         if node.id not in reached:
-            yield LeftOut(node.origin, "what the message answers is not there")
+            yield LeftOut(node.origin, "parent of the message is missing")
         elif problem := _turn_problem(node, by_id):
             yield problem
         elif node.message.role == "user":
@@ -102,7 +101,7 @@ def groups_of_trees(nodes: Sequence[Node]) -> Iterator[PromptGroup | BadRow | Le
 
 
 def _reached(answers: Mapping[str | None, Sequence[Node]]) -> Iterator[str]:
-    """Names of the messages that roots lead to."""
+    """Ids of the messages below the roots."""
     waiting = list(answers.get(None, []))
     while waiting:
         node = waiting.pop()
@@ -115,7 +114,7 @@ def _turn_problem(node: Node, by_id: Mapping[str, Node]) -> BadRow | None:
     speaks_before = parent.message.role if parent is not None else "assistant"
     if node.message.role != speaks_before:
         return None
-    what = "starts a tree, which a prompter must" if parent is None else "answers a message of the same role"
+    what = "starts a tree, but is not of a prompter" if parent is None else "answers a message of the same role"
     return BadRow(node.origin, f"field '{node.prefix}role': the message {what}.")
 
 
@@ -144,9 +143,9 @@ Items = Iterator[PromptGroup | BadRow | LeftOut]
 
 
 def read_message_trees(rows: RowStream) -> Items:
-    """Groups of rows that hold a whole tree each, in `prompt`, whose `replies` are messages with replies.
+    """Groups of rows with a whole tree each, in `prompt`, whose `replies` are messages with replies.
 
-    Every message that was answered makes a group, as `groups_of_trees` explains.
+    Every answered message makes a group: see `groups_of_trees`.
 
     Source: Köpf et al. 2023, arXiv:2304.07327; files `*.trees.jsonl.gz` of
         https://huggingface.co/datasets/OpenAssistant/oasst1
@@ -159,10 +158,10 @@ def read_message_trees(rows: RowStream) -> Items:
 
 
 def read_message_rows(rows: RowStream) -> Items:
-    """Groups of rows that hold a message each: `message_id`, `parent_id`, `role`, `text`, and perhaps `rank`.
+    """Groups of rows with one message each: `message_id`, `parent_id`, `role`, `text`; optional: `rank`.
 
-    Every message that was answered makes a group, as `groups_of_trees` explains. If all rows with a `message_tree_id`
-    stand together, a tree at a time is held; else all of them are.
+    Every answered message makes a group: see `groups_of_trees`. If the rows of each `message_tree_id` are contiguous,
+    one tree at a time is in memory, otherwise all of them.
 
     Source: Köpf et al. 2023, arXiv:2304.07327; https://huggingface.co/datasets/OpenAssistant/oasst1
     """
@@ -184,7 +183,7 @@ def _tree_id(row: Row | BadRow | LeftOut) -> str | None:
 
 
 def _trees_stand_together(rows: RowStream) -> bool:
-    finished: set[int] = set()  # hashes suffice: two that collide only make all rows be held
+    finished: set[int] = set()  # a collision of hashes only means that all rows are kept in memory
     last: str | None = None
     for row in rows:
         found = _tree_id(row)

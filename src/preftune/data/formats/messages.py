@@ -1,4 +1,4 @@
-"""Lists of messages, read and compared."""
+"""Lists of messages."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,13 +10,10 @@ __all__ = ["num_shared_messages", "read_message", "read_messages", "start_of_com
 
 
 def read_messages(row: Row, name: str, value: Sequence[Any]) -> tuple[Message, ...]:
-    """Messages of a field: objects with `role` and `content`; what else they hold is kept for the chat template.
+    """Messages of a field: objects with `role` and `content`; other fields are kept for the chat template.
 
-    Args:
-        row, name: Where the messages come from, for errors.
-        value: The field.
     Raises:
-        DataError: no messages, one that is no object, has no role or no content, or has a part that is not text.
+        DataError: no messages, one that is not an object, has no role or no content, or has a part that is not text.
     """
     if not value:
         raise row.error(name, "is an empty list. It must hold at least one message.")
@@ -26,18 +23,15 @@ def read_messages(row: Row, name: str, value: Sequence[Any]) -> tuple[Message, .
 def read_message(row: Row, name: str, value: Any) -> Message:
     """One message, as in `read_messages`.
 
-    Args:
-        row, name: Where it comes from, for errors.
-        value: An object with `role` and `content`.
     Raises:
-        DataError: it is no object, has no role or no content, or has a part that is not text.
+        DataError: it is not an object, has no role or no content, or has a part that is not text.
     """
     if not isinstance(value, Mapping):
         raise row.error(name, f"is of type {type(value).__name__}. A message is an object with 'role' and 'content'.")
     role = value.get("role")
     if not isinstance(role, str) or not role:
         raise row.error(name, f"has the role {role!r:.40}. A message is an object with 'role' and 'content'.")
-    # Tables give every message every field that any message has; those that do not apply are None.
+    # In tables every message has every field of any message; those that do not apply are None.
     extra = {key: item for key, item in value.items() if key not in ("role", "content") and item is not None}
     content = value.get("content")
     if content is None and not extra:
@@ -63,7 +57,7 @@ def _read_part(row: Row, name: str, part: Any) -> str:
 
 
 def num_shared_messages(first: Sequence[Message], second: Sequence[Message]) -> int:
-    """How many messages two conversations have in common at their start."""
+    """The number of messages that two conversations share at their start."""
     count = 0
     while count < min(len(first), len(second)) and first[count] == second[count]:
         count += 1
@@ -71,7 +65,7 @@ def num_shared_messages(first: Sequence[Message], second: Sequence[Message]) -> 
 
 
 def start_of_completion(chosen: Sequence[Message], rejected: Sequence[Message]) -> int:
-    """Index of the last message up to which two conversations agree and from which both go on with the assistant.
+    """Index of the last message before which two conversations agree and at which both have an assistant turn.
 
     >>> question, four, five = Message("user", "2+2="), Message("assistant", "4"), Message("assistant", "5")
     >>> start_of_completion([question, four], [question, five])

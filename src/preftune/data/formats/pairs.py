@@ -42,11 +42,11 @@ PAIR_EXTRA = ("chosen_{}", "rejected_{}")
 def read_pair(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     """A group of two completions and one pair, from `prompt`, `chosen` and `rejected`.
 
-    All three are text, or some are lists of messages: then a prompt that is text becomes a user turn and a completion
-    that is text an assistant turn. Completions that repeat the prompt at their start (whole conversations, as in
-    UltraFeedback-binarized) are not doubled: the prompt is then the messages that both share. Optional: `margin`;
+    If any of them is a list of messages, a text prompt becomes a user turn and a text completion an assistant turn. If
+    the completions are whole conversations that start with the prompt (as in UltraFeedback-binarized), the prompt is
+    the messages that both share. Optional: `margin`;
     `score_chosen`, `score_rejected` or `chosen_score`, `rejected_score`; `chosen_weights`, `rejected_weights`; and
-    `chosen_<name>`, `rejected_<name>` for each further score.
+    `chosen_<name>`, `rejected_<name>` for each auxiliary score.
 
     Raises:
         DataError: a field that is missing or of a wrong type; an empty completion; equal completions.
@@ -65,13 +65,11 @@ def read_pair(row: Row, extra_scores: Collection[str]) -> PromptGroup:
 def pair_group(
     row: Row, prompt: Text, chosen: Text, rejected: Text, *, extra_scores: Collection[str], num_before: int = 0
 ) -> PromptGroup:
-    """The group of one pair, with the margin, scores and weights that the row may hold.
+    """The group of one pair, with the margin, scores and weights in the row.
 
     Args:
-        row: Holds what is known of the pair.
-        prompt, chosen, rejected: What it is made of.
-        extra_scores: Names of further scores that the row must hold.
-        num_before: Characters of the fields `chosen` and `rejected` before the completions, which weights count too.
+        extra_scores: Names of auxiliary scores that the row must have.
+        num_before: Characters before the completions in the fields `chosen` and `rejected`, which weights count too.
     Raises:
         DataError: an empty completion; equal completions; a margin, score or weight that cannot be used.
     """
@@ -138,7 +136,7 @@ def read_orca(row: Row, extra_scores: Collection[str]) -> PromptGroup:
 
 
 def system_turn(row: Row) -> tuple[Message, ...]:
-    """The turn that the field `system` holds, if it is there and not blank."""
+    """The system turn of the field `system`; empty if it is missing or blank."""
     return () if is_blank(row.fields.get("system")) else (Message("system", read_string(row, "system")),)
 
 
@@ -148,10 +146,10 @@ _ASSISTANT = "\n\nAssistant:"
 def read_transcripts(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     r"""A group of two completions and one pair, from `chosen` and `rejected` which both start with the prompt.
 
-    Messages: the prompt is what both share, up to where both go on with an assistant turn. Text with the markers of
-    Anthropic's HH: up to and with the last shared `\n\nAssistant:`. Other text: the longest common start, cut back to
-    the end of a word; the white space after it goes with the completions. Optional: all that is optional for pairs;
-    weights of text count the characters of the whole transcript.
+    The prompt is the part that both share. Messages: up to the point at which both continue with an assistant turn.
+    Text with the markers of Anthropic's HH: up to and including the last shared `\n\nAssistant:`. Other text: the
+    longest common start, cut back to the end of a word; white space after it belongs to the completions. Optional: all
+    that is optional for pairs; weights of text count the characters of the whole transcript.
 
     Raises:
         DataError: a field that is missing or of a wrong type; no shared start; an empty completion; equal completions.

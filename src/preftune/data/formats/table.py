@@ -41,7 +41,7 @@ def recognise(columns: Collection[str], *, source: str = "rows") -> Format:
 
     Args:
         columns: Names of the columns.
-        source: Where they are from, for the error.
+        source: Their source, for the error.
     Raises:
         DataError: no format fits.
 
@@ -55,7 +55,7 @@ def recognise(columns: Collection[str], *, source: str = "rows") -> Format:
         f"{source}: no format has these columns: {_listed(columns)}. The formats are:\n"
         + "\n".join(f"  - {candidate}" for candidate in FORMATS)
         + "\nMap your columns to these names, for example --columns chosen=better,rejected=worse. `preftune formats` "
-        "tells what each holds."
+        "describes each format."
     )
 
 
@@ -65,7 +65,7 @@ def find_format(name: str, columns: Collection[str], *, source: str = "rows") ->
     Args:
         name: One of the names in `FORMATS`.
         columns: Names of the columns.
-        source: Where they are from, for the error.
+        source: Their source, for the error.
     Raises:
         DataError: there is no such format, or a column that it needs is not there.
     """

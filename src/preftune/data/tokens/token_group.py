@@ -32,7 +32,7 @@ class TokenGroup:
         origin: Where the record comes from.
         scores: How good each completion is, on the data's scale; empty where that is not known.
         desirable: Thumbs up or down for each completion; empty where there are none.
-        auxiliary: Further reward of each completion, weighted and added up; empty where there is none.
+        auxiliary: Auxiliary reward of each completion, weighted and added up; empty where there is none.
         weights: Weights of each completion's tokens; empty where all count alike.
         mismatched: Completions of other prompts, which say how far the policy has moved in general; for methods that
             need them, else empty.

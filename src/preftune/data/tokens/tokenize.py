@@ -219,10 +219,10 @@ def tokenize_groups(
         max_length: Most tokens of a prompt and one completion together; None for no limit.
         too_long: Treatment of longer groups: see `LengthLimit`.
         learns_prompts: Train on prompts too: see `GroupEncoder`.
-        auxiliary: Weight of each further score in the further reward of a completion: see `with_auxiliary`.
+        auxiliary: Weight of each auxiliary score in the auxiliary reward of a completion: see `with_auxiliary`.
         num_processes: Processes to share the work; a script that asks for more than one needs the usual
             `if __name__ == "__main__":`. The result is the same for any number.
-        show_progress: Whether to show a progress bar.
+        show_progress: Show a progress bar.
     Returns:
         The token groups in order, and origins of all that was cut or dropped.
     Raises:

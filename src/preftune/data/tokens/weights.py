@@ -67,7 +67,7 @@ LENGTH = "length"
 
 
 def with_auxiliary(tokens: TokenGroup, group: PromptGroup, weights: Mapping[str, float]) -> TokenGroup:
-    """The token group with the further reward of each completion.
+    """The token group with the auxiliary reward of each completion.
 
     auxiliary = sum over names of weight * score, where the score `length` is the number of tokens, after any cut
 
