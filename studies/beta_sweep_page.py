@@ -5,7 +5,7 @@ from typing import Protocol
 
 from preftune.metrics.intervals import Interval
 from preftune.sweep.result import ModelRow, PointRow, Realigned, SweepResult
-from preftune.sweep.table import gap_text, interval_text
+from preftune.sweep.table import interval_text
 
 __all__ = ["page"]
 
@@ -104,16 +104,6 @@ def _realigned(result: SweepResult, found: Realigned, beta: float) -> Iterator[s
         "Training with beta / strength is what the mix approximates at the optimum of the loss, per token. A run that "
         "ends before its optimum has gone less far, so compare the curves at equal KL rather than row by row."
     )
-    if found.gap is None:
-        yield "The two curves share no range of KL, so that there is no distance between them."
-    else:
-        yield (
-            f"**Distance: {gap_text(found.gap, _FORM)}**: true reward of the realigned run minus that of the trained "
-            "ones at equal KL, both curves linear between their points, which are few: chords of a bent curve lie off "
-            "it."
-        )
-        parts = (("Nearer to the reference than the run itself", found.nearer), ("Farther", found.farther))
-        yield "\n".join(f"- {where}: {gap_text(part, _FORM)}" for where, part in parts if part is not None)
 
 
 def _nearest(trained: dict[str, ModelRow], beta: float) -> ModelRow | None:

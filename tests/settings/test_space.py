@@ -1,7 +1,7 @@
 import pytest
 
 from preftune.settings.space import Choice, Dimension, Range, corners, parse_dimension, parse_values, safe_name
-from preftune.sweep.edges import edge_texts
+from preftune.sweep.recommendation import edge_texts
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_names_of_folders_are_safe_and_differ() -> None:
 def test_edges_are_those_of_numbers_that_vary() -> None:
     over = {"beta": (0.3, 0.03, 0.1), "method": ("dpo", "ipo"), "epochs": (1.0,)}
     setup = {"beta": 0.3, "method": "dpo", "epochs": 1.0}
-    assert list(edge_texts(setup, over, {})) == ["beta = 0.3 is the highest that was tried: try higher ones, too."]
+    assert list(edge_texts(setup, over, {})) == ["beta = 0.3 is the highest that was tried: try higher ones."]
     assert list(edge_texts({**setup, "beta": 0.1}, over, {})) == []
 
 

@@ -113,7 +113,7 @@ def test_a_sweep_may_grow_but_not_change(tmp_path: Path) -> None:
     assert [text.partition(":")[0] for text in found] == [
         "epochs = 3.0", "judge = 'python", "num_prompts = 9", "value = score", "beta", "seeds",
     ]  # fmt: skip
-    assert "beta: the sweep began with 0.3 as well." in found[4]
+    assert "beta: the sweep began with 0.3, too." in found[4]
 
 
 def test_other_swept_settings_are_another_sweep() -> None:
@@ -127,7 +127,7 @@ def test_other_swept_settings_are_another_sweep() -> None:
 
 def test_a_folder_of_something_else_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(OutputError, match="not of a sweep"):
+    with pytest.raises(OutputError, match="other than those of a sweep"):
         SweepFolder(tmp_path).check(config())
     with pytest.raises(OutputError, match="is a file"):
         SweepFolder(tmp_path / "notes.txt").check(config())

@@ -1,10 +1,7 @@
 import math
 
 from preftune.metrics.intervals import Interval
-from preftune.sweep.distance import SureGap
-from preftune.sweep.recommendation import Recommendation
-from preftune.sweep.record import PointRecord
-from preftune.sweep.result import ModelRow, PointRow, Realigned, SweepResult
+from preftune.sweep.result import ModelRow, PointRecord, PointRow, Realigned, Recommendation, SweepResult
 from studies.beta_sweep import BetaSweepSize, true_reward
 from studies.beta_sweep_page import page
 
@@ -14,13 +11,12 @@ def row(value: float, kl: float, *, strength: float = 1.0) -> ModelRow:
     return ModelRow("run", 76, strength, value_interval, kl_interval, None, on_frontier=True)
 
 
-def result(gap: Interval | None) -> SweepResult:
+def result() -> SweepResult:
     points = tuple(
         PointRow(f"beta={beta},seed=0", f"beta={beta}", 0, PointRecord("trained", num_computed=computed), (model,))
         for beta, computed, model in (("0.1", 508, row(3.7, 6.0)), ("0.3", 0, row(3.5, 3.1)))
     )
-    whole = None if gap is None else SureGap(gap, 3.1, 6.0)
-    realigned = Realigned("beta=0.1,seed=0", (row(1.2, 0.4, strength=0.333), row(3.7, 6.0)), whole, whole, None)
+    realigned = Realigned("beta=0.1,seed=0", (row(1.2, 0.4, strength=0.333), row(3.7, 6.0)))
     return SweepResult(
         "s", "score", None, 0.95, None, None, points, (),
         Recommendation("beta=0.1", "beta=0.1", ("beta=0.1",), False, ("It is the best.",), ("It is at the edge.",)),
@@ -28,21 +24,16 @@ def result(gap: Interval | None) -> SweepResult:
     )  # fmt: skip
 
 
-def test_the_page_holds_counts_points_and_distance() -> None:
-    text = page(result(Interval(-0.04, -0.15, 0.07, 0.05, 9)), BetaSweepSize(), picture="images/x.png")
+def test_the_page_holds_counts_points_and_recommendation() -> None:
+    text = page(result(), BetaSweepSize(), picture="images/x.png")
     assert "beta=0.1 computed 508, beta=0.3 computed 0; 508 in all" in text
     assert "| beta=0.1 | 76 | 3.70 [3.60, 3.80] | 6.00 [5.90, 6.10] |  | yes | no finding |" in text
     assert "**Recommended: beta=0.1.** It is the best.\n\n- It is at the edge." in text
-    distance = "-0.04 [-0.15, 0.07], mean over KL 3.10 to 6.00 nats"
-    assert f"**Distance: {distance}**" in text
-    assert f"- Nearer to the reference than the run itself: {distance}\n" in text
-    assert "Farther" not in text
 
 
 def test_a_strength_stands_beside_the_run_that_it_approximates() -> None:
-    text = page(result(None), BetaSweepSize(), picture="images/x.png")
+    text = page(result(), BetaSweepSize(), picture="images/x.png")
     assert "| 0.333 | 1.20 [1.10, 1.30] | 0.40 [0.30, 0.50] | 0.3 | 3.50 [3.40, 3.60] | 3.10 [3.00, 3.20] |" in text
-    assert "share no range of KL" in text
 
 
 def test_the_value_is_the_reward_of_the_world() -> None:

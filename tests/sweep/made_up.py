@@ -6,10 +6,10 @@ import numpy as np
 
 from preftune.evaluation.by_prompt import ByPrompt
 from preftune.metrics.intervals import Bootstrap
-from preftune.sweep.evaluated import Evaluated
-from preftune.sweep.pooled import Pooled, pool
+from preftune.sweep.model_evaluation import ModelEvaluation
+from preftune.sweep.recommendation import SeedMean, seed_means
 
-__all__ = ["BOOTSTRAP", "by_prompt", "evaluated", "pooled"]
+__all__ = ["BOOTSTRAP", "by_prompt", "evaluated", "means_of"]
 
 BOOTSTRAP = Bootstrap(num_resamples=200)
 
@@ -21,11 +21,11 @@ def by_prompt(values: Sequence[float], prefix: str = "p") -> ByPrompt:
 
 def evaluated(
     value: float, kl: float, *, spread: float = 0.0, num_prompts: int = 40, prefix: str = "p", folder: str = "run"
-) -> Evaluated:
+) -> ModelEvaluation:
     """A model with this value and KL, which differ from prompt to prompt by `spread` in the same way for all models."""
     waves = spread * np.cos(np.arange(num_prompts))
     waves -= waves.mean()
-    return Evaluated(
+    return ModelEvaluation(
         folder=folder,
         step=10,
         strength=1.0,
@@ -37,7 +37,7 @@ def evaluated(
     )
 
 
-def pooled(**runs: Evaluated | Sequence[Evaluated]) -> dict[str, Pooled]:
+def means_of(**runs: ModelEvaluation | Sequence[ModelEvaluation]) -> dict[str, SeedMean]:
     """Means over seeds, by name."""
-    lists = {name: [found] if isinstance(found, Evaluated) else list(found) for name, found in runs.items()}
-    return pool(lists, "score", BOOTSTRAP)
+    lists = {name: [found] if isinstance(found, ModelEvaluation) else list(found) for name, found in runs.items()}
+    return seed_means(lists, "score", BOOTSTRAP)

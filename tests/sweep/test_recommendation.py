@@ -1,11 +1,14 @@
 from typing import Any
 
-from preftune.sweep.pooled import Pooled
-from preftune.sweep.recommendation import Candidate, Recommendation, recommend
-from tests.sweep.made_up import evaluated, pooled
+import numpy as np
+import pytest
+
+from preftune.sweep.recommendation import Candidate, SeedMean, difference, recommend, seed_means
+from preftune.sweep.result import Recommendation
+from tests.sweep.made_up import BOOTSTRAP, evaluated, means_of
 
 
-def taken(found: dict[str, Pooled], *, sick: str = "", edges: str = "", **settings: Any) -> Recommendation:
+def taken(found: dict[str, SeedMean], *, sick: str = "", edges: str = "", **settings: Any) -> Recommendation:
     candidates = [
         Candidate(name, item, name == sick, (f"{name} is at the edge",) if name == edges else ())
         for name, item in found.items()
@@ -13,20 +16,22 @@ def taken(found: dict[str, Pooled], *, sick: str = "", edges: str = "", **settin
     return recommend(candidates, value="reward", confidence=0.95, **settings)
 
 
-FALLING = pooled(low=evaluated(3.0, 9.0, spread=0.1), middle=evaluated(2.0, 4.0, spread=0.1), high=evaluated(1.0, 1.0))
+FALLING = means_of(
+    low=evaluated(3.0, 9.0, spread=0.1), middle=evaluated(2.0, 4.0, spread=0.1), high=evaluated(1.0, 1.0)
+)
 
 
 def test_a_higher_value_that_is_credible_is_worth_its_distance() -> None:
     found = taken(FALLING)
     assert (found.name, found.best, found.equals, found.is_undecided) == ("low", "low", ("low",), False)
     assert "has the highest reward, 3.000" in found.reasons[0]
-    assert "no other is credibly as good" in found.reasons[0]
+    assert "all others are credibly lower" in found.reasons[0]
     assert found.warnings == ()
 
 
 def test_of_points_as_good_as_the_best_the_nearest_is_taken() -> None:
     found = taken(
-        pooled(
+        means_of(
             far=evaluated(3.0, 9.0, spread=1.0),
             near=evaluated(2.9, 4.0, spread=1.0, prefix="q"),
             bad=evaluated(0.0, 1.0),
@@ -35,15 +40,15 @@ def test_of_points_as_good_as_the_best_the_nearest_is_taken() -> None:
     assert (found.name, found.best, found.equals) == ("near", "far", ("near", "far"))
     assert not found.is_undecided
     assert "not credibly less" in found.reasons[1]
-    assert "KL 4.00 against 9.00 nats" in found.reasons[1]
-    assert any("not evaluated on the same prompts" in warning for warning in found.warnings)
+    assert "least KL: 4.00 against 9.00 nats" in found.reasons[1]
+    assert any("evaluated on different prompts" in warning for warning in found.warnings)
 
 
-def test_points_that_the_data_cannot_tell_apart_are_said_to_be_so() -> None:
-    found = taken(pooled(a=evaluated(1.0, 9.0), b=evaluated(1.0, 4.0)), edges="b")
+def test_points_that_the_data_do_not_separate_are_named() -> None:
+    found = taken(means_of(a=evaluated(1.0, 9.0), b=evaluated(1.0, 4.0)), edges="b")
     assert found.is_undecided
     assert found.name == "b"
-    assert "cannot tell the points apart" in found.warnings[0]
+    assert "do not separate the points" in found.warnings[0]
     assert not any("edge" in warning for warning in found.warnings)  # nothing is known of a direction
 
 
@@ -64,24 +69,59 @@ def test_a_budget_that_none_keeps_names_the_nearest() -> None:
     assert "the nearest, high, is at 1.00" in found.reasons[0]
 
 
-def test_a_budget_that_may_be_passed_is_told() -> None:
-    found = taken(pooled(a=evaluated(1.0, 4.95, spread=1.0)), kl_budget=5.0)
-    assert any("may lie beyond the budget" in warning for warning in found.warnings)
+def test_a_budget_that_may_be_exceeded_is_a_warning() -> None:
+    found = taken(means_of(a=evaluated(1.0, 4.95, spread=1.0)), kl_budget=5.0)
+    assert any("may exceed the budget" in warning for warning in found.warnings)
 
 
-def test_a_sick_point_is_left_out_and_named() -> None:
+def test_a_sick_point_is_excluded_and_named() -> None:
     found = taken(FALLING, sick="low")
     assert found.name == "middle"
-    assert found.warnings == ("low is sick by a rule of docs/health.md and is left out.",)
+    assert found.warnings == ("low is sick by a rule of docs/health.md and is excluded.",)
 
 
 def test_nothing_is_recommended_where_all_are_sick() -> None:
-    found = taken(pooled(a=evaluated(1.0, 1.0)), sick="a")
+    found = taken(means_of(a=evaluated(1.0, 1.0)), sick="a")
     assert found.name is None
     assert "good health" in found.reasons[0]
 
 
 def test_a_value_that_is_not_above_the_references_is_told() -> None:
-    found = taken(pooled(a=evaluated(1.0, 1.0, spread=1.0), b=evaluated(-9.0, 1.0)), reference_value=0.95)
+    found = taken(means_of(a=evaluated(1.0, 1.0, spread=1.0), b=evaluated(-9.0, 1.0)), reference_value=0.95)
     assert any("not credibly above that of the reference, 0.950" in warning for warning in found.warnings)
     assert taken(FALLING, reference_value=0.0).warnings == ()
+
+
+def test_models_on_the_same_prompts_are_compared_prompt_by_prompt() -> None:
+    found = means_of(a=evaluated(1.0, 1.0, spread=1.0), b=evaluated(1.1, 1.0, spread=1.0))
+    gap = difference(found["b"], found["a"], 0.95)
+    assert (gap.value, gap.low, gap.high) == pytest.approx((0.1, 0.1, 0.1))
+    assert found["a"].value.high > found["b"].value.low  # their own intervals overlap
+
+
+def test_models_on_other_prompts_are_not() -> None:
+    found = means_of(a=evaluated(1.0, 1.0, spread=1.0), b=evaluated(1.1, 1.0, spread=1.0, prefix="q"))
+    gap = difference(found["b"], found["a"], 0.95)
+    assert gap.low < 0 < gap.high
+
+
+def test_the_mean_over_seeds_counts() -> None:
+    found = means_of(a=[evaluated(1.0, 2.0), evaluated(3.0, 4.0)], b=[evaluated(1.0, 2.0), evaluated(1.0, 2.0)])
+    assert (found["a"].value.value, found["a"].kl.value) == (2.0, 3.0)
+
+
+def test_intervals_over_seeds_are_over_prompts_alone() -> None:
+    found = means_of(a=[evaluated(1.0, 2.0), evaluated(3.0, 2.0)], b=[evaluated(7.0, 2.0), evaluated(9.0, 2.0)])
+    assert (found["a"].value.low, found["a"].value.high) == pytest.approx((2.0, 2.0))
+    gap = difference(found["b"], found["a"], 0.95)
+    assert (gap.value, gap.low, gap.high) == pytest.approx((6.0, 6.0, 6.0))
+
+
+def test_one_seed_adds_nothing() -> None:
+    one = seed_means({"a": [evaluated(1.0, 2.0)]}, "score", BOOTSTRAP)["a"]
+    assert np.ptp(one.value_draws) == 0
+
+
+def test_shares_of_all_seeds_that_are_one_still_have_a_width() -> None:
+    found = seed_means({"a": [evaluated(1.0, 2.0), evaluated(1.0, 2.0)]}, "accuracy", BOOTSTRAP)["a"]
+    assert found.value.low < 1.0 == found.value.high

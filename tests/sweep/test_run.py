@@ -18,8 +18,7 @@ from preftune.settings import TrainConfig
 from preftune.settings.sweep_config import SweepConfig
 from preftune.sweep.picture import write_pictures
 from preftune.sweep.result import SweepResult
-from preftune.sweep.run import sweep
-from preftune.sweep.table import summary_lines
+from preftune.sweep.run import sharing_notes, sweep
 
 TRAIN = "preftune.sweep.run_point.train"
 
@@ -122,7 +121,6 @@ def test_checkpoints_rewards_and_a_realigned_run_are_on_the_picture(
     assert svg.count("http") == svg.count("http://www.w3.org") + svg.count("https://matplotlib.org") + svg.count(
         "http://purl.org"
     ) + svg.count("http://creativecommons.org")
-    assert any(line.startswith("Realigned: ") for line in summary_lines(found))
 
 
 def test_a_stopped_sweep_goes_on_from_the_checkpoint(
@@ -210,3 +208,28 @@ def test_several_processes_are_refused(sweeps: Sweeps, monkeypatch: pytest.Monke
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="in one process"):
         sweeps.run()
+
+
+def notes(over: list[str], **base: Any) -> list[str]:
+    settings = {"model": "gpt2", "data": "prefs.jsonl", "eval_fraction": 0.1, **base}
+    return list(sharing_notes(SweepConfig.of(settings, {"output": "s", "over": over}).points()))
+
+
+def test_points_of_one_model_share_the_reference() -> None:
+    (note,) = notes(["beta=0.1,0.3"])
+    assert "so they are computed once" in note
+
+
+def test_points_of_several_models_share_it_by_model() -> None:
+    assert notes(["model=gpt2,distilgpt2", "beta=0.1,0.3"]) == [
+        "reference: points have 2 different ones; the log-probs of each are computed once"
+    ]
+
+
+def test_the_reason_why_a_point_shares_none_is_given() -> None:
+    assert "keeps nothing" in notes(["beta=0.1,0.3"], reference_cache=False)[0]
+    assert "whole distributions" in notes(["beta=0.1,0.3"], method="tdpo")[0]
+    assert "moves with the policy" in notes(["beta=0.1,0.3"], reference_sync="hard")[0]
+    first, second = notes(["method=simpo,dpo"])
+    assert first == "reference: not shared by method=simpo,seed=0, as method simpo learns without one"
+    assert "so they are computed once" in second

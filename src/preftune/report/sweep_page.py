@@ -6,7 +6,7 @@ from preftune.report.page import page_table, render
 from preftune.report.pictures import Picture
 from preftune.sweep.picture import frontier_figure
 from preftune.sweep.result import SweepResult
-from preftune.sweep.table import gap_lines, reference_line, tables_of
+from preftune.sweep.table import reference_line, tables_of
 
 __all__ = ["sweep_page"]
 
@@ -28,7 +28,6 @@ def sweep_page(folder: str | Path) -> str:
         headline=_headline(result),
         recommendation=result.recommendation,
         reference=reference_line(result),
-        distances=[] if result.realigned is None else list(gap_lines(result, result.realigned)),
         picture=_frontier(result),
         tables=[page_table(table) for table in tables_of(result)],
         reports=[row.name for row in result.points if (folder / row.name / "report.html").is_file()],

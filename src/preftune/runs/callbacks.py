@@ -8,13 +8,17 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.style import Style
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from typing_extensions import override
 
 from preftune.metrics.catalogue import METRICS
 from preftune.runs.folder import RunFolder
 
-__all__ = ["MetricsFile", "ProgressDisplay", "StopOnSignal", "progress_text"]
+__all__ = ["WARNING", "MetricsFile", "ProgressDisplay", "StopOnSignal", "progress_text"]
+
+WARNING = Style(color="yellow", bold=True, meta={"is_warning": True})
+"""Style of warnings on a console. Its `meta` marks them for consoles that select warnings."""
 
 
 def progress_text(metrics: Mapping[str, Any], prefix: str = "") -> str:

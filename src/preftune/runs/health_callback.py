@@ -13,6 +13,7 @@ from typing_extensions import override
 from preftune.groups import Origin
 from preftune.model.load.load_model import Policy
 from preftune.planning import sizes_of
+from preftune.runs.callbacks import WARNING
 from preftune.runs.folder import HealthRecord, RunFolder
 from preftune.runs.prepare_data import PreparedData
 from preftune.settings import TrainConfig
@@ -76,7 +77,7 @@ class HealthCallback(TrainerCallback):
         )
 
         def say(line: str) -> None:
-            console.print(line, style="bold yellow", highlight=False, markup=False, soft_wrap=True)
+            console.print(line, style=WARNING, highlight=False, markup=False, soft_wrap=True)
 
         folder = RunFolder(Path(config.output.output))
         return HealthCallback(run, folder, say, rows=rows, stops=config.health.stop_on_sick)

@@ -18,6 +18,7 @@ from preftune.model.reference.cached import Cached
 from preftune.model.reference.reference import AdapterOff, FrozenCopy, KeptAdapter, NoReference, Reference
 from preftune.model.reference.reference_pass import ReferencePass
 from preftune.model.reference.store import OptionalStore, store_path
+from preftune.runs.callbacks import WARNING
 from preftune.settings import TrainConfig
 
 __all__ = ["SampleReference", "cache_reference"]
@@ -54,7 +55,7 @@ def cache_reference(
     if _is_sharded(policy, arguments):
         console.print("reference cache: not used, as the reference is sharded over processes", highlight=False)
         return policy
-    store = OptionalStore(store_path(), lambda line: console.print(line, highlight=False, style="yellow"))
+    store = OptionalStore(store_path(), lambda line: console.print(line, highlight=False, style=WARNING))
     found = ReferencePass(
         policy.reference,
         policy.model,

@@ -21,7 +21,7 @@ from preftune.model.load.device_memory import peak_memory_bytes
 from preftune.model.load.load_model import Policy, load_config, load_policy, load_tokenizer
 from preftune.model.reference.reference import FrozenCopy, KeptAdapter
 from preftune.runs.arguments import training_arguments
-from preftune.runs.callbacks import MetricsFile, ProgressDisplay, StopOnSignal
+from preftune.runs.callbacks import WARNING, MetricsFile, ProgressDisplay, StopOnSignal
 from preftune.runs.checkpoints import check_within_budget, choice_callbacks, guarded_saves, kept_checkpoint, save_model
 from preftune.runs.folder import RunFolder
 from preftune.runs.health_callback import HealthCallback
@@ -213,7 +213,7 @@ class _Run:
         tokenizer: PreTrainedTokenizerBase,
         folder: RunFolder,
     ) -> tuple[PreferenceTrainer, StopOnSignal]:
-        stop = StopOnSignal(lambda text: self.console.print(text, style="bold yellow"))
+        stop = StopOnSignal(lambda text: self.console.print(text, style=WARNING))
         samples = self._samples(arguments, models, data, tokenizer, folder)
         batching = Batching.of(
             models.policy.model,
@@ -282,7 +282,7 @@ class _Run:
         """Only an automatic budget may be halved, and only if no other process relies on the plan."""
         return OutOfMemory(
             may_halve=self.config.steps.max_tokens_per_microbatch == "auto" and PartialState().num_processes == 1,
-            say=lambda line: self.console.print(line, style="yellow"),
+            say=lambda line: self.console.print(line, style=WARNING),
         )
 
     def _show_plan(self, trainer: PreferenceTrainer, work_per_second: float | None) -> None:

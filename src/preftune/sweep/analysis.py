@@ -1,6 +1,5 @@
-"""From what became of the points to the result: frontier, means over seeds, recommendation, realigned run."""
+"""Analysis of a sweep's runs: frontier, means over seeds, recommendation."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,41 +7,48 @@ from preftune.metrics.intervals import Bootstrap
 from preftune.settings.space import setup_name
 from preftune.settings.sweep_config import SweepConfig
 from preftune.settings.sweep_sections import VALUE_TEXTS, value_format
-from preftune.sweep.distance import gap_of
-from preftune.sweep.edges import edge_texts
-from preftune.sweep.evaluated import Evaluated, interval_of
-from preftune.sweep.frontier import on_frontier
-from preftune.sweep.pooled import Draws, Pooled, pool
-from preftune.sweep.recommendation import Candidate, Recommendation, recommend
-from preftune.sweep.result import ModelRow, PointRow, Realigned, SetupRow, SweepResult
+from preftune.sweep.model_evaluation import ModelEvaluation, interval_of
+from preftune.sweep.recommendation import Candidate, SeedMean, edge_texts, recommend, seed_means
+from preftune.sweep.result import ModelRow, PointRow, Realigned, Recommendation, SetupRow, SweepResult
 from preftune.sweep.run_point import PointOutcome
 
-__all__ = ["Analysis"]
+__all__ = ["Analysis", "on_frontier"]
+
+
+def on_frontier(kls: Sequence[float], values: Sequence[float]) -> list[bool]:
+    """True for each model that no other dominates, with at most its KL and at least its value, and one of them better.
+
+    Args:
+        kls: KL to the reference, lower is better. Shape: (model,).
+        values: Higher is better. Shape: (model,).
+
+    >>> on_frontier([1.0, 2.0, 3.0], [0.5, 0.8, 0.7])  # the third is farther and worse than the second
+    [True, True, False]
+    """
+    return [
+        not any(
+            other_kl <= kl and other_value >= value and (other_kl < kl or other_value > value)
+            for other_kl, other_value in zip(kls, values, strict=True)
+        )
+        for kl, value in zip(kls, values, strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Analysis:
-    """What outcomes tell.
+    """Turns the outcomes of all points into the result of the sweep.
 
     Args:
-        config: Of the sweep.
-        outcomes: Of its points.
-        mixes: A run at several strengths, with its name; None if it was not asked for.
+        mixes: Name of a run and its evaluations at several strengths; None if not requested.
     """
 
     config: SweepConfig
     outcomes: Sequence[PointOutcome]
-    mixes: tuple[str, Sequence[Evaluated]] | None = None
+    mixes: tuple[str, Sequence[ModelEvaluation]] | None = None
 
     def result(self, *, sharing: Sequence[str], stopped: bool) -> SweepResult:
-        """All of it.
-
-        Args:
-            sharing: Lines on the reference.
-            stopped: Whether the sweep is not at its end.
-        """
-        draws = Draws(self.config.bootstrap)
-        pooled = pool(self._by_setup(), self.config.value, self.config.bootstrap, draws)
+        """The result, given the notes on the shared reference and whether the sweep was interrupted."""
+        means = seed_means(self._by_setup(), self.config.value, self._bootstrap)
         reference = [found.reference_value for item in self.outcomes for found in item.evaluations]
         reference_value = next((value for value in reference if value is not None), None)
         return SweepResult(
@@ -53,9 +59,9 @@ class Analysis:
             kl_budget=self.config.settings.kl_budget,
             reference_value=reference_value,
             points=tuple(self._rows()),
-            setups=tuple(SetupRow(name, len(found.prompts), found.value, found.kl) for name, found in pooled.items()),
-            recommendation=None if stopped else self._recommendation(pooled, reference_value),
-            realigned=self._realigned(pooled, draws),
+            setups=tuple(SetupRow(name, len(found.prompts), found.value, found.kl) for name, found in means.items()),
+            recommendation=None if stopped else self._recommendation(means, reference_value),
+            realigned=self._realigned(),
             sharing=tuple(sharing),
             num_computed=sum(item.record.num_computed for item in self.outcomes),
             stopped=stopped,
@@ -77,7 +83,7 @@ class Analysis:
             rows = tuple(self._model_row(item, on_frontier=next(marks)) for item in outcome.evaluations)
             yield PointRow(point.name, setup_name(point.setup), point.seed, outcome.record, rows)
 
-    def _model_row(self, item: Evaluated, *, on_frontier: bool) -> ModelRow:
+    def _model_row(self, item: ModelEvaluation, *, on_frontier: bool) -> ModelRow:
         return ModelRow(
             folder=item.folder,
             step=item.step,
@@ -88,15 +94,15 @@ class Analysis:
             on_frontier=on_frontier,
         )
 
-    def _by_setup(self) -> dict[str, list[Evaluated]]:
-        """The models of the runs, by what is swept."""
-        found: dict[str, list[Evaluated]] = {}
+    def _by_setup(self) -> dict[str, list[ModelEvaluation]]:
+        """The final models by setting, one per seed."""
+        found: dict[str, list[ModelEvaluation]] = {}
         for outcome in self.outcomes:
             if outcome.final is not None:
                 found.setdefault(setup_name(outcome.point.setup), []).append(outcome.final)
         return found
 
-    def _recommendation(self, pooled: Mapping[str, Pooled], reference_value: float | None) -> Recommendation:
+    def _recommendation(self, means: Mapping[str, SeedMean], reference_value: float | None) -> Recommendation:
         setups = {setup_name(item.point.setup): item.point.setup for item in self.outcomes}
         sick = self._sick()
         return recommend(
@@ -104,7 +110,7 @@ class Analysis:
                 Candidate(
                     name, found, name in sick, tuple(edge_texts(setups[name], self.config.over, self.config.space))
                 )
-                for name, found in pooled.items()
+                for name, found in means.items()
             ],
             value=VALUE_TEXTS[self.config.value],
             confidence=self._bootstrap.confidence,
@@ -113,29 +119,11 @@ class Analysis:
             unit=value_format(self.config.value),
         )
 
-    def _realigned(self, pooled: Mapping[str, Pooled], draws: Draws) -> Realigned | None:
+    def _realigned(self) -> Realigned | None:
         if self.mixes is None or not self.mixes[1]:
             return None
         name, items = self.mixes
-        rows = tuple(self._model_row(item, on_frontier=False) for item in items)
-        mixed = [pool({name: [item]}, self.config.value, self._bootstrap, draws)[name] for item in items]
-        sick = self._sick()
-        trained = self._curve([found for setup, found in pooled.items() if setup not in sick])
-        confidence = self._bootstrap.confidence
-        own = next((item.kl.mean for item in items if item.strength == 1), None)
-        nearer, farther = (
-            None if own is None else gap_of(mixed, trained, confidence, within=within)
-            for within in ((-math.inf, own or 0.0), (own or 0.0, math.inf))
-        )
-        return Realigned(name, rows, gap_of(mixed, trained, confidence), nearer, farther)
+        return Realigned(name, tuple(self._model_row(item, on_frontier=False) for item in items))
 
     def _sick(self) -> set[str]:
         return {setup_name(item.point.setup) for item in self.outcomes if item.record.is_sick}
-
-    def _curve(self, trained: Sequence[Pooled]) -> Sequence[Pooled]:
-        """The points to compare with: all where one setting is swept, so that none is picked for its luck; of several
-        settings those that no other dominates."""
-        if len({**self.config.over, **self.config.space}) == 1:
-            return trained
-        marks = on_frontier([item.kl.value for item in trained], [item.value.value for item in trained])
-        return [item for item, is_on in zip(trained, marks, strict=True) if is_on]

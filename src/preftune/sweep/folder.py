@@ -1,4 +1,4 @@
-"""The folder of a sweep: who may write into it, and whether a call goes on with the sweep that it holds."""
+"""The folder of a sweep: check that it may be used, and that its settings agree with those of an earlier call."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -26,18 +26,18 @@ _FIXED_EVALUATION = {item.name for items in EVALUATION.values() for item in item
 class SweepFolder:
     """A sweep's folder.
 
-    Holds a run folder for each point, `records/` (what became of each), `logs/` (what each run said), `realigned/`,
-    `sweep-settings.json`, `sweep.json` and the pictures; of a search `trials.sqlite`.
+    It holds a run folder per point, `records/` (state of each point), `logs/` (console output of each run),
+    `realigned/`, `sweep-settings.json`, `sweep.json` and the pictures; for a search also `trials.sqlite`.
     """
 
     path: Path
 
     def check(self, config: SweepConfig) -> None:
-        """Make sure that the sweep of `config` may have the folder. Changes nothing in it.
+        """Check that the sweep of `config` may use the folder, without changing it.
 
         Raises:
-            OutputError: it holds something else, or cannot be written.
-            ConfigError: it holds a sweep of other settings.
+            OutputError: it holds something else.
+            ConfigError: it holds a sweep with other settings.
         """
         if self.path.exists() and not self.path.is_dir():
             raise OutputError(f"output = {self.path}: is a file. Name another folder with --output.")
@@ -45,15 +45,15 @@ class SweepFolder:
             before = self._settings()
             if before is None:
                 raise OutputError(
-                    f"output = {self.path}: the folder holds files that are not of a sweep, and they are not touched. "
-                    "Name another folder with --output."
+                    f"output = {self.path}: the folder holds files other than those of a sweep, which are never "
+                    "overwritten. Name another folder with --output."
                 )
             found = list(differences(before, settings_record(config)))
             if found:
                 raise ConfigError(found)
 
     def begin(self, config: SweepConfig) -> None:
-        """Take the folder and write down the settings.
+        """Create the folder and write the settings.
 
         Raises:
             OutputError: it cannot be written.
@@ -75,7 +75,7 @@ class SweepFolder:
 
 
 def settings_record(config: SweepConfig) -> dict[str, Any]:
-    """What a later call must agree with, as JSON holds it."""
+    """The settings that a later call must agree with, as JSON values."""
     swept = {*config.over, *config.space}
     flat = config.template().flat()
     fixed = _FIXED | (flat.keys() - SETTINGS.keys())  # the method and its options
@@ -93,20 +93,19 @@ def settings_record(config: SweepConfig) -> dict[str, Any]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Why a sweep cannot go on with other settings, one text each. Values, seeds and trials may be added.
+    """Reasons why a sweep cannot continue with other settings. Values, seeds and trials may be added.
 
     Args:
-        before: Settings that the sweep began with, as `settings_record` gives them.
-        now: Those of this call.
+        before, now: Settings at the start of the sweep and of this call, as `settings_record` gives them.
 
     >>> before = {"value": "accuracy", "base": {"epochs": 1.0}, "over": {"beta": ["0.1"]}, "search": {}, "seeds": [0],
     ...           "evaluation": {}}
     >>> list(differences(before, {**before, "over": {"beta": ["0.1", "0.3"]}, "seeds": [0, 1]}))
     []
     >>> print(*differences(before, {**before, "base": {"epochs": 2.0}}))
-    epochs = 2.0: the sweep began with 1.0. Leave it as it was to go on, or name another folder with --output.
+    epochs = 2.0: the sweep began with 1.0. Keep the old value to continue, or name another folder with --output.
     """
-    advice = "Leave it as it was to go on, or name another folder with --output."
+    advice = "Keep the old value to continue, or name another folder with --output."
     for part in ("base", "evaluation"):
         for name in sorted({*before[part], *now[part]}):
             known = part == "evaluation" or (name in before[part] and name in now[part])
@@ -124,4 +123,4 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[s
         own = now["seeds"] if name == "seeds" else now["over"][name]
         missing = [str(value) for value in values if value not in own]
         if missing:
-            yield f"{name}: the sweep began with {', '.join(missing)} as well. Values can be added, not taken away."
+            yield f"{name}: the sweep began with {', '.join(missing)}, too. Values can be added, not removed."

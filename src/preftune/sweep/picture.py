@@ -20,11 +20,7 @@ _MOST_COLOURS = 10
 
 
 def write_pictures(result: SweepResult) -> Path | None:
-    """`frontier.png` and `frontier.svg` in the sweep's folder; None where no point was evaluated.
-
-    Args:
-        result: What is drawn.
-    """
+    """Write `frontier.png` and `frontier.svg` into the sweep's folder; None if no point was evaluated."""
     if not any(row.models for row in result.points):
         return None
     folder = Path(result.folder)
@@ -34,23 +30,15 @@ def write_pictures(result: SweepResult) -> Path | None:
 
 
 def draw_frontier(result: SweepResult, picture: str | Path) -> None:
-    """Draw value over KL into a PNG, SVG or PDF file.
-
-    Args:
-        result: What is drawn, with at least one model.
-        picture: The file to write; its ending says the kind.
-    """
+    """Draw value over KL into a PNG, SVG or PDF file. The result needs at least one model."""
     save_picture(frontier_figure(result), picture)
 
 
 def frontier_figure(result: SweepResult) -> Figure:
-    """Value over KL, in the style of our pages.
+    """Value over KL, in the style of our pages. The result needs at least one model.
 
-    Each setting has a colour. Models that none dominates are filled, others hollow; checkpoints are small and joined
-    with their run; bars are intervals; the recommended setting has a ring.
-
-    Args:
-        result: What is drawn, with at least one model.
+    Each setting has a colour. Models on the frontier are filled, dominated ones hollow; checkpoints are small and
+    joined with their run; bars are intervals; the recommended setting has a ring.
     """
     with picture_style():
         figure = new_figure((7.6, 4.4))
@@ -89,7 +77,7 @@ def _draw_points(axes: Axes, result: SweepResult) -> None:
 
 
 def _colours(rows: Sequence[PointRow]) -> dict[str, Any]:
-    """A colour for each setting in order; of many settings for those on the frontier."""
+    """A colour for each setting in order; if there are many, for those on the frontier alone."""
     setups = list(dict.fromkeys(row.setup for row in rows))
     if len(setups) > _MOST_COLOURS:
         on_it = {row.setup for row in rows if any(model.on_frontier for model in row.models)}
@@ -132,7 +120,7 @@ def _places(models: Sequence[ModelRow]) -> tuple[list[float], list[float]]:
 
 
 def _reach(models: Sequence[ModelRow], name: str) -> list[list[float]]:
-    """Lengths of the bars below and above; 0 where an end is not known."""
+    """Lengths of the bars below and above; 0 if an end is unknown."""
     found = [model.kl if name == "kl" else model.value for model in models]
     below = [max(0.0, float(np.nan_to_num(item.value - item.low))) for item in found]
     return [below, [max(0.0, float(np.nan_to_num(item.high - item.value))) for item in found]]

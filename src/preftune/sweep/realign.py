@@ -1,4 +1,4 @@
-"""One run of a sweep mixed with its reference at several strengths, in place of training at several betas."""
+"""Realignment: one run of a sweep mixed with its reference at several strengths, instead of training several betas."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +11,9 @@ from preftune.settings.evaluation_config import run_of
 from preftune.settings.space import safe_name
 from preftune.settings.sweep_config import SweepConfig
 from preftune.settings.sweep_sections import VALUE_TEXTS, value_format
-from preftune.sweep.evaluate_model import ModelEvaluator
-from preftune.sweep.evaluated import Evaluated, interval_of
-from preftune.sweep.log_console import logging_console
-from preftune.sweep.record import PointRecord
-from preftune.sweep.run_point import PointOutcome
+from preftune.sweep.model_evaluation import ModelEvaluation, ModelEvaluator, interval_of
+from preftune.sweep.result import PointRecord
+from preftune.sweep.run_point import PointOutcome, logging_console
 from preftune.sweep.table import interval_text
 
 __all__ = ["Realigner"]
@@ -25,18 +23,13 @@ _FOLDER = "realigned"
 
 @dataclass(frozen=True, slots=True)
 class Realigner:
-    """Evaluates the mix of a run and its reference.
-
-    Args:
-        config: Of the sweep.
-        console: Where progress goes.
-    """
+    """Evaluates mixes of a run and its reference."""
 
     config: SweepConfig
     console: Console
 
     def check(self) -> None:
-        """Find out before anything is trained whether the run can be found.
+        """Check before any training that the run exists or will.
 
         Raises:
             ConfigError: no such point or run.
@@ -50,13 +43,11 @@ class Realigner:
                 [f"realign = {wanted}: is neither a point nor the folder of a run. Points: {', '.join(names)}."]
             )
 
-    def mixes(self, outcomes: Sequence[PointOutcome]) -> tuple[str, list[Evaluated]] | None:
-        """Name of the run, and its evaluations by strength; None where nothing is to be realigned.
+    def mixes(self, outcomes: Sequence[PointOutcome]) -> tuple[str, list[ModelEvaluation]] | None:
+        """Name of the run and its evaluations by strength; None if not requested.
 
-        Args:
-            outcomes: Of all points.
         Raises:
-            PreftuneError: the run is not there or cannot be evaluated.
+            PreftuneError: the run does not exist or cannot be evaluated.
         """
         wanted = self.config.settings.realign
         if wanted is None:
@@ -71,7 +62,7 @@ class Realigner:
                 self._say(name, found[-1])
         return name, found
 
-    def _say(self, name: str, found: Evaluated) -> None:
+    def _say(self, name: str, found: ModelEvaluation) -> None:
         value = interval_of(found.value, self.config.value, self.config.bootstrap)
         kl = interval_of(found.kl, None, self.config.bootstrap)
         unit = value_format(self.config.value)
@@ -95,7 +86,7 @@ class Realigner:
 
 
 def _is_meant(name: str, wanted: str) -> bool:
-    """Whether a point is called so, its seed left out or not, or is in that folder.
+    """True if `wanted` names the point or its folder, with or without the seed.
 
     >>> _is_meant("beta=0.1,seed=0", "beta=0.1"), _is_meant("beta=0.15,seed=0", "beta=0.1")
     (True, False)

@@ -1,53 +1,148 @@
-"""Which point of a sweep to take, and why."""
+"""Recommendation of a setting: means over seeds, their differences, and the reasons."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from preftune.metrics.intervals import Interval
-from preftune.sweep.pooled import Pooled, difference
+import numpy as np
 
-__all__ = ["Candidate", "Recommendation", "recommend"]
+from preftune.evaluation.by_prompt import ByPrompt
+from preftune.metrics.intervals import Bootstrap, FloatArray, Interval
+from preftune.settings.setting import value_text
+from preftune.settings.space import Dimension, Range, Setup, Value
+from preftune.settings.sweep_sections import ValueKind
+from preftune.sweep.model_evaluation import ModelEvaluation, interval_of
+from preftune.sweep.result import Recommendation
+
+__all__ = ["Candidate", "SeedMean", "difference", "edge_texts", "recommend", "seed_means"]
+
+_NEAR = 0.05
+"""Share of a search range that counts as its end."""
+
+
+def edge_texts(setup: Setup, over: Mapping[str, Sequence[Value]], space: Mapping[str, Dimension]) -> Iterator[str]:
+    """A sentence for each number of a setup at an end of its grid (`over`) or search range (`space`).
+
+    >>> list(edge_texts({"beta": 0.03}, {"beta": [0.03, 0.1]}, {}))
+    ['beta = 0.03 is the lowest that was tried: try lower ones.']
+    """
+    for name, value in setup.items():
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            continue
+        end = _end(value, over.get(name, ()), space.get(name))
+        if end is not None:
+            further = "lower" if end == "lowest" else "higher"
+            verb = "is the" if name in over else "is close to the"
+            yield f"{name} = {value_text(value)} {verb} {end} that was tried: try {further} ones."
+
+
+def _end(value: float, tried: Sequence[Value], dimension: Dimension | None) -> str | None:
+    numbers = [item for item in tried if isinstance(item, (int, float)) and not isinstance(item, bool)]
+    if isinstance(dimension, Range):
+        place = dimension.place(value)
+        return "lowest" if place <= _NEAR else "highest" if place >= 1 - _NEAR else None
+    if len(numbers) < 2 or value not in (min(numbers), max(numbers)):
+        return None
+    return "lowest" if value == min(numbers) else "highest"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeedMean:
+    """Means over the seeds of a setting.
+
+    Args:
+        value, kl: With intervals over prompts.
+        value_draws: The value for every resample of the prompts. Settings evaluated on the same prompts are resampled
+            alike, so that their differences are paired. Shape: (resample,).
+        prompts: Digests of the prompts of each seed's evaluation.
+    """
+
+    value: Interval
+    kl: Interval
+    value_draws: FloatArray
+    prompts: tuple[tuple[str, ...], ...]
+
+
+def seed_means(
+    runs: Mapping[str, Sequence[ModelEvaluation]], kind: ValueKind, bootstrap: Bootstrap
+) -> dict[str, SeedMean]:
+    """Mean over the seeds of each setting.
+
+    Args:
+        runs: Evaluations by setting, one per seed.
+        kind: Kind of the value.
+        bootstrap: Resampling of the prompts. The intervals do not include the variation between seeds.
+    """
+    draws = _Draws(bootstrap)
+    found = {}
+    for name, items in runs.items():
+        values, kls = [item.value for item in items], [item.kl for item in items]
+        value_draws = draws.mean(values)
+        found[name] = SeedMean(
+            value=_interval(values, kind, value_draws, bootstrap),
+            kl=_interval(kls, None, draws.mean(kls), bootstrap),
+            value_draws=value_draws,
+            prompts=tuple(item.prompts for item in values),
+        )
+    return found
+
+
+def difference(better: SeedMean, worse: SeedMean, confidence: float) -> Interval:
+    """Value of one setting minus that of another, paired by prompt where the prompts are the same."""
+    draws = better.value_draws - worse.value_draws
+    low, high = np.quantile(draws, [(1 - confidence) / 2, (1 + confidence) / 2])
+    value = better.value.value - worse.value.value
+    return Interval(value, float(low), float(high), float(draws.std()), better.value.num_prompts)
+
+
+class _Draws:
+    """Means over resampled prompts. Equal sets of prompts share their resamples; different sets are independent."""
+
+    def __init__(self, bootstrap: Bootstrap) -> None:
+        self._bootstrap = bootstrap
+        self._seeds: dict[tuple[str, ...], int] = {}
+
+    def mean(self, runs: Sequence[ByPrompt]) -> FloatArray:
+        """Mean over runs, for each resample. Shape: (resample,)."""
+        found: FloatArray = np.mean([self._of(run) for run in runs], axis=0)
+        return found
+
+    def _of(self, measured: ByPrompt) -> FloatArray:
+        number = self._seeds.setdefault(measured.prompts, len(self._seeds))
+        own = replace(self._bootstrap, seed=self._bootstrap.seed + number)
+        return own.draws(measured.statistic, len(measured.prompts))
+
+
+def _interval(
+    measured: Sequence[ByPrompt], kind: ValueKind | None, draws: FloatArray, bootstrap: Bootstrap
+) -> Interval:
+    mean = sum(item.mean for item in measured) / len(measured)
+    is_share = kind in ("win_rate", "accuracy")
+    if len(measured) == 1 or (is_share and mean in (0, 1)):  # all resamples would be equal
+        return interval_of(measured[0], kind, bootstrap)
+    tail = (1 - bootstrap.confidence) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return Interval(mean, float(low), float(high), float(draws.std()), min(len(item.prompts) for item in measured))
+
 
 Unit = Callable[[float], str]
-"""A value as text."""
+"""Formats a value."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A point that may be recommended.
+    """A setting that may be recommended.
 
     Args:
-        name: For people.
-        pooled: Value and KL over its seeds.
-        is_sick: Whether a rule on the health of a run says that what came out is no good.
-        edges: Sentences on settings of the point that are at an end of what was tried.
+        name: Name shown to people.
+        mean: Value and KL over its seeds.
+        is_sick: True if a health rule says that a model is unusable.
+        edges: Sentences about values at an end of the range that was tried.
     """
 
     name: str
-    pooled: Pooled
+    mean: SeedMean
     is_sick: bool = False
     edges: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Recommendation:
-    """Which point to take.
-
-    Args:
-        name: Of the point; None where there is none to take.
-        best: The point with the highest value among those that may be taken; None if there is none.
-        equals: Points whose value is not credibly below that of the best, it among them, the least KL first.
-        is_undecided: Whether that holds of all points, so that the values tell none from another.
-        reasons: Sentences that say why.
-        warnings: Sentences on what to beware of.
-    """
-
-    name: str | None
-    best: str | None
-    equals: tuple[str, ...]
-    is_undecided: bool
-    reasons: tuple[str, ...]
-    warnings: tuple[str, ...]
 
 
 def recommend(
@@ -59,31 +154,31 @@ def recommend(
     reference_value: float | None = None,
     unit: Unit = "{:.3f}".format,
 ) -> Recommendation:
-    """Of the points whose value is not credibly below the highest, the one with the least KL.
+    """Recommend the point with the least KL among those whose value is not credibly below the highest.
 
-    A point is credibly below the best if the interval of their difference, paired by prompt, lies above 0. What gives
-    no credible gain in value is not worth a nat of distance. Sick points and those beyond the budget are left out.
+    A point is credibly below the best if the interval of their difference, paired by prompt, lies above 0: without a
+    credible gain in value, extra KL is not worth it. Sick points and those beyond the KL budget are excluded.
 
     Args:
-        candidates: Points that were evaluated.
-        value: What the value is called.
-        confidence: Of the intervals.
+        candidates: Evaluated points.
+        value: Name of the value.
+        confidence: Coverage of the intervals.
         kl_budget: Most KL. Unit: nats.
-        reference_value: What the reference has, where that is known.
-        unit: How values are written.
+        reference_value: The reference's value, if known.
+        unit: Formats values.
     Source: the rule of one standard error (Breiman et al. 1984, Classification and Regression Trees, 3.4.3), with a
         paired interval in place of the standard error.
     """
     sick = [item.name for item in candidates if item.is_sick]
-    warnings = [f"{name} is sick by a rule of docs/health.md and is left out." for name in sick]
+    warnings = [f"{name} is sick by a rule of docs/health.md and is excluded." for name in sick]
     able = [item for item in candidates if not item.is_sick]
-    within = [item for item in able if kl_budget is None or item.pooled.kl.value <= kl_budget]
+    within = [item for item in able if kl_budget is None or item.mean.kl.value <= kl_budget]
     if not within:
         return Recommendation(None, None, (), False, tuple(_nothing(able, kl_budget)), tuple(warnings))
-    best = max(within, key=lambda item: (item.pooled.value.value, -item.pooled.kl.value))
-    gaps = {item.name: difference(best.pooled, item.pooled, confidence) for item in within}
+    best = max(within, key=lambda item: (item.mean.value.value, -item.mean.kl.value))
+    gaps = {item.name: difference(best.mean, item.mean, confidence) for item in within}
     equals = sorted(
-        (item for item in within if item is best or not gaps[item.name].low > 0), key=lambda item: item.pooled.kl.value
+        (item for item in within if item is best or not gaps[item.name].low > 0), key=lambda item: item.mean.kl.value
     )
     chosen = equals[0]
     undecided = len(within) > 1 and len(equals) == len(within)
@@ -103,12 +198,12 @@ def recommend(
 
 def _nothing(able: Sequence[Candidate], kl_budget: float | None) -> Iterator[str]:
     if not able:
-        yield "No point came to its end in good health, so there is none to recommend."
+        yield "No point finished in good health, so there is none to recommend."
         return
-    nearest = min(able, key=lambda item: item.pooled.kl.value)
+    nearest = min(able, key=lambda item: item.mean.kl.value)
     yield (
         f"No point is within the budget of {kl_budget:g} nats: the nearest, {nearest.name}, is at "
-        f"{nearest.pooled.kl.value:.2f}. Raise beta or --kl-budget, or train less."
+        f"{nearest.mean.kl.value:.2f}. Raise beta or --kl-budget, or train less."
     )
 
 
@@ -127,15 +222,15 @@ class _Reasons:
             yield f"{chosen.name} is the only point{limit} to take."
             return
         if chosen is best:
-            others = "no other is credibly as good" if len(equals) == 1 else "no point that may be as good is nearer"
+            others = "all others are credibly lower" if len(equals) == 1 else "no point that may equal it has less KL"
             yield f"{chosen.name} has the highest {self.value}{limit}, {self._text(best)}, and {others}."
             return
         yield f"{best.name} has the highest {self.value}{limit}, {self._text(best)}."
         gap = self._interval(self.gaps[chosen.name])
         yield (
-            f"{chosen.name} has {self._text(chosen)}, which is not credibly less (difference {gap}), and of the "
-            f"{len(equals)} points of which that holds it is the nearest to the reference: KL "
-            f"{chosen.pooled.kl.value:.2f} against {best.pooled.kl.value:.2f} nats."
+            f"{chosen.name} has {self._text(chosen)}, which is not credibly less (difference {gap}). Of the "
+            f"{len(equals)} points that may equal the best it has the least KL: {chosen.mean.kl.value:.2f} against "
+            f"{best.mean.kl.value:.2f} nats."
         )
 
     def cautions(
@@ -143,26 +238,25 @@ class _Reasons:
     ) -> Iterator[str]:
         if undecided:
             yield (
-                f"The data cannot tell the points apart: the {self.value} of none is credibly below the highest. The "
-                "choice rests on KL alone. Evaluate on more prompts (--num-prompts, --samples) or with more seeds."
+                f"The data do not separate the points: no {self.value} is credibly below the highest. The choice rests "
+                "on KL alone. Evaluate on more prompts (--num-prompts, --samples) or with more seeds."
             )
-        prompts = {found for item in within for found in item.pooled.prompts}
+        prompts = {found for item in within for found in item.mean.prompts}
         if len(prompts) > 1:
-            yield "Points were not evaluated on the same prompts, so that differences are less sure than they could be."
-        low = chosen.pooled.value.low
+            yield "Points were evaluated on different prompts, which makes their differences less certain."
+        low = chosen.mean.value.low
         if reference_value is not None and not low > reference_value:
             yield (
                 f"The {self.value} of {chosen.name} is not credibly above that of the reference, "
                 f"{self.unit(reference_value)}."
             )
-        if self.kl_budget is not None and chosen.pooled.kl.high > self.kl_budget:
+        if self.kl_budget is not None and chosen.mean.kl.high > self.kl_budget:
             yield (
-                f"The KL of {chosen.name} may lie beyond the budget: its interval ends at "
-                f"{chosen.pooled.kl.high:.2f} nats."
+                f"The KL of {chosen.name} may exceed the budget: its interval ends at {chosen.mean.kl.high:.2f} nats."
             )
 
     def _text(self, item: Candidate) -> str:
-        return self._interval(item.pooled.value)
+        return self._interval(item.mean.value)
 
     def _interval(self, found: Interval) -> str:
         return f"{self.unit(found.value)} [{self.unit(found.low)}, {self.unit(found.high)}]"

@@ -1,35 +1,88 @@
-"""All that a sweep found, as one record that JSON can hold."""
+"""Result of a sweep, and the record of each of its runs, as JSON files."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from preftune.errors import DataError
 from preftune.files.json_files import as_json, from_json
 from preftune.files.whole_file import write_whole
 from preftune.metrics.intervals import Interval
 from preftune.settings.sweep_sections import ValueKind
-from preftune.sweep.distance import SureGap
-from preftune.sweep.recommendation import Recommendation
-from preftune.sweep.record import PointRecord
 
-__all__ = ["ModelRow", "PointRow", "Realigned", "SetupRow", "SweepResult"]
+__all__ = ["ModelRow", "PointRecord", "PointRow", "Realigned", "Recommendation", "SetupRow", "Status", "SweepResult"]
+
+Status = Literal["open", "trained", "failed", "sick"]
+"""open: not finished. trained: finished. failed: ended by an error; the next call tries again. sick: ended by a health
+rule, which would end it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class PointRecord:
+    """State of a run of a sweep, over all calls that worked on it.
+
+    Args:
+        status: See `Status`.
+        error: The error that ended it, if any.
+        num_steps: Optimizer steps taken.
+        model_step: Step of the checkpoint that became its model.
+        seconds: Duration of the last training.
+        num_computed: Reference log-probs computed for it, including its evaluation.
+        num_kept: Reference log-probs found in the cache by the last training.
+        health: Findings of health rules, as severity and title.
+    """
+
+    status: Status = "open"
+    error: str | None = None
+    num_steps: int = 0
+    model_step: int = 0
+    seconds: float = 0.0
+    num_computed: int = 0
+    num_kept: int = 0
+    health: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_sick(self) -> bool:
+        """True if a health rule says that the model is unusable."""
+        return self.status == "sick" or any(severity != "suspect" for severity, _ in self.health)
+
+    def failed(self, error: str) -> "PointRecord":
+        """The record with the error that ended the run."""
+        return replace(self, status="failed", error=error)
+
+    def write(self, path: Path) -> None:
+        """Write it, atomically.
+
+        Raises:
+            SaveError: it cannot be written.
+        """
+        write_whole(path, json.dumps(as_json(self), indent=2) + "\n")
+
+    @staticmethod
+    def read(path: Path) -> "PointRecord":
+        """The record in a file; an open one if there is none or it is unreadable."""
+        try:
+            found: PointRecord = from_json(PointRecord, json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return PointRecord()
+        return found
+
 
 _FILE = "sweep.json"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """A model that was evaluated.
+    """An evaluated model.
 
     Args:
-        folder: Of the run or checkpoint.
-        step: Steps that it was trained for.
-        strength: Of the mix with the reference; 1 for the model itself.
-        value, kl: With intervals; KL in nats.
-        accuracy: On held-out pairs; None without.
-        on_frontier: Whether no other model of the sweep has at most its KL and at least its value.
+        folder: Folder of the run or checkpoint.
+        step: Optimizer steps it was trained for.
+        strength: Strength of the mix with the reference; 1 for the model itself.
+        value, kl: Estimates with intervals; KL in nats.
+        accuracy: Accuracy on held-out pairs, if there are any.
+        on_frontier: True if no other model of the sweep dominates it.
     """
 
     folder: str
@@ -46,11 +99,11 @@ class PointRow:
     """A run.
 
     Args:
-        name: Of its folder.
-        setup: What is swept, as text.
-        seed: Of the run.
-        record: What became of it.
-        models: Its checkpoints in order, its model last; empty where it was not evaluated.
+        name: Name of its folder.
+        setup: The swept settings, as text.
+        seed: Training seed.
+        record: Its state.
+        models: Its checkpoints in order, its final model last; empty if not evaluated.
     """
 
     name: str
@@ -62,12 +115,12 @@ class PointRow:
 
 @dataclass(frozen=True, slots=True)
 class SetupRow:
-    """Points that differ in the seed alone.
+    """Runs that differ in the seed alone.
 
     Args:
-        setup: What is swept, as text.
-        num_seeds: How many came to their end.
-        value, kl: Means over the seeds; with several the intervals hold what other seeds would change.
+        setup: The swept settings, as text.
+        num_seeds: Number of finished runs.
+        value, kl: Means over the seeds, with intervals over prompts.
     """
 
     setup: str
@@ -78,42 +131,56 @@ class SetupRow:
 
 @dataclass(frozen=True, slots=True)
 class Realigned:
-    """One run mixed with its reference, beside the runs of the sweep.
+    """One run mixed with its reference at several strengths.
 
     Args:
-        name: Of the run.
-        models: By strength.
-        gap: Its value minus that of the trained points at equal KL, mean over the KLs that both cover; None where they
-            share no range.
-        nearer, farther: The same over the KLs below and above that of the run itself, where strengths are below and
-            above 1.
+        name: Name of the run.
+        models: The mixes, by strength.
     """
 
     name: str
     models: tuple[ModelRow, ...]
-    gap: SureGap | None
-    nearer: SureGap | None
-    farther: SureGap | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """The setting to take.
+
+    Args:
+        name: The setting; None if none qualifies.
+        best: The qualifying setting with the highest value; None if none qualifies.
+        equals: Settings whose value is not credibly below that of the best, including it, in order of KL.
+        is_undecided: True if these are all settings, so that the values do not separate any two.
+        reasons: Sentences that explain the choice.
+        warnings: Sentences about its weak points.
+    """
+
+    name: str | None
+    best: str | None
+    equals: tuple[str, ...]
+    is_undecided: bool
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What a sweep found.
+    """Result of a sweep.
 
     Args:
-        folder: Where everything is.
-        value: What points are judged by.
-        against: Whom a judge compares with; None where that is the reference or nobody.
-        confidence: How often an interval is to hold the true value.
-        kl_budget: Most KL of a recommended point, in nats; None for no limit.
-        reference_value: What the reference is worth; None where nothing says so.
+        folder: Folder of the sweep.
+        value: Kind of value that points are compared by.
+        against: The judge's opponent; None for the reference, or without a judge.
+        confidence: Coverage of the intervals.
+        kl_budget: Most KL of a recommended point, in nats; None: no limit.
+        reference_value: The reference's value, if known.
         points: The runs.
-        setups: Points that differ in the seed alone as one, where they were evaluated.
-        recommendation: Which point to take; None before the sweep is at its end.
-        realigned: One run at several strengths; None if it was not asked for.
-        sharing: Whether the points share their reference log-probs, and why not.
+        setups: Means over seeds of the evaluated runs.
+        recommendation: The setting to take; None before the sweep is finished.
+        realigned: One run at several strengths, if requested.
+        sharing: Notes on which points share reference log-probs, and why others do not.
         num_computed: Reference log-probs computed for all points, over all calls.
-        stopped: Whether a signal ended it before its end.
+        stopped: True if a signal interrupted the sweep.
     """
 
     folder: str
@@ -132,16 +199,16 @@ class SweepResult:
 
     @property
     def num_failed(self) -> int:
-        """Points without a model that could be evaluated, those aside that were not run yet."""
+        """Number of points that were run and have no evaluated model."""
         return sum(not row.models and row.record.status != "open" for row in self.points)
 
     @property
     def file(self) -> Path:
-        """Where it is kept."""
+        """Path of `sweep.json`."""
         return Path(self.folder) / _FILE
 
     def write(self) -> None:
-        """Keep it as JSON.
+        """Write it as JSON, atomically.
 
         Raises:
             SaveError: it cannot be written.
@@ -153,7 +220,7 @@ class SweepResult:
         """The result in the folder of a sweep.
 
         Raises:
-            DataError: there is none that can be read.
+            DataError: there is none, or it is unreadable.
         """
         path = Path(folder) / _FILE
         try:
@@ -161,7 +228,7 @@ class SweepResult:
             found: SweepResult = from_json(SweepResult, values)
         except (OSError, ValueError) as error:
             raise DataError(
-                f"{path}: holds no result of `preftune sweep` that can be read. {error}. Run the sweep again: what is "
-                "done is not done anew."
+                f"{path}: holds no readable result of `preftune sweep`. {error}. Run the sweep again: finished points "
+                "are not repeated."
             ) from error
         return found

@@ -1,4 +1,4 @@
-"""A whole sweep: points one after the other, then the result."""
+"""A sweep: run the points one after the other, then analyse them."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -9,34 +9,75 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from preftune.errors import ConfigError, PreftuneError
+from preftune.settings import TrainConfig
 from preftune.settings.space import Point
 from preftune.settings.sweep_config import SweepConfig
 from preftune.sweep.analysis import Analysis
-from preftune.sweep.evaluate_model import check_judge
-from preftune.sweep.evaluated import Evaluated
 from preftune.sweep.folder import SweepFolder
+from preftune.sweep.model_evaluation import ModelEvaluation, check_judge
 from preftune.sweep.realign import Realigner
 from preftune.sweep.result import SweepResult
 from preftune.sweep.run_point import PointOutcome, PointRunner
-from preftune.sweep.sharing import sharing_notes
 from preftune.sweep.table import outcome_line
 from preftune.sweep.trials import Trials, check_installed
 
-__all__ = ["sweep"]
+__all__ = ["sharing_notes", "sweep"]
+
+
+def sharing_notes(points: Sequence[Point]) -> Iterator[str]:
+    """Notes on which points share their reference log-probs, and why others do not.
+
+    Args:
+        points: All points of a grid, or examples of a search.
+    """
+    sharing = []
+    whys: dict[str, list[str]] = {}
+    for point in points:
+        why = _why_not(point.config)
+        if why is None:
+            sharing.append(point)
+        else:
+            whys.setdefault(why, []).append(point.name)
+    for why, names in whys.items():
+        yield f"reference: not shared by {_some(names)}, {why}"
+    references = {_reference(point.config) for point in sharing}
+    if len(references) > 1:
+        yield f"reference: points have {len(references)} different ones; the log-probs of each are computed once"
+    elif sharing:
+        yield "reference: the same for all points that cache its log-probs, so they are computed once"
+
+
+def _why_not(config: TrainConfig) -> str | None:
+    """The reason why a run shares no reference log-probs; None if it does."""
+    return config.model.why_reference_is_not_cached(config.method)
+
+
+def _reference(config: TrainConfig) -> tuple[object, ...]:
+    """Settings that determine a reference's log-probs."""
+    model = config.model
+    name = model.reference_model or model.model
+    return name, model.revision, model.weights_dtype, model.precision, model.attention
+
+
+def _some(names: Sequence[str]) -> str:
+    """A short list of names.
+
+    >>> _some(["a", "b", "c", "d"])
+    'a, b and 2 more'
+    """
+    return ", ".join(names) if len(names) < 4 else f"{names[0]}, {names[1]} and {len(names) - 2} more"
 
 
 def sweep(config: SweepConfig, *, console: Console | None = None) -> SweepResult:
-    """Run all points that are not done yet, evaluate them, and find out which to take.
-
-    A point that fails is written down, and the others are run.
+    """Run all points that are not finished, evaluate them and recommend one. The failure of a point does not end it.
 
     Args:
-        config: The settings of the sweep.
-        console: Where progress goes; default: nowhere.
+        config: Settings of the sweep.
+        console: Shows progress. Default: none.
     Returns:
-        What was found, also in `sweep.json`; `stopped` says whether a signal ended it.
+        The result, also in `sweep.json`. `stopped` is true if a signal interrupted the sweep.
     Raises:
-        PreftuneError: anything that a user can put right and that concerns all points.
+        PreftuneError: a user error that concerns all points.
     """
     return _Sweep(config, console or Console(quiet=True)).run()
 
@@ -61,7 +102,7 @@ class _Sweep:
         notes = list(sharing_notes(probes))
         for note in notes:
             self._say(note)
-        mixes: tuple[str, Sequence[Evaluated]] | None = None
+        mixes: tuple[str, Sequence[ModelEvaluation]] | None = None
         stopped = False
         try:
             self._run_points()
@@ -83,7 +124,7 @@ class _Sweep:
             self._search()
 
     def _search(self) -> None:
-        """Points as they are proposed, each with all its seeds."""
+        """Run the proposed points, each with all its seeds."""
         total = self.config.settings.trials
         assert total is not None, "SweepSettings asks for it"
         method = str(self.config.base.get("method", "dpo"))
@@ -105,13 +146,13 @@ class _Sweep:
         return outcome
 
     def _all_outcomes(self) -> list[PointOutcome]:
-        """Of the points that were run, and of the others what earlier calls left."""
+        """Outcomes of this call, followed by those of earlier calls."""
         known = {outcome.point.name for outcome in self.outcomes}
         runner = PointRunner(self.config, self.console)
         return [*self.outcomes, *(runner.look(point) for point in self.config.points() if point.name not in known)]
 
-    def _mixes(self, realigner: Realigner) -> tuple[str, Sequence[Evaluated]] | None:
-        """A failure here leaves the sweep as it is."""
+    def _mixes(self, realigner: Realigner) -> tuple[str, Sequence[ModelEvaluation]] | None:
+        """The mixes of the realigned run. A failure is shown and does not end the sweep."""
         try:
             return realigner.mixes(self.outcomes)
         except PreftuneError as error:
@@ -130,7 +171,7 @@ class _Sweep:
 
 
 def _mean(outcomes: Sequence[PointOutcome]) -> tuple[float, float] | None:
-    """Value and KL over the seeds; None where none came to its end."""
+    """Mean value and KL over the healthy seeds; None if there are none."""
     finals = [outcome.final for outcome in outcomes if outcome.final is not None and not outcome.record.is_sick]
     if not finals:
         return None
@@ -142,7 +183,7 @@ def _check_single_process() -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError(
             [
-                "a sweep runs its points in one process. Start it without a launcher; to use several GPUs run "
+                "a sweep runs its points in one process. Start it without a launcher; to use several GPUs, run "
                 "`preftune train` for each point."
             ]
         )

@@ -1,14 +1,18 @@
-"""One point of a sweep run: trained or resumed, evaluated with its checkpoints, and what became of it written down."""
+"""One point of a sweep: trained or resumed, and evaluated with its checkpoints."""
 
 import gc
 import shutil
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TextIO
 
 import torch
 from rich.console import Console
+from rich.style import Style
+from typing_extensions import override
 
 from preftune.files.run_files import checkpoint_step
 from preftune.model.reference.reference_pass import count_passes
@@ -18,12 +22,36 @@ from preftune.runs.run import train
 from preftune.settings import TrainConfig
 from preftune.settings.space import Point
 from preftune.settings.sweep_config import SweepConfig
-from preftune.sweep.evaluate_model import ModelEvaluator
-from preftune.sweep.evaluated import Evaluated
-from preftune.sweep.log_console import logging_console
-from preftune.sweep.record import PointRecord
+from preftune.sweep.model_evaluation import ModelEvaluation, ModelEvaluator
+from preftune.sweep.result import PointRecord
 
-__all__ = ["PointOutcome", "PointRunner"]
+__all__ = ["PointOutcome", "PointRunner", "logging_console"]
+
+_LOGS = "logs"
+_WIDTH = 200
+
+
+@contextmanager
+def logging_console(sweep: Path, name: str, shown: Console) -> Iterator[Console]:
+    """A console that appends to `logs/NAME.log` in the sweep's folder, and repeats warnings on `shown`."""
+    folder = sweep / _LOGS
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{name}.log").open("a", encoding="utf-8") as file:
+        yield _LogConsole(file, shown, name)
+
+
+class _LogConsole(Console):
+    def __init__(self, file: TextIO, shown: Console, name: str) -> None:
+        super().__init__(file=file, width=_WIDTH)
+        self._shown, self._name = shown, name
+
+    @override
+    def print(self, *objects: Any, style: Any = None, **settings: Any) -> None:
+        super().print(*objects, style=style, **settings)
+        self.file.flush()
+        if isinstance(style, Style) and style.meta.get("is_warning"):
+            self._shown.print(f"{self._name}:", *objects, style=style, markup=False, highlight=False, soft_wrap=True)
+
 
 _RECORDS = "records"
 _LONGEST_ERROR = 500
@@ -31,52 +59,47 @@ _LONGEST_ERROR = 500
 
 @dataclass(frozen=True, slots=True)
 class PointOutcome:
-    """A point and what became of it.
+    """A point with its state.
 
     Args:
-        point: With its settings.
-        record: Of its run.
-        evaluations: Of its checkpoints in order, its model last; empty where it failed.
-        was_done: Whether an earlier call had trained it.
+        point: The point and its settings.
+        record: State of its run.
+        evaluations: Evaluations of its checkpoints in order, of its final model last; empty if it failed.
+        was_done: True if an earlier call had trained it.
     """
 
     point: Point
     record: PointRecord
-    evaluations: tuple[Evaluated, ...] = ()
+    evaluations: tuple[ModelEvaluation, ...] = ()
     was_done: bool = False
 
     @property
-    def final(self) -> Evaluated | None:
-        """The evaluation of its model."""
+    def final(self) -> ModelEvaluation | None:
+        """The evaluation of its final model, if there is one."""
         return self.evaluations[-1] if self.evaluations else None
 
 
 @dataclass(frozen=True, slots=True)
 class PointRunner:
-    """Runs points of a sweep, one after the other.
-
-    Args:
-        config: Of the sweep.
-        console: Gets warnings; all else goes to `logs/POINT.log` in the sweep's folder.
-    """
+    """Runs points of a sweep. `console` gets warnings; all output goes to `logs/POINT.log` in the sweep's folder."""
 
     config: SweepConfig
     console: Console
 
     def run(self, point: Point) -> PointOutcome:
-        """Train the point, or go on with it, or leave it as it is, and evaluate what was not evaluated yet.
+        """Train or resume the point unless it is finished, and evaluate what is not evaluated yet.
 
-        An error is written down and ends nothing but the point.
+        An error is recorded and ends this point alone.
 
         Raises:
-            KeyboardInterrupt: a signal ended it; the next call goes on.
+            KeyboardInterrupt: a signal ended it; the next call resumes it.
         """
         path = self.config.folder / _RECORDS / f"{point.name}.json"
         record = PointRecord.read(path)
         was_done = (
             record.status in ("trained", "sick") and RunFolder(Path(point.config.output.output)).finished() is not None
         )
-        evaluations: tuple[Evaluated, ...] = ()
+        evaluations: tuple[ModelEvaluation, ...] = ()
         with (
             logging_console(self.config.folder, point.name, self.console) as log,
             count_passes() as passes,
@@ -96,11 +119,11 @@ class PointRunner:
         return PointOutcome(point, PointRecord.read(path), evaluations, was_done=was_done)
 
     def look(self, point: Point) -> PointOutcome:
-        """What is known of a point, with nothing run."""
+        """The recorded state of a point, without running anything."""
         record = PointRecord.read(self.config.folder / _RECORDS / f"{point.name}.json")
         if record.status != "trained":
             return PointOutcome(point, record)
-        kept = [Evaluated.read(folder) for folder, _ in _models(point, record)]
+        kept = [ModelEvaluation.read(folder) for folder, _ in _models(point, record)]
         found = tuple(item for item in kept if item is not None)
         return PointOutcome(point, record, found if len(found) == len(kept) else ())
 
@@ -118,14 +141,14 @@ class PointRunner:
             raise KeyboardInterrupt
         return replace(_ended(record, result), num_kept=passes.num_kept)
 
-    def _evaluations(self, point: Point, record: PointRecord, log: Console) -> Iterator[Evaluated]:
+    def _evaluations(self, point: Point, record: PointRecord, log: Console) -> Iterator[ModelEvaluation]:
         evaluator = ModelEvaluator(self.config, log)
         for folder, step in _models(point, record):
             yield evaluator.of_model(folder, step)
 
 
 def _models(point: Point, record: PointRecord) -> list[tuple[Path, int]]:
-    """Checkpoints that the run kept and that are not its model, in order, and its model; with their steps."""
+    """Folder and step of the kept checkpoints, in order, and of the final model."""
     folder = Path(point.config.output.output)
     steps = [(path, checkpoint_step(path)) for path in RunFolder(folder).checkpoints()]
     found = [(path, step) for path, step in steps if step != record.model_step]
@@ -151,13 +174,13 @@ def _resuming(config: TrainConfig, *, resumes: bool) -> TrainConfig:
 
 
 def _text(error: Exception) -> str:
-    """What an error says in one line, with its kind."""
+    """An error on one line, with its type."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:_LONGEST_ERROR]}"
 
 
 def _free_memory() -> None:
-    """The next point gets all of it."""
+    """Free memory for the next point."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

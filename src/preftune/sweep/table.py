@@ -1,4 +1,4 @@
-"""A sweep for the console: a line per point as it ends, and tables at the end."""
+"""Console output of a sweep: a line per finished point, and tables at the end."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -7,15 +7,11 @@ from rich.table import Table
 from preftune.files.number_text import duration_text
 from preftune.metrics.intervals import Bootstrap, Interval
 from preftune.settings.sweep_sections import VALUE_TEXTS, ValueKind, value_format
-from preftune.sweep.distance import SureGap
-from preftune.sweep.evaluated import interval_of
-from preftune.sweep.record import PointRecord
-from preftune.sweep.result import ModelRow, PointRow, Realigned, SweepResult
+from preftune.sweep.model_evaluation import interval_of
+from preftune.sweep.result import ModelRow, PointRecord, PointRow, Realigned, SweepResult
 from preftune.sweep.run_point import PointOutcome
 
 __all__ = [
-    "gap_lines",
-    "gap_text",
     "interval_text",
     "outcome_line",
     "reference_line",
@@ -27,7 +23,7 @@ _NATS = "{:z.2f}".format
 
 
 def outcome_line(outcome: PointOutcome, kind: ValueKind, bootstrap: Bootstrap) -> str:
-    """What became of a point."""
+    """One line on the outcome of a point."""
     record, name = outcome.record, outcome.point.name + (" (done earlier)" if outcome.was_done else "")
     if outcome.final is None:
         return f"{name}: {record.status}: {record.error or 'not at its end yet'}"
@@ -40,14 +36,14 @@ def outcome_line(outcome: PointOutcome, kind: ValueKind, bootstrap: Bootstrap) -
         f"reference log-probs: {record.num_computed:,} computed, {record.num_kept:,} kept",
     ]
     if not outcome.final.is_complete:
-        parts.append("verdicts are missing, which the same command asks for")
+        parts.append("verdicts are missing: run the same command again to ask for them")
     if record.health:
         parts.append(f"health: {_health(record)}")
     return f"{name}: " + "; ".join(parts)
 
 
 def tables_of(result: SweepResult) -> Iterator[Table]:
-    """All models of the sweep; means over seeds where there are several; the realigned run."""
+    """Tables of all models, of means over seeds if there are several, and of the realigned run."""
     yield _points(result)
     if any(row.num_seeds > 1 for row in result.setups):
         yield _setups(result)
@@ -56,19 +52,17 @@ def tables_of(result: SweepResult) -> Iterator[Table]:
 
 
 def summary_lines(result: SweepResult) -> Iterator[str]:
-    """What to take, why, and what to beware of."""
+    """The recommendation, its reasons and warnings."""
     yield reference_line(result)
     found = result.recommendation
     if found is not None:
         yield "Recommended: " + ("nothing" if found.name is None else found.name)
         yield from (f"  {reason}" for reason in found.reasons)
         yield from (f"  Beware: {warning}" for warning in found.warnings)
-    if result.realigned is not None:
-        yield from gap_lines(result, result.realigned)
 
 
 def reference_line(result: SweepResult) -> str:
-    """What the reference cost."""
+    """The number of reference log-probs computed."""
     return f"reference log-probs: {result.num_computed:,} computed for all {len(result.points)} points together"
 
 
@@ -125,25 +119,6 @@ def _realigned(result: SweepResult, found: Realigned) -> Table:
     return table
 
 
-def gap_lines(result: SweepResult, found: Realigned) -> Iterator[str]:
-    """How far the realigned run is from the trained points."""
-    if found.gap is None:
-        yield "Realigned: shares no range of KL with the trained points, so that there is no distance."
-        return
-    yield (
-        f"Realigned: {VALUE_TEXTS[result.value]} of {found.name} at other strengths, minus that of the trained points "
-        f"at equal KL: {gap_text(found.gap, value_format(result.value))}."
-    )
-    for where, part in (("nearer to the reference than the run itself", found.nearer), ("farther", found.farther)):
-        if part is not None:
-            yield f"  {where}: {gap_text(part, value_format(result.value))}"
-
-
-def gap_text(gap: SureGap, unit: Callable[[float], str]) -> str:
-    """A distance between curves, with its interval and the KLs it is over."""
-    return f"{interval_text(gap.mean, unit)}, mean over KL {gap.low:.2f} to {gap.high:.2f} nats"
-
-
 def _value_and_kl(model: ModelRow, unit: Callable[[float], str]) -> Sequence[str]:
     return interval_text(model.value, unit), interval_text(model.kl, _NATS)
 
@@ -157,7 +132,7 @@ def _health(record: PointRecord) -> str:
 
 
 def interval_text(found: Interval, unit: Callable[[float], str]) -> str:
-    """An estimate with its interval, where that is known.
+    """An estimate with its interval, if that is known.
 
     >>> interval_text(Interval(0.5, 0.4, 0.6, 0.05, 100), "{:.1%}".format)
     '50.0% [40.0%, 60.0%]'

@@ -16,23 +16,23 @@ __all__ = ["Trials", "check_installed"]
 
 _FILE, _STUDY, _SETUP = "trials.sqlite", "sweep", "setup"
 _MOST_REPEATED = 20
-"""Proposals in a row that were made before; then nothing new is left."""
+"""Repeated proposals in a row after which the space counts as exhausted."""
 
 
 class Trials:
-    """A search for points with a high value and a low KL; with a budget, for those within it.
+    """A search for points with high value and low KL, within a KL budget if there is one.
 
-    Each proposal depends on its number and the results before it alone, so that an interrupted search proposes what it
-    would have proposed anyway.
+    A proposal depends only on its number and earlier results, so an interrupted search continues with the proposals it
+    would have made anyway.
 
     Args:
-        folder: Of the sweep.
-        space: What is searched.
-        method: Of the base, where none is searched.
-        kl_budget: Most KL, in nats; None for none.
+        folder: Folder of the sweep.
+        space: Dimensions of the search.
+        method: Method of the base config, unless the method is searched.
+        kl_budget: Most KL, in nats; None: no limit.
     Raises:
         ConfigError: Optuna is not installed.
-    Source: tree-structured Parzen estimator for several goals: Ozaki et al. 2022, JAIR 73.
+    Source: multi-objective tree-structured Parzen estimator: Ozaki et al. 2022, JAIR 73.
     """
 
     def __init__(self, folder: Path, space: Mapping[str, Dimension], method: str, kl_budget: float | None) -> None:
@@ -51,13 +51,12 @@ class Trials:
         )
 
     def setups(self, total: int) -> Iterator[tuple[int, Setup]]:
-        """Number and settings of each point: those of earlier calls, then new ones, each settings once.
+        """Number and settings of each point: first those of earlier calls, then new ones, without repetition.
 
-        The result of one must be told before the next is asked for. There are fewer than `total` where the space holds
-        no more.
+        Call `tell` with the result of one before taking the next.
 
         Args:
-            total: How many there are to be, with those of earlier calls.
+            total: Number of points, including earlier calls. There are fewer if the space is exhausted.
         """
         for point in self._points():
             yield point.number, dict(point.user_attrs[_SETUP])
@@ -74,12 +73,7 @@ class Trials:
                 yield trial.number, setup
 
     def tell(self, number: int, found: tuple[float, ...] | None) -> None:
-        """Value and KL of a point, or that it failed. What was told before stays.
-
-        Args:
-            number: Of the point.
-            found: None for a failure.
-        """
+        """Report value and KL of a point, or None for a failure. A point reported earlier is not changed."""
         from optuna.trial import TrialState
 
         if self._study.get_trials(deepcopy=False)[number].state.is_finished():
@@ -92,12 +86,12 @@ class Trials:
             self._study.tell(number, list(found))
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._storage.remove_session()
         self._storage.engine.dispose()
 
     def _points(self) -> "list[FrozenTrial]":
-        """Trials that are points; others repeat one, or were cut off while they were drawn."""
+        """Trials that are points; the others are repetitions, or were interrupted while being drawn."""
         return [trial for trial in self._study.get_trials(deepcopy=False) if _SETUP in trial.user_attrs]
 
     def _ask(self) -> "tuple[Trial, Setup]":
@@ -124,11 +118,7 @@ class Trials:
 
 
 def check_installed() -> None:
-    """Make sure that Optuna is there.
-
-    Raises:
-        ConfigError: it is not.
-    """
+    """Raise a ConfigError if Optuna is not installed."""
     try:
         import optuna  # noqa: F401
     except ImportError:
@@ -144,7 +134,7 @@ def _suggest(trial: "Trial", name: str, dimension: Dimension) -> Any:
 
 
 def _rounded(value: float, within: Range) -> float:
-    """To three digits, which tell as much and can be read.
+    """The value rounded to three significant digits, within the range.
 
     >>> _rounded(0.354537, Range(0.01, 1)), _rounded(0.99999, Range(0.01, 0.9999))
     (0.355, 0.9999)

@@ -3,14 +3,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from preftune.settings.sweep_config import SweepConfig
-from preftune.sweep.evaluated import Evaluated
-from preftune.sweep.record import PointRecord
+from preftune.sweep.model_evaluation import ModelEvaluation
+from preftune.sweep.result import PointRecord
 from preftune.sweep.run_point import PointOutcome
 from preftune.sweep.table import outcome_line
 from tests.sweep.made_up import BOOTSTRAP, evaluated
 
 
-def outcome(record: PointRecord, *evaluations: Evaluated) -> PointOutcome:
+def outcome(record: PointRecord, *evaluations: ModelEvaluation) -> PointOutcome:
     base = {"model": "gpt2", "data": "prefs.jsonl", "eval_fraction": 0.1}
     point = SweepConfig.of(base, {"output": "s", "over": "beta=0.1,0.3"}).points()[0]
     return PointOutcome(point, record, evaluations)
@@ -19,10 +19,10 @@ def outcome(record: PointRecord, *evaluations: Evaluated) -> PointOutcome:
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     found = evaluated(1.0, 2.0, spread=0.5)
     found.write(tmp_path)
-    assert Evaluated.read(tmp_path) == found
-    assert Evaluated.read(tmp_path / "elsewhere") is None
+    assert ModelEvaluation.read(tmp_path) == found
+    assert ModelEvaluation.read(tmp_path / "elsewhere") is None
     (tmp_path / "sweep-evaluation.json").write_text("{")
-    assert Evaluated.read(tmp_path) is None
+    assert ModelEvaluation.read(tmp_path) is None
 
 
 def test_it_is_not_that_of_a_model_which_was_trained_later(tmp_path: Path) -> None:
@@ -31,10 +31,10 @@ def test_it_is_not_that_of_a_model_which_was_trained_later(tmp_path: Path) -> No
     summary = tmp_path / "summary.json"
     summary.write_text("{}")
     os.utime(summary, (0, 0))
-    assert Evaluated.read(tmp_path, newer_than=summary) == found
+    assert ModelEvaluation.read(tmp_path, newer_than=summary) == found
     os.utime(tmp_path / "sweep-evaluation.json", (0, 0))
     os.utime(summary, (9, 9))
-    assert Evaluated.read(tmp_path, newer_than=summary) is None
+    assert ModelEvaluation.read(tmp_path, newer_than=summary) is None
 
 
 def test_a_record_that_cannot_be_read_is_an_open_one(tmp_path: Path) -> None:
