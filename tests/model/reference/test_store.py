@@ -19,7 +19,7 @@ from preftune.model.reference.fingerprint import Fingerprint
 from preftune.model.reference.store import LogpStore, OptionalStore, StoredModel, TokenArray, files_of, set_aside
 
 MODEL, OTHER = (Fingerprint(name * 16, "llama", "float32 weights") for name in (b"m", b"o"))
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def key(number: int) -> bytes:

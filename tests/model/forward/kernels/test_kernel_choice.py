@@ -95,7 +95,7 @@ def test_a_kernel_that_only_some_layers_fit_is_used_for_these() -> None:
 
     choice = choose_kernels(tiny_model("gemma3", torch.float32), pack(GROUPS), Candidates(FullOnly(), CCE))
     assert choice.kernels == Kernels(FullOnly(), CCE)
-    assert choice.reason.startswith("attention by flash, segment by segment where it fits not (no windows); ")
+    assert choice.reason.startswith("attention by flash, segment by segment where unsupported (no windows); ")
 
 
 def test_each_kind_of_layer_is_tried() -> None:

@@ -98,6 +98,32 @@ class _Rule:
         return rows.reshape(rows.shape[0] // self.share, self.share * rows.shape[1], rows.shape[2])
 
 
+# Derivation of the backward, for query i and its visible keys j, with g_i = d loss / d output_i:
+#
+#     x_ij = query_i . key_j                      s_ij = softcap * tanh(scaling * x_ij / softcap), or scaling * x_ij
+#     w_ij = exp(s_ij) / (exp(sink) + sum over k of exp(s_ik))            output_i = sum over j of w_ij * value_j
+#
+# The output is linear in values and weights:
+#
+#     d loss / d value_j = sum over i of w_ij * g_i                       d loss / d w_ij = g_i . value_j =: gain_ij
+#
+# Through the softmax, d w_ik / d s_ij = w_ik * ([j = k] - w_ij), so
+#
+#     d loss / d s_ij = w_ij * (gain_ij - sum over k of w_ik * gain_ik) = w_ij * (gain_ij - g_i . output_i)
+#
+# The sum over k needs no second pass over the keys: it is `mean_gain`, the product of two saved rows. The sink has no
+# value, so its gain is 0 and the sum stays the same with it. Its weight is 1 minus those of the keys, so
+#
+#     d loss / d sink = -sum over i of (1 - sum over j of w_ij) * g_i . output_i
+#
+# Through the score, slope_ij = d s_ij / d x_ij = scaling * (1 - (s_ij / softcap)^2), or scaling; with
+# change_ij = w_ij * (gain_ij - mean_gain_i) * slope_ij:
+#
+#     d loss / d query_i = sum over j of change_ij * key_j
+#     d loss / d key_j   = sum over i of change_ij * query_i
+#
+# Hidden keys have w_ij = 0 and drop out of all sums. Query heads that share a key head are stacked as rows, so the sums
+# over i run over them too.
 class _BlockAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, sinks: Tensor | None, rule: _Rule) -> Tensor:
@@ -131,7 +157,7 @@ class _BlockAttention(torch.autograd.Function):
             weights = kept_weights
             if weights is None:
                 scores = rule.scores(queries.to(wide), _taken(wide_keys, block))
-                slope = rule.slope(scores)
+                slope = rule.slope(scores)  # Before the next line overwrites the scores.
                 weights = rule.weights(block, scores, sinks).to(value.dtype)
             if sink_weights is not None:
                 _unstack(sink_weights, block, 1 - weights.sum(-1, keepdim=True, dtype=wide))

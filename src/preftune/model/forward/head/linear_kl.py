@@ -81,10 +81,21 @@ def kl_of_logits(policy: Tensor, reference: Tensor) -> Tensor:
     wide = torch.promote_types(torch.promote_types(policy.dtype, reference.dtype), torch.float32)
     held = reference.detach().to(wide).log_softmax(-1)
     terms = held.exp() * (held - policy.to(wide).log_softmax(-1))
-    # Where the reference is 0, its log may be -inf, and 0 * inf is no number.
+    # Where the reference is 0, its log may be -inf, and 0 * inf is NaN.
     return terms.where(held > torch.finfo(wide).min, 0.0).sum(-1)
 
 
+# Derivation, for one token with policy logits l_v and reference logits a_v, normalizers N_p = logsumexp(l) and
+# N_r = logsumexp(a), p(v) = exp(l_v - N_p) and r(v) = exp(a_v - N_r):
+#
+#     kl = sum over v of r(v) * ((a_v - N_r) - (l_v - N_p)) = sum over v of r(v) * (a_v - l_v) - N_r + N_p
+#
+# because r sums to 1. With m the largest a_v so far and Z = sum over v of exp(a_v - m), the first term is D / Z for
+# D = sum over v of exp(a_v - m) * (a_v - l_v). When a tile raises m to m', D and Z shrink by exp(m - m'), as in
+# `LogitSums`. So one pass over the tiles of both models gives D, Z, N_r and N_p, and with them the KL.
+#
+# Of the policy's logits, only -r(v) * l_v and N_p depend on l_v, so d kl / d l_v = p(v) - r(v). Backward computes both
+# tiles again and takes p and r from the saved normalizers; from there on it is the backward of `linear_logp`.
 class _LinearKl(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -181,7 +192,7 @@ class _GivenTiles:
     def tiles(self, vocabulary: slice, columns: Tensor) -> Iterator[tuple[slice, Tensor]]:  # noqa: ARG002
         for tokens in stretches(len(columns), self.rule.tiles.tokens):
             logits = columns[tokens].to(self.rule.wide_dtype, copy=True)
-            # Log-probs of what cannot be are -inf, and the terms of the sum would be no numbers.
+            # Log-probs of what cannot be are -inf, and the terms of the sum would be NaN.
             yield tokens, logits.clamp_min_(torch.finfo(logits.dtype).min)
 
 

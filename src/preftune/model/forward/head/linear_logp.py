@@ -135,8 +135,15 @@ class ExtraSums:
 
     With weights w = exp(logit - largest) of sum Z, so that p = w / Z:
 
-    entropy       = log Z - (sum of (logit - largest) * w) / Z
+    entropy       = log Z - (sum of (logit - largest) * w) / Z, as log p = (logit - largest) - log Z
     log_collision = log (sum of w^2) - 2 * log Z
+
+    When a tile changes the largest logit by c = former - new <= 0, every former w shrinks by exp(c) and every former
+    (logit - largest) changes by c, so the former sums become
+
+    Z                               -> exp(c) * Z
+    sum of (logit - largest) * w    -> exp(c) * (that sum + c * Z), with Z from before the tile
+    sum of w^2                      -> exp(2 * c) * that sum
 
     Args:
         sums: Largest logit and Z, changed in place by `add_`.
@@ -164,7 +171,7 @@ class ExtraSums:
         change = self.sums.add_(tokens, tile)
         shrink, lowest = change.exp(), torch.finfo(tile.dtype).min
         if self.weighted is not None and logits is not None:
-            # The clamps keep what has weight 0 from being infinite: 0 * inf is no number.
+            # The clamps keep what has weight 0 from being infinite: 0 * inf is NaN.
             former = self.weighted[tokens] + former_total * change.clamp_min(lowest)
             below = logits.sub_(self.sums.largest[tokens, None]).clamp_min_(lowest)
             self.weighted[tokens] = former.mul_(shrink) + below.mul_(tile).sum(-1)
@@ -181,6 +188,35 @@ class ExtraSums:
         return None if self.squared is None else self.squared.log() - 2 * self.sums.total.log()
 
 
+# Derivation, for one token with hidden state h, target t and, for each vocabulary entry v,
+#
+#     x_v     = h . weight_v
+#     logit_v = softcap * tanh(scale * (x_v + bias_v) / softcap), or scale * (x_v + bias_v)
+#
+# Forward keeps m, the largest logit so far, and Z = sum over v of exp(logit_v - m). When a tile raises m to m', all
+# former terms shrink by exp(m - m'): Z' = Z * exp(m - m') + sum over the tile of exp(logit_v - m'). At the end,
+#
+#     normalizer = m + log Z = logsumexp(logits)
+#     logp       = logit_t - normalizer
+#
+# No tile is saved beyond `Tiles.keep_bytes`. Backward computes the logits again and gets the probabilities
+# p(v) = exp(logit_v - normalizer) from the saved normalizer, without a second pass for the sum. As
+# d normalizer / d logit_v = p(v),
+#
+#     d logp / d logit_v = [v = t] - p(v)
+#
+# and with `grad` = d loss / d logp, the gradient by the dot product (`LogitRule.back_`) is
+#
+#     G_v = d loss / d x_v = grad * ([v = t] - p(v)) * scale * (1 - (logit_v / softcap)^2)
+#
+# without the last factor if there is no soft-cap. `linear_gradients` adds up the tiles:
+#
+#     d loss / d h        = sum over v of G_v * weight_v
+#     d loss / d weight_v = sum over tokens of G_v * h
+#     d loss / d bias_v   = sum over tokens of G_v
+#
+# The target's own logit is more exact than the tile's. It replaces the tile's in both passes, so that normalizer, p(t)
+# and the slope of the soft-cap belong to the same logit.
 class _LinearLogp(torch.autograd.Function):
     @staticmethod
     def forward(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Never, final
+from typing import Generic, Never, TypeVar, final
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class KernelChoice:
-    """Kernels that are right for a model, and what users are told of them."""
+    """Kernels that are correct for a model, and the reason that users see."""
 
     kernels: Kernels
     reason: str
@@ -62,11 +62,11 @@ def choose_kernels(model: nn.Module, batch: PackedBatch, candidates: Candidates)
     Raises:
         ModelError: the model cannot work on packed rows.
     """
-    layers, tasks = _Layers(), _Tasks()
+    layers, tasks = _Recorder[AttentionLayer](), _Recorder[LogpTask]()
     with torch.no_grad():
         PackedForward(kernels=Kernels(layers, tasks)).token_logps(model, batch)
-    attention, of_attention = _attention(candidates.attention, layers.seen)
-    logps, of_logps = _logps(candidates.logps, tasks.seen)
+    attention, of_attention = _attention(candidates.attention, layers.asked)
+    logps, of_logps = _logps(candidates.logps, tasks.asked)
     return KernelChoice(Kernels(attention, logps), f"attention {of_attention}; log-probs {of_logps}")
 
 
@@ -77,8 +77,8 @@ def _attention(
         return None, f"segment by segment ({candidate})"
     misfits = {layer: candidate.misfit(layer) for layer in layers}
     faults = (attention_fault(candidate, layer) for layer, misfit in misfits.items() if misfit is None)
-    is_right, told = _told(candidate.name, misfits.values(), faults, plain="segment by segment")
-    return candidate if is_right else None, told
+    is_right, reason = _verdict(candidate.name, misfits.values(), faults, plain="segment by segment")
+    return candidate if is_right else None, reason
 
 
 def _logps(candidate: LogpKernel | str, tasks: Collection[LogpTask]) -> tuple[LogpKernel | None, str]:
@@ -88,17 +88,19 @@ def _logps(candidate: LogpKernel | str, tasks: Collection[LogpTask]) -> tuple[Lo
         return None, f"tile by tile ({candidate})"
     misfits = {task: candidate.misfit(task) for task in tasks}
     faults = (logp_fault(candidate, task) for task, misfit in misfits.items() if misfit is None)
-    is_right, told = _told(candidate.name, misfits.values(), faults, plain="tile by tile")
-    return candidate if is_right else None, told
+    is_right, reason = _verdict(candidate.name, misfits.values(), faults, plain="tile by tile")
+    return candidate if is_right else None, reason
 
 
-def _told(name: str, misfits: Collection[str | None], faults: Iterator[str | None], *, plain: str) -> tuple[bool, str]:
-    """Whether a kernel is to be used, and what users are told of it.
+def _verdict(
+    name: str, misfits: Collection[str | None], faults: Iterator[str | None], *, plain: str
+) -> tuple[bool, str]:
+    """True if the kernel is used, and the reason that users see.
 
-    >>> _told("a kernel", ["no dropout", None], iter([None]), plain="plainly")
-    (True, 'by a kernel, plainly where it fits not (no dropout)')
-    >>> _told("a kernel", [None], iter(["output off by 9.9e-01"]), plain="plainly")
-    (False, 'plainly (a kernel: output off by 9.9e-01)')
+    >>> _verdict("a kernel", ["no dropout", None], iter([None]), plain="plain torch")
+    (True, 'by a kernel, plain torch where unsupported (no dropout)')
+    >>> _verdict("a kernel", [None], iter(["output off by 9.9e-01"]), plain="plain torch")
+    (False, 'plain torch (a kernel: output off by 9.9e-01)')
     """
     reasons = ", ".join(sorted({misfit for misfit in misfits if misfit is not None}))
     if None not in misfits:
@@ -106,45 +108,33 @@ def _told(name: str, misfits: Collection[str | None], faults: Iterator[str | Non
     fault = next((fault for fault in faults if fault is not None), None)
     if fault is not None:
         return False, f"{plain} ({name}: {fault})"
-    return True, f"by {name}" + (f", {plain} where it fits not ({reasons})" if reasons else "")
+    return True, f"by {name}" + (f", {plain} where unsupported ({reasons})" if reasons else "")
+
+
+Asked = TypeVar("Asked", AttentionLayer, LogpTask)
 
 
 @final
-class _Layers:
-    """Takes down what layers ask for, and leaves them to plain torch. An `AttentionKernel`."""
+class _Recorder(Generic[Asked]):
+    """Records the shapes that a model asks for, and leaves the work to plain torch. Both kinds of kernel."""
 
-    name = "notes"
+    name = "recorder"
 
     def __init__(self) -> None:
-        self.seen: dict[AttentionLayer, None] = {}
+        self.asked: dict[Asked, None] = {}
 
-    def misfit(self, layer: AttentionLayer) -> str:
-        """See `AttentionKernel.misfit`."""
-        self.seen[layer] = None
-        return "for notes only"
+    def misfit(self, asked: Asked) -> str:
+        """Record it and refuse it."""
+        self.asked[asked] = None
+        return "records only"
 
     def attend(self, *_: object, **__: object) -> Never:
-        """Nothing fits, so that nobody calls this."""
-        raise AssertionError("a kernel that nothing fits was called")
-
-
-@final
-class _Tasks:
-    """Takes down what is asked of kernels for log-probs, and leaves it to plain torch. A `LogpKernel`."""
-
-    name = "notes"
-
-    def __init__(self) -> None:
-        self.seen: dict[LogpTask, None] = {}
-
-    def misfit(self, task: LogpTask) -> str:
-        """See `LogpKernel.misfit`."""
-        self.seen[task] = None
-        return "for notes only"
+        """Never called, because every layer is refused."""
+        raise AssertionError("a kernel that refuses everything was called")
 
     def logps(self, *_: object, **__: object) -> Never:
-        """Nothing fits, so that nobody calls this."""
-        raise AssertionError("a kernel that nothing fits was called")
+        """Never called, because every task is refused."""
+        raise AssertionError("a kernel that refuses everything was called")
 
 
 ROUNDING_RATIO = 4.0
