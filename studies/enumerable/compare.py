@@ -1,4 +1,4 @@
-"""Where each method of the table ends."""
+"""Final policies of the methods of the table."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -26,13 +26,13 @@ End = Literal["at rest", "runs to infinity", "still moving"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """Where a method ended.
+    """The final policy of a method.
 
     Args:
         method: Its name.
-        feedback: What it learned from.
+        feedback: Name of the feedback.
         policy: Log-probs, or None if the world cannot give the method what it needs. Shape: (prompt, completion).
-        end: How it ended, or why it was left out.
+        end: Kind of the end, or the reason why the method was left out.
     """
 
     method: str
@@ -49,7 +49,7 @@ def method_in(world: World, name: str) -> Part:
 
 
 def outcomes(part: Part, world: World, *, num_steps: int = NUM_STEPS) -> Iterator[Outcome]:
-    """Where a method ends, for each feedback of the world that it can learn from.
+    """Final policies of a method, for each feedback of the world that it can learn from.
 
     It is trained twice, with `num_steps` and with half as many. It is at rest if that makes a total variation of less
     than 0.001, and runs to infinity if a completion is a million times less likely than under the reference.

@@ -19,9 +19,9 @@ class Policy:
     """A policy as losses see it.
 
     Args:
-        world: Where it lives.
+        world: Its prompts, completions and reference.
         logps: Log-prob of each completion. Shape: (prompt, completion). Unit: nats.
-        with_reference: Whether its log-probs come with those of the reference.
+        with_reference: Give the log-probs of the reference too.
     """
 
     world: World
@@ -76,8 +76,8 @@ class Pairs:
         """Every pair in both orders, with its probability under Bradley and Terry.
 
         Args:
-            world: Where prompts are equally likely.
-            by_score: Whether the better completion is always preferred, as where scores say which is chosen.
+            world: Prompts are equally likely.
+            by_score: Always prefer the better completion, as if scores had decided. If false, by Bradley and Terry.
         """
         gap = world.rewards[:, :, None] - world.rewards[:, None, :]
         preferred = (gap > 0).to(gap.dtype) if by_score else gap.sigmoid()

@@ -21,7 +21,7 @@ def fit(part: Part, feedback: Feedback, world: World, *, num_steps: int) -> Tens
     Args:
         part: The loss and its options.
         feedback: Every row that there is, with its probability.
-        world: Where the reference is.
+        world: Source of the reference.
         num_steps: Steps; the learning rate falls from 0.1 to 0 as half a cosine.
     Returns:
         Shape: (prompt, completion). Unit: nats.

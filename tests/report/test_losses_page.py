@@ -30,7 +30,7 @@ def test_every_method_has_a_row_and_a_section(name: str, page: str) -> None:
     assert "```\n" in text
     assert "\nUse it when" in text
     assert ("\nNeeds: a reference" in text) == LOSSES[name].needs_reference
-    assert "Mean over: " in text
+    assert "Averaged over: " in text
     assert "\nSource: " in text
     assert "\nDiffers: " in text
     for option in loss_options(LOSSES[name]):

@@ -1,4 +1,4 @@
-"""`preftune methods`: what can be trained by."""
+"""`preftune methods`: the methods of training."""
 
 import json
 import re
@@ -25,10 +25,10 @@ __all__ = ["command"]
 
 @click.command("methods")
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print it for machines.")
-@click.option("--page", metavar="FILE", help="Write a page of all methods in Markdown instead, such as docs/losses.md.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--page", metavar="FILE", help="Write a Markdown page of all methods to FILE.")
 def command(name: str | None, as_json: bool, page: str | None, verbose: bool) -> None:  # noqa: ARG001
-    """List the methods that `preftune train --method` takes, or tell all about the one called NAME."""
+    """List the methods that `preftune train --method` takes, or describe the one called NAME."""
     if page is not None:
         _write_page(page, name, as_json=as_json)
     elif as_json:
@@ -47,7 +47,7 @@ def _write_page(page: str, name: str | None, *, as_json: bool) -> None:
     from preftune.report.losses_page import losses_page
 
     if name or as_json:
-        raise ConfigError(["page: is of all methods and in Markdown. Leave out NAME and --json."])
+        raise ConfigError(["page: always holds all methods, in Markdown. Leave out NAME and --json."])
     try:
         Path(page).write_text(losses_page(), encoding="utf-8")
     except OSError as error:
@@ -94,7 +94,7 @@ def _list_methods(console: Console) -> None:
         if losses:
             console.print(table)
             console.print()
-    _say(console, "`preftune methods NAME` tells all about one. A weighted sum of some is a method, too:")
+    _say(console, "`preftune methods NAME` describes one of them. A weighted sum of methods is a method too:")
     _say(console, "  preftune train --method '0.8*dpo + 0.2*bco_pair + preferred_ft' ...")
 
 
@@ -142,7 +142,7 @@ def _options(loss: Loss) -> Table | None:
 
 
 def _given(loss: Loss) -> Table:
-    """The arguments that are no options."""
+    """The positional arguments."""
     options = {option.name for option in loss_options(loss)}
     table = Table(box=None, pad_edge=False, show_header=False)
     for names, text in loss_text(loss).arguments.items():
@@ -152,7 +152,7 @@ def _given(loss: Loss) -> Table:
 
 
 def _linked(text: str) -> Text:
-    """The text; papers in it can be clicked on where the terminal knows how."""
+    """The text; papers are links if the terminal supports them."""
     linked = Text(text)
     for paper in re.finditer(r"arXiv:(\d{4}\.\d{4,5})", text):
         linked.stylize(f"link https://arxiv.org/abs/{paper[1]}", *paper.span())

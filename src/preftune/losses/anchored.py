@@ -41,7 +41,7 @@ def updated_reward_shift(state: Tensor, desirable: Tensor, undesirable: Tensor, 
     Args:
         state: Weighted sum of the shifts so far, and of their weights; zeros before the first step. Shape: (2,).
         desirable, undesirable: Implicit rewards of the good and of the bad completions of a step. Shape: (completion,).
-        shift_decay: What the steps so far still count after one more, in [0, 1].
+        shift_decay: Factor of the weight of the steps so far, in [0, 1].
     Returns:
         Without gradient, of the dtype of `state`. Shape: (2,).
     Source: Jung et al. 2024, arXiv:2404.04656, Eq. 7.
@@ -68,8 +68,8 @@ def nca_pair(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float)
     reward = beta * logratio
     loss   = -log sigmoid(chosen reward) - (log sigmoid(-chosen reward) + log sigmoid(-rejected reward)) / 2
 
-    Use it when DPO lowers the log-probs of chosen answers too: here the reward of a chosen answer is drawn to log 2,
-    from below and from above, and that of a rejected one is lowered.
+    Use it when DPO lowers the log-probs of chosen answers too: this loss pulls the reward of a chosen answer to log 2,
+    from below and from above, and lowers that of a rejected one.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
@@ -107,15 +107,16 @@ def bco_pair(
     shift = mean reward of all chosen and rejected answers so far, without gradient
     loss  = -log sigmoid(beta * chosen.logratio - shift) - log sigmoid(shift - beta * rejected.logratio)
 
-    Use it when both absolute rewards should move, chosen ones up and rejected ones down. The shift keeps the
-    classifier's boundary between the two, which makes the loss a close upper bound of DPO's.
+    Use it when absolute rewards should move, chosen ones up and rejected ones down. The shift keeps the classifier's
+    boundary between the two, which makes the loss a close upper bound of DPO's.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
         state: Of the reward shift, from `updated_bco_pair`, this step included. Shape: (2,).
         beta: Reward per nat of logratio, > 0. Higher keeps the policy closer to the reference.
-        shift: Whether there is a shift; without it is 0, and the boundary is the reference.
-        shift_decay: What earlier steps still count in the shift after one more, in [0, 1]; 1 is the mean over all.
+        shift: Subtract the running mean reward. If false, the shift is 0 and the boundary is the reference.
+        shift_decay: Factor of the weight of earlier steps in the shift, per step, in [0, 1]. At 1 it is the mean over
+            all.
     Returns:
         Loss per pair, not reduced. Shape: (pair,). Unit: nats.
     Raises:
@@ -175,7 +176,8 @@ def sppo_hard(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float
 
     loss = (chosen.logratio - 1 / (2 * beta))^2 + (rejected.logratio + 1 / (2 * beta))^2
 
-    Use it when the pairs are answers of the reference itself, in rounds: each round's policy is the next's reference.
+    Use it when both answers are samples of the reference, in rounds: the policy of a round is the reference of the
+    next.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.

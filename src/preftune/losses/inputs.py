@@ -18,7 +18,7 @@ Argument = str
 """Name of an input; `Loss` refuses one that is not in the table."""
 
 Feedback = Literal["pairs", "thumbs", "lists", "demonstrations"]
-"""What a loss learns from: the better of two, good or bad, an order of many, or completions to imitate."""
+"""Kind of data that a loss learns from: pairs, thumbs up or down, ranked lists, or completions to imitate."""
 
 Need = Literal[
     "margins", "mismatched", "token_logps", "reference_token_logps", "reference_distributions", "log_collision", "state"
@@ -132,7 +132,7 @@ _ROWS = (
     ),
     Input(
         "mismatched",
-        "(mismatched,)",
+        "(mismatch,)",
         "Log-probs of completions after prompts of other rows, over the whole step, detached.",
         needs=frozenset({"mismatched"}),
         cost="completions after prompts of others, run without gradient",

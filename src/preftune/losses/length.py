@@ -15,8 +15,8 @@ def dpo_length_normalized(chosen: ReferencedLogps, rejected: ReferencedLogps, *,
     margin = beta * (chosen.logratio / chosen.num_tokens - rejected.logratio / rejected.num_tokens)
     loss   = -log sigmoid(margin)
 
-    Use it when answers differ much in length and DPO makes them longer. Its beta is not DPO's: the reward is per token,
-    so that the same pull to the reference takes a beta that is larger by the length of answers.
+    Use it when answers differ much in length and DPO makes them longer. Its beta is not that of DPO: the reward is per
+    token, so the same pull to the reference takes a beta that is larger by about the length of an answer.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
@@ -44,8 +44,8 @@ def rdpo_length(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: flo
     margin = beta * (chosen.logratio - rejected.logratio) + alpha * (chosen.num_tokens - rejected.num_tokens)
     loss   = -log sigmoid(margin)
 
-    Use it when chosen answers are longer and should not be preferred for that: their length explains a part of the
-    preference, and the policy has less to learn from it; it has more to learn where the shorter one was chosen.
+    Use it when chosen answers tend to be longer and should not be preferred for it: length explains part of the
+    preference, so the policy learns less from pairs whose longer answer was chosen, and more from the others.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
@@ -85,7 +85,7 @@ def ld_dpo(
     logratio = shared.logratio + alpha * (whole.logratio - shared.logratio), for chosen and rejected
     loss     = -log sigmoid(beta * (logratio of chosen - logratio of rejected))
 
-    Use it when DPO makes answers longer, and length normalization takes away too much of what long answers teach.
+    Use it when DPO makes answers longer, and length normalization discards too much of the signal of long answers.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.

@@ -14,7 +14,7 @@ def sft(completions: PolicyLogps) -> Tensor:
 
     Its mean is taken over the tokens of a step, so that it reads as nats per token and exp(loss) as perplexity.
 
-    Use it when there are answers to imitate and none to compare them with, and before most methods that compare.
+    Use it when there are answers to imitate but no comparisons, and as the first stage before most other methods.
 
     Args:
         completions: Shape: (completion,). Unit: nats.
@@ -35,8 +35,8 @@ def preferred_ft(chosen: PolicyLogps) -> Tensor:
 
     loss = -chosen.policy
 
-    Use it when a plain baseline is wanted, or in a sum such as `dpo + 0.1*preferred_ft`, to keep the chosen answers
-    likely. Its mean is taken over the tokens of a step: nats per token.
+    Use it when you want a simple baseline, or in a sum such as `dpo + 0.1*preferred_ft`, to keep the chosen answers
+    likely. It is averaged over the tokens of a step: nats per token.
 
     Args:
         chosen: Row i is the chosen answer of pair i. Shape: (pair,). Unit: nats.
@@ -57,12 +57,12 @@ def unlikelihood(chosen: PolicyLogps, rejected: PolicyLogps, *, alpha: float = 1
 
     loss = -chosen.policy + alpha * rejected.policy
 
-    Use it when a baseline without any bound is wanted: the loss falls forever as rejected answers become impossible,
-    and models end in nonsense, as the DPO paper reports.
+    Use it when you want a baseline without a bound: the loss falls without end as rejected answers become impossible,
+    and models degenerate, as the DPO paper reports.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
-        alpha: Weight of the rejected answer, in [0, 1]. At 0 it is preferred_ft, meaned over pairs.
+        alpha: Weight of the rejected answer, in [0, 1]. At 0 it is preferred_ft, averaged over pairs.
     Returns:
         Loss per pair, not reduced, not bounded from below. Shape: (pair,). Unit: nats.
     Raises:

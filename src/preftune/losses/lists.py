@@ -27,8 +27,8 @@ def plackett_luce(completions: ReferencedLogps, scores: Tensor, prompts: Tensor,
     loss   = sum over completions i of the prompt of
              log(exp(reward_i) + sum over those with a lower score than i of exp(reward)) - reward_i
 
-    Use it when several answers of a prompt are ranked and only the order can be trusted, not how far apart they are.
-    Two answers make it `dpo`.
+    Use it when several answers of a prompt are ranked, and only the order can be trusted, not the distances. With two
+    answers it is `dpo`.
 
     Args:
         completions: Shape: (completion,). Unit: nats.
@@ -67,8 +67,8 @@ def infonca(
     label  = softmax(scores / alpha) over the completions of the prompt
     loss   = -sum over the completions of label * log softmax(reward)
 
-    Use it when the scores mean something as numbers, such as those of a reward model: all of them are learned from, by
-    how much they differ. With scores far apart in units of `alpha` and two answers it is `dpo`.
+    Use it when the scores are meaningful as numbers, such as those of a reward model: the loss learns from all of them
+    and from their distances. With scores far apart in units of `alpha` and two answers it is `dpo`.
 
     Args:
         completions: Shape: (completion,). Unit: nats.
@@ -103,8 +103,8 @@ def nca(completions: ReferencedLogps, scores: Tensor, prompts: Tensor, *, beta: 
     label  = softmax(scores / alpha) over the K completions of the prompt
     loss   = -sum over the completions of (label * log sigmoid(reward) + log sigmoid(-reward) / K)
 
-    Use it when `infonca` fits but the likelihood of the best answers must not fall, as in reasoning: the rewards are
-    learned as such, not only their differences.
+    Use it when `infonca` fits, but the likelihood of the best answers must not fall, as in reasoning: the loss learns
+    absolute rewards, not only their differences.
 
     Args:
         completions: Shape: (completion,). Unit: nats.
@@ -139,7 +139,7 @@ def lipo_lambda(completions: ReferencedLogps, scores: Tensor, prompts: Tensor, *
     weight = |2^score_i - 2^score_j| * |1 / log(1 + rank_i) - 1 / log(1 + rank_j)|, without gradient
     loss   = sum over pairs with score_i > score_j of weight * -log sigmoid(reward_i - reward_j)
 
-    Use it when the scores mean something as numbers and it matters most to get the top of each list right.
+    Use it when the scores are meaningful as numbers and the top of each list matters most.
 
     Args:
         completions: Shape: (completion,). Unit: nats.
@@ -189,7 +189,7 @@ def _check_alpha(alpha: float) -> None:
 
 
 def num_segments(segments: Tensor) -> int:
-    """How many segments there are, when they are counted from 0 without a gap.
+    """Number of segments, which are counted from 0 without gaps.
 
     >>> num_segments(torch.tensor([1, 0, 1]))
     2

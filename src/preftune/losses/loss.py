@@ -11,10 +11,10 @@ from preftune.losses.inputs import INPUTS, Argument, Feedback, Need
 __all__ = ["Loss", "OptionValue", "Reward", "Unit"]
 
 Unit = Literal["pair", "completion", "token", "prompt"]
-"""What the loss of a step is the mean over."""
+"""Unit that the loss of a step is averaged over."""
 
 Reward = Literal["logratio", "mean_logratio", "logp", "mean_logp"]
-"""What the implicit reward is proportional to: policy minus reference, the policy's log-prob, or a mean per token."""
+"""Quantity that the implicit reward is proportional to: policy minus reference, the policy's log-prob, or a mean."""
 
 OptionValue = float | bool | str
 
@@ -24,17 +24,17 @@ class Loss:
     """One row of the table of losses.
 
     Args:
-        function: What it is given to loss per row. Its keyword arguments are the options of the method.
+        function: From inputs to loss per row. Its keyword arguments are the options of the method.
         takes: Names of its positional parameters, in order.
-        unit: What the loss of a step is the mean over.
-        needs_reference: Whether it compares the policy with a reference.
+        unit: Unit that the loss of a step is averaged over.
+        needs_reference: True if it compares the policy with a reference.
         source: The paper.
         defaults: The paper's own value of each option that the function leaves open.
-        reward: What the implicit reward is proportional to; None if the loss has none.
+        reward: Quantity that the implicit reward is proportional to; None if the loss has none.
         scale: Option that is the implicit reward per nat; 1 where the loss has no such option.
-        across_rows: Whether a row's loss depends on other rows, so that it must see the whole step at once.
+        across_rows: True if the loss of a row depends on other rows, so that the function needs the whole step at once.
         joined_by: Option that, where it is false, makes rows independent of each other after all.
-        tiltable: Whether the reference enters only through differences of scale * logratio within a prompt, so that a
+        tiltable: True if the reference enters only through differences of scale * logratio within a prompt, so that a
             further reward may tilt it: see `StepValues`.
         update: For a loss that takes `state`: (state, all its other arguments, options) -> the state with this step.
             A state is a tensor of shape (2,), zeros before the first step.

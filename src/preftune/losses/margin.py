@@ -22,9 +22,9 @@ def exo_pair(
     p      = sigmoid(margin)
     loss   = p * log(p / (1 - label_smoothing)) + (1 - p) * log((1 - p) / label_smoothing)
 
-    Use it when the policy should settle on the best answers instead of covering all: DPO is the forward KL of the
-    same two distributions. The loss is least, 0, at the margin log((1 - label_smoothing) / label_smoothing), not at
-    infinity, and it saturates for pairs that are far wrong.
+    Use it when the policy should concentrate on the best answers instead of covering all of them: DPO is the forward KL
+    of the same two distributions. The loss is least, 0, at the margin log((1 - label_smoothing) / label_smoothing), not
+    at infinity, and it saturates for pairs with a very negative margin.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
@@ -60,8 +60,8 @@ def discopop(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float,
     m      = sigmoid(margin / tau)
     loss   = -(1 - m) * log sigmoid(margin) + m * exp(-margin)
 
-    Use it when you want the loss that a search by language models found best. Around a margin of 0, which is where a
-    run starts, it rises with the margin if tau is small: the first steps may lower margins.
+    Use it when you want the best loss found by a search with language models. Around a margin of 0, where a run
+    starts, it rises with the margin if tau is small: the first steps may lower margins.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
@@ -106,7 +106,7 @@ def odpo(
     offset = alpha * log(margins), or alpha * margins if linear
     loss   = -log sigmoid(beta * (chosen.logratio - rejected.logratio) - offset)
 
-    Use it when the data says how much better the chosen answer is: by scores of a reward model, or a rating.
+    Use it when the data say how much better the chosen answer is, such as by a reward model or ratings.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
@@ -118,7 +118,7 @@ def odpo(
     Returns:
         Loss per pair, not reduced. Shape: (pair,). Unit: nats.
     Raises:
-        ValueError: an option out of its range, or a margin that is no number above 0 with offset = log.
+        ValueError: an option out of its range, or a margin that is not above 0 with offset = log.
     Source: Amini et al. 2024, arXiv:2402.10571, Sec. 3; log is its choice, linear one of those that it compares.
     Differs: no. TRL 1.16 does not have it.
 
@@ -140,8 +140,8 @@ def dpop(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float, pen
 
     loss = -log sigmoid(beta * (chosen.logratio - rejected.logratio - penalty * max(0, -chosen.logratio)))
 
-    Use it when chosen and rejected answers are nearly the same text, as in mathematics: there DPO lowers both. Watch
-    logps/chosen.
+    Use it when chosen and rejected answers are nearly the same text, as in mathematics, where DPO lowers the log-probs
+    of both. Watch logps/chosen.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.

@@ -1,4 +1,4 @@
-"""A loss with its options, or a weighted sum of them: what a run is asked to do."""
+"""A method: a loss with its options, or a weighted sum of several."""
 
 import math
 import re
@@ -31,7 +31,7 @@ class Part:
         name: Of the loss in the table.
         loss: Its row of the table.
         options: A value for each of its keyword arguments.
-        weight: What its mean is multiplied by.
+        weight: Factor of its mean.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Part:
 
     @property
     def across_rows(self) -> bool:
-        """Whether a row's loss depends on other rows, with these options."""
+        """True if, with these options, the loss of a row depends on other rows."""
         name = self.loss.joined_by
         return self.loss.across_rows and (name is None or bool(self.options[name]))
 
@@ -116,23 +116,23 @@ class Method:
 
     @property
     def feedback(self) -> Feedback:
-        """What it learns from."""
+        """Feedback that the method learns from."""
         return self.parts[0].loss.feedback
 
     @property
     def counted(self) -> Unit:
-        """What `batch_size` counts."""
+        """Unit that `batch_size` counts."""
         units: Mapping[Feedback, Unit] = {"pairs": "pair", "lists": "prompt"}
         return units.get(self.feedback, "completion")
 
     @property
     def needs_reference(self) -> bool:
-        """Whether any part compares the policy with a reference."""
+        """True if any part compares the policy with a reference."""
         return any(part.loss.needs_reference for part in self.parts)
 
     @property
     def across_rows(self) -> bool:
-        """Whether any part must see the whole step at once."""
+        """True if any part needs the whole step at once."""
         return any(part.across_rows for part in self.parts)
 
     def needs(self, need: Need) -> bool:
@@ -154,7 +154,7 @@ class Method:
 
     @property
     def rewarding(self) -> Part | None:
-        """The part whose implicit reward is shown: the first that has one."""
+        """The part whose implicit reward is logged: the first that has one."""
         return next((part for part in self.parts if part.loss.reward is not None), None)
 
 
@@ -206,7 +206,7 @@ def _weight(method: str, text: str | None) -> float:
     try:
         weight = 1.0 if text is None else float(text)
     except ValueError:
-        raise ConfigError([f"method = {method}: the weight {text!r} is no number. Write it as 0.8*dpo."]) from None
+        raise ConfigError([f"method = {method}: the weight {text!r} is not a number. Write it as 0.8*dpo."]) from None
     if not (math.isfinite(weight) and weight > 0):
         raise ConfigError([f"method = {method}: the weight {weight:g} must be a number above 0."])
     return weight
@@ -239,7 +239,7 @@ def _mixed_feedback(losses: Mapping[str, Loss]) -> Iterator[str]:
 
 
 def _range_problems(part: Part) -> Iterator[str]:
-    """What the loss says of its options when it is given two rows of zeros."""
+    """Problems that the loss finds with its options, called on two rows of zeros."""
     problems = [problem for option in loss_options(part.loss) if (problem := value_problem(option, part.options))]
     yield from problems
     if problems:

@@ -19,7 +19,7 @@ _LARGEST_EXPONENT = 60.0
 
 
 def divergence_score(logratio: Tensor, divergence: Divergence, *, alpha: float) -> Tensor:
-    """f'(u) at u = exp(logratio), without the constant of it that falls out of margins.
+    """f'(u) at u = exp(logratio), without its constant, which cancels in margins.
 
     reverse_kl: log u    forward_kl: -1/u    js: log(2u / (1 + u))    alpha: (1 - u^-alpha) / alpha
 
@@ -74,15 +74,15 @@ def dpo(
     With u = exp(logratio), other divergences have f' = -1/u (forward_kl), log(2u / (1 + u)) (js) and
     (1 - u^-alpha) / alpha (alpha).
 
-    Use it when you have pairs and no reason for another method; with label_smoothing when some labels are wrong; with
-    another divergence when the policy loses too much of the reference's variety.
+    Use it when you have pairs and no reason for another method. Set label_smoothing if some labels are wrong, and
+    another divergence if the policy loses too much of the reference's diversity.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
         beta: Reward per nat of logratio, > 0. Higher keeps the policy closer to the reference.
         label_smoothing: Probability that a label is flipped, in [0, 0.5).
-        divergence: What holds the policy to the reference: reverse_kl seeks its modes, forward_kl covers it, js and
-            alpha lie between.
+        divergence: Divergence that keeps the policy close to the reference: reverse_kl seeks its modes, forward_kl
+            covers it, js and alpha lie between.
         alpha: For divergence = alpha, in (0, 1). Near 0 it is reverse_kl, near 1 forward_kl.
     Returns:
         Loss per pair, not reduced. Shape: (pair,). Unit: nats.
@@ -113,8 +113,8 @@ def robust_dpo(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: floa
     loss   = -((1 - label_smoothing) * log sigmoid(margin) - label_smoothing * log sigmoid(-margin))
              / (1 - 2 * label_smoothing)
 
-    Use it when you know about what share of the labels is wrong. Unlike `dpo` with label_smoothing it does not stop at
-    a finite margin: it subtracts what wrong labels add to the loss on average. Single losses can be below 0.
+    Use it when you know roughly which share of the labels is wrong. Unlike `dpo` with label_smoothing it does not stop
+    at a finite margin: it subtracts what wrong labels add to the loss on average. Single losses can be below 0.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
@@ -144,12 +144,12 @@ def ipo(chosen: ReferencedLogps, rejected: ReferencedLogps, *, tau: float, lengt
 
     loss = (chosen.logratio - rejected.logratio - 1 / (2 * tau))^2
 
-    Use it when labels are certain or few, so that DPO would overfit: a margin beyond the target costs as well.
+    Use it when labels are deterministic or few, so that DPO would overfit: margins beyond the target are penalised too.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
         tau: Strength of the pull to the reference, > 0: the target is 1 / (2 * tau) nats.
-        length_normalized: Whether a logratio is the mean over the tokens of the answer, not the sum. The same target
+        length_normalized: Average each logratio over the tokens of the answer instead of summing. The same target
             is then one per token, and asks for far more: raise tau with it.
     Returns:
         Loss per pair, not reduced. Shape: (pair,). Unit: nats squared.
@@ -177,7 +177,7 @@ def hinge(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float) ->
 
     loss = max(0, 1 - beta * (chosen.logratio - rejected.logratio))
 
-    Use it when a pair that is well apart should not be pushed further: from a margin of 1 on it has no gradient.
+    Use it when well separated pairs should not be pushed further apart: above a margin of 1 the gradient is 0.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.

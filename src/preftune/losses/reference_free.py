@@ -16,7 +16,7 @@ def orpo(chosen: PolicyLogps, rejected: PolicyLogps, *, lambda_or: float, sft_we
     odds(p) = p / (1 - p), of the mean probability per token p = exp(mean log-prob)
     loss    = -sft_weight * mean log-prob of chosen - lambda_or * log sigmoid(log(odds of chosen / odds of rejected))
 
-    Use it when there is no SFT model yet: it starts from the base model and does both phases in one.
+    Use it when there is no SFT model yet: it trains from the base model, SFT and preferences in one phase.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
@@ -57,7 +57,7 @@ def simpo(chosen: PolicyLogps, rejected: PolicyLogps, *, beta: float, gamma: flo
     margin = beta * (mean log-prob of chosen - mean log-prob of rejected)
     loss   = -log sigmoid(margin - gamma)
 
-    Use it when the reference is a burden, or when answers became long: a token counts by its share of the answer.
+    Use it when a reference costs too much memory or answers grow long: rewards are averaged over tokens.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
@@ -95,12 +95,12 @@ def cpo(
 
     loss = -log sigmoid(beta * (chosen.policy - rejected.policy)) - sft_weight * log-prob of chosen
 
-    Use it when the chosen answers are good enough to be imitated, as the translations that it was made for.
+    Use it when the chosen answers are good enough to imitate, like the translations that it was designed for.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
         beta: Reward per nat of log-prob, > 0.
-        length_normalized: Whether the log-prob of chosen in the last term is a mean over its tokens, not a sum.
+        length_normalized: Average the log-prob of `chosen` in the last term over its tokens instead of summing.
         sft_weight: Weight of the last term, >= 0; at 0 for sums such as `cpo + preferred_ft`.
     Returns:
         Loss per pair, not reduced. Shape: (pair,). Unit: nats.
@@ -137,7 +137,7 @@ def slic(chosen: PolicyLogps, rejected: PolicyLogps, *, delta: float, lambda_reg
 
     loss = max(0, delta - chosen.policy + rejected.policy) - lambda_reg * chosen.policy
 
-    Use it when pairs that are ordered well enough should teach nothing more about the order.
+    Use it when pairs that are already well separated should have no further effect on the ranking.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.

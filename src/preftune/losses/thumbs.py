@@ -28,16 +28,17 @@ def kto(
              undesirable_weight * sigmoid(z0 - reward)    if not
     loss   = the value's weight - value
 
-    Use it when there are thumbs and no pairs: one answer a prompt, more of one kind than of the other, labels that
-    may be wrong. An answer whose reward is far from z0 on either side hardly counts any more.
+    Use it when there are thumbs instead of pairs: one answer per prompt, more of one kind than of the other, noisy
+    labels. Answers whose reward is far from z0, on either side, have almost no gradient.
 
     Args:
         completions: Shape: (completion,). Unit: nats.
         desirable: Thumbs up or down, bool. Shape: (completion,).
         mismatched: Completions after prompts that they do not belong to, one or more. Shape: (mismatch,). Unit: nats.
         beta: Reward per nat of logratio, > 0. Higher keeps the policy closer to the reference.
-        desirable_weight: What a desirable completion can lose, > 0. See `kto_weight_problem` for uneven numbers.
-        undesirable_weight: What an undesirable completion can lose, > 0.
+        desirable_weight: Weight, which is the highest loss, of a desirable completion, > 0. See `kto_weight_problem`
+            for uneven numbers.
+        undesirable_weight: Weight, which is the highest loss, of an undesirable completion, > 0.
     Returns:
         Loss per completion, not reduced, between 0 and its weight. Shape: (completion,). Unit: none.
     Raises:
@@ -73,15 +74,15 @@ def apo_zero_unpaired(
     loss   = desirable_weight * sigmoid(-reward)     if desirable
              undesirable_weight * sigmoid(reward)    if not
 
-    Use it when good answers are better than those of the model itself, such as a stronger model's, so that they should
-    become likelier as such, not only in comparison. It is `kto` with z0 = 0.
+    Use it when good answers are better than those of the model itself, such as a stronger model's, so that their
+    log-probs should rise, not only their margins. It is `kto` with z0 = 0.
 
     Args:
         completions: Shape: (completion,). Unit: nats.
         desirable: Thumbs up or down, bool. Shape: (completion,).
         beta: Reward per nat of logratio, > 0. Higher keeps the policy closer to the reference.
-        desirable_weight: What a desirable completion can lose, > 0.
-        undesirable_weight: What an undesirable completion can lose, > 0.
+        desirable_weight: Weight, which is the highest loss, of a desirable completion, > 0.
+        undesirable_weight: Weight, which is the highest loss, of an undesirable completion, > 0.
     Returns:
         Loss per completion, not reduced, between 0 and its weight. Shape: (completion,). Unit: none.
     Raises:
@@ -109,15 +110,16 @@ def bco(
     loss   = -log sigmoid(reward - shift)     if desirable
              -log sigmoid(shift - reward)     if not
 
-    Use it when there are thumbs and no pairs, the labels can be trusted and every answer shall count: unlike that of
-    `kto`, the gradient stays for answers that are judged quite wrongly. Steps should hold some of both kinds.
+    Use it when there are thumbs instead of pairs and the labels can be trusted: unlike `kto`, it keeps a gradient for
+    answers that are classified wrongly by far. Steps should hold some of both kinds.
 
     Args:
         completions: Shape: (completion,). Unit: nats.
         desirable: Thumbs up or down, bool. Shape: (completion,).
         state: Of the reward shift, from `updated_bco`, this step included. Shape: (2,).
         beta: Reward per nat of logratio, > 0. Higher keeps the policy closer to the reference.
-        shift_decay: What earlier steps still count in the shift after one more, in [0, 1]; 1 is the mean over all.
+        shift_decay: Factor of the weight of earlier steps in the shift, per step, in [0, 1]. At 1 it is the mean over
+            all.
     Returns:
         Loss per completion, not reduced. Shape: (completion,). Unit: nats.
     Raises:
@@ -161,7 +163,7 @@ def updated_bco(
 def kto_weight_problem(
     num_desirable: int, num_undesirable: int, desirable_weight: float, undesirable_weight: float
 ) -> str | None:
-    """What is wrong with the weights of `kto` for the numbers of a data set, or None.
+    """The problem with the weights of `kto` for the numbers of a data set; None if there is none.
 
     ratio = desirable_weight * num_desirable / (undesirable_weight * num_undesirable), recommended: 1 to 1.5
 

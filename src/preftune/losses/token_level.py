@@ -32,8 +32,8 @@ def tdpo(
 
     sg: no gradient flows through it.
 
-    Use it when DPO moves rejected answers far from the reference: their KL divergence then grows fastest, and this
-    holds it. It needs the reference's distribution at every token, so that cached log-probs of answers do not do.
+    Use it when DPO moves rejected answers far from the reference: their KL divergence then grows fastest, and this loss
+    limits it. It needs the reference's distribution at every token, so cached log-probs are not enough.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
@@ -80,14 +80,14 @@ def wpo(
     weight = min(1, exp(chosen_alignment + rejected_alignment)), without gradient
     loss   = -weight * log sigmoid(beta * (chosen.logratio - rejected.logratio))
 
-    Use it when answers come from other models: it makes off-policy pairs count as if they had been sampled.
+    Use it when answers come from other models: it weights off-policy pairs as if the policy had sampled them.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
         chosen_alignment, rejected_alignment: Mean over the tokens of log p(token) - log sum_v p(v)^2 under the policy:
             0 where the answer is as likely as the policy's own samples. Shape: (pair,). Unit: nats.
         beta: Reward per nat of logratio, > 0. Higher keeps the policy closer to the reference.
-        clamped: Whether a weight is at most 1.
+        clamped: Bound weights by 1.
     Returns:
         Loss per pair, not reduced. Shape: (pair,). Unit: nats.
     Raises:

@@ -18,8 +18,8 @@ def aot(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float, labe
     margin_i = beta * (u_i - the v of the same rank as u_i)
     loss     = -(1 - label_smoothing) * log sigmoid(margin) - label_smoothing * log sigmoid(-margin)
 
-    Use it when the whole range of preferences should move up, not each pair by itself; give it large steps. The
-    margins of a step are sorted, so that the least under the policy is compared with the least under the reference.
+    Use it when the distribution of preferences should improve as one, not pair by pair. Use large steps. The margins of
+    a step are sorted, so that the smallest under the policy is compared with the smallest under the reference.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
@@ -53,8 +53,8 @@ def aot_unpaired(
     margin_i = beta * (chosen.logratio_i - the rejected.logratio of the same rank as chosen.logratio_i)
     loss     = -(1 - label_smoothing) * log sigmoid(margin) - label_smoothing * log sigmoid(-margin)
 
-    Use it when chosen and rejected answers were not written for the same prompts; give it large steps. The logratios
-    of a step are sorted, so that the least of the chosen is compared with the least of the rejected.
+    Use it when chosen and rejected answers do not belong to the same prompts. Use large steps. The logratios of a step
+    are sorted, so that the smallest of the chosen is compared with the smallest of the rejected.
 
     Args:
         chosen, rejected: As many of both; which is in which row does not matter. Shape: (pair,). Unit: nats.
@@ -111,14 +111,14 @@ def beta_dpo(
     beta'  = max(0.001, beta * (1 + alpha * (mean gap of the kept pairs - usual))), without gradient
     loss   = -log sigmoid(beta' * gap) * pairs / kept pairs, for pairs that are kept; 0 for the others
 
-    Use it when the quality of pairs varies: easy or wrong pairs are learned with care, close ones with force. Give it
-    large steps.
+    Use it when the quality of pairs varies: a step of easy pairs gets a larger beta, a step of close pairs a smaller
+    one, and outliers are left out. Use large steps.
 
     Args:
         chosen, rejected: Row i of both is pair i; all pairs of the step. Shape: (pair,). Unit: nats.
         state: The usual gap, in nats, and the number of steps that it is of. Shape: (2,).
         beta: Reward per nat of logratio in a usual step, beta_0 in the paper, > 0.
-        alpha: How much beta rises per nat that the step's gap is above the usual, as a share of it, >= 0. At 0, with
+        alpha: Relative rise of beta per nat of the step's gap above its running mean, >= 0. At 0, with
             all pairs kept, it is DPO.
         kept: Share of a step's pairs that is learned from, rho in the paper, in (0, 1]: those whose gap is nearest to
             the usual.

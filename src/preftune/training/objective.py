@@ -54,7 +54,7 @@ class LossStates(TrainerCallback, ExportableState):
 
     @override
     def state(self) -> dict[str, Any]:
-        """What checkpoints keep."""
+        """Content for checkpoints."""
         return {"args": {}, "attributes": {"_states": self._states}}
 
     @override
@@ -66,14 +66,14 @@ class LossStates(TrainerCallback, ExportableState):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WholeStep:
-    """The loss of a whole step, where its rows depend on each other, and what each micro-batch must learn from it.
+    """The loss of a whole step whose rows depend on each other, and its gradient by the values of each micro-batch.
 
     Args:
         values: Of each micro-batch of this rank that counts, without a graph.
         gradients: Gradient of the loss by what is differentiable in each micro-batch of this rank, by name; empty for
             one that does not count.
         loss: Shape: ().
-        share: What one micro-batch's share of the loss is, so that those of all ranks add up to it.
+        share: Share of the loss of each micro-batch; those of all ranks add up to 1.
         metrics: Of the losses; counted once over all ranks.
     """
 
@@ -86,13 +86,13 @@ class WholeStep:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StepContext:
-    """What a micro-batch must know of the step that it is a part of.
+    """Facts of a step that each of its micro-batches needs.
 
     Args:
-        num_units: What the loss of each part is the mean over, counted over all ranks, by the part's name.
+        num_units: Units that the mean of each part is over, counted over all ranks, by the part's name.
         mismatched: Log-probs of completions after prompts of others, over the whole step.
         whole: For a method whose rows depend on each other, in a step of several micro-batches.
-        is_start: Whether the policy is its reference still, so that the metrics say what the loss must be.
+        is_start: True if the policy still equals its reference, so that the expected loss is among the metrics.
     """
 
     num_units: Mapping[str, float]
@@ -103,13 +103,13 @@ class StepContext:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What a run optimises.
+    """The objective of a run: from a micro-batch to its share of the loss.
 
     Args:
         method: The losses and their options.
-        reference: Where reference log-probs come from.
-        forward: How log-probs are computed.
-        states: What losses remember from step to step.
+        reference: Source of reference log-probs.
+        forward: Computes log-probs.
+        states: Memory of losses over steps.
 
     A loss whose rows depend on each other is exact for any number of micro-batches and ranks: `begin` runs the policy
     once without a graph, takes the gradient of the whole step's loss by its log-probs, and each micro-batch is then
@@ -122,12 +122,12 @@ class Objective:
     states: LossStates = field(default_factory=LossStates)
 
     def begin(self, model: nn.Module, step: Step, *, learns: bool, is_start: bool = False) -> StepContext:
-        """What the micro-batches of a step must know. Every rank calls it.
+        """Compute the context of a step. Every rank calls it.
 
         Args:
             model: The policy, as the trainer wraps it.
             step: This rank's share, on its device.
-            learns: Whether the states of losses are to move on with this step.
+            learns: Update the states of losses with this step.
             is_start: As in `StepContext`.
         """
         context = StepContext(step.num_units, self._mismatched(model, step), is_start=is_start)
@@ -147,7 +147,7 @@ class Objective:
         Args:
             model: The policy, as the trainer wraps it.
             batch: A micro-batch; with weight 0 it gives a loss of 0 that still reaches every parameter.
-            context: What `begin` gave for the step.
+            context: Result of `begin` for the step.
             index: Which micro-batch of this rank's share it is.
             learns: As for `begin`.
         Returns:
@@ -183,8 +183,8 @@ class Objective:
         """Means of metrics, with those that are made of others."""
         return total_metrics(self.method, means)
 
-    def gives_numbers(self, model: nn.Module, batch: PackedBatch) -> bool:
-        """Whether all log-probs of a micro-batch are finite."""
+    def is_finite(self, model: nn.Module, batch: PackedBatch) -> bool:
+        """True if all log-probs of a micro-batch are finite."""
         with torch.no_grad():
             return self._values(model, batch).is_finite
 
@@ -258,7 +258,7 @@ def _learning_from(values: StepValues, whole: WholeStep, index: int) -> Tensor:
 
 
 def _count(values: StepValues, loss: Loss) -> float:
-    """What the mean of a loss is over, in these values; as `num_units` counts it in groups."""
+    """Number of units that the mean of a loss is over, in these values; `num_units` counts the same in groups."""
     match loss.unit:
         case "pair":
             return len(values.pairs)

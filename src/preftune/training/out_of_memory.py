@@ -1,4 +1,4 @@
-"""What becomes of a step that memory does not suffice for."""
+"""Steps that run out of memory."""
 
 import gc
 from collections.abc import Callable
@@ -14,7 +14,7 @@ __all__ = ["OutOfMemory", "is_out_of_memory", "ways_out_of_memory"]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory has run out: on a GPU, in Python, or in PyTorch's allocator of the host.
+    """True if an error means out of memory: on a GPU, in Python, or in PyTorch's CPU allocator.
 
     >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"))
     True
@@ -25,7 +25,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def ways_out_of_memory(biggest_group: int) -> str:
-    """What a user can do.
+    """Advice to users.
 
     Args:
         biggest_group: Tokens of the biggest group.
@@ -39,14 +39,14 @@ def ways_out_of_memory(biggest_group: int) -> str:
 
 @final
 class OutOfMemory:
-    """Runs steps. When memory runs out, it halves the budget and runs the step again, or says what to do.
+    """Runs steps. When memory runs out, it halves the budget and runs the step again, or raises with advice.
 
-    The second time it gives up, and so it does where the budget is a promise, or where other ranks wait: they cannot
-    cut the step anew by themselves.
+    It retries once. It never retries with a budget set by the user or with several processes, because other ranks
+    cannot cut the step again by themselves.
 
     Args:
-        may_halve: Whether the budget may be halved.
-        say: Takes a line on what was done.
+        may_halve: Allow one retry with half the budget.
+        say: Called with a line that reports the retry.
     """
 
     def __init__(self, *, may_halve: bool = False, say: Callable[[str], None] = lambda _: None) -> None:
@@ -56,13 +56,13 @@ class OutOfMemory:
     def run(
         self, learn: Callable[[Step], Tensor], step: Step, steps: StepSource, *, undo: Callable[[], None]
     ) -> Tensor:
-        """What `learn` gives for the step, or for the same step cut into smaller micro-batches.
+        """The result of `learn` for the step, or for the same step cut into smaller micro-batches.
 
         Args:
             learn: Adds the gradients of a step and returns its loss.
             step: One of `steps`.
             steps: Cuts the step, and those to come.
-            undo: Takes back what `learn` has left behind when it failed: gradients, for example.
+            undo: Reverts a failed `learn`: gradients, for example.
         Raises:
             TrainingError: out of memory for good.
         """
@@ -86,7 +86,7 @@ class OutOfMemory:
         return self.run(learn, steps.cut_again(step), steps, undo=undo)
 
     def _halve(self, steps: StepSource, step: Step) -> bool:
-        """Whether the step can be cut into smaller micro-batches; if so, it and those to come will be."""
+        """Halve the budget of this and all further steps. False if that is not possible."""
         tried = steps.biggest_micro_batch(step)
         budget = max(tried // 2, steps.biggest_group)
         if not self._may_halve or budget >= tried:
@@ -98,7 +98,7 @@ class OutOfMemory:
 
 
 def _random_state() -> tuple[Tensor, ...]:
-    """What dropout depends on: the generators of the host and of the GPU."""
+    """State of the random generators of CPU and GPU, which dropout depends on."""
     host = torch.get_rng_state()
     return (host, torch.cuda.get_rng_state()) if torch.cuda.is_available() else (host,)
 

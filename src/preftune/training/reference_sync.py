@@ -50,7 +50,7 @@ class ReferenceSync(TrainerCallback):
 
     @staticmethod
     def of(settings: ModelSettings, reference: Reference) -> "ReferenceSync | None":
-        """What the settings ask for, or None where the reference is to stay as it is."""
+        """The synchronisation that the settings ask for; None if the reference stays frozen."""
         if not settings.moves_reference:
             return None
         assert isinstance(reference, (FrozenCopy, KeptAdapter)), type(reference).__name__

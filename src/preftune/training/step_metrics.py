@@ -16,15 +16,15 @@ _MOMENTS = ("moments/margin_length", "moments/margin", "moments/length")
 
 
 def add_metrics(metrics: MetricSums, method: Method, values: StepValues, weight: float) -> None:
-    """Add what is to be known of some completions beside the loss.
+    """Add the metrics of some completions, except the loss.
 
     Pairs, and lists by the pairs that their scores make: implicit rewards, margins and accuracies, under the names
     that users of TRL know. Thumbs: rewards of the desirable as `rewards/chosen`, of the others as `rewards/rejected`.
     All: how far the policy is from its reference, if it has one, and the entropy where that was measured.
 
     Args:
-        metrics: What to add to.
-        method: Says what the implicit reward is.
+        metrics: Sums to add to.
+        method: Defines the implicit reward.
         values: Of a micro-batch.
         weight: 1, or 0 for a micro-batch that does not count.
     """

@@ -262,7 +262,7 @@ class StepDataset(Dataset[Step]):
         return pack([group for group in groups if group is not None], weight=1.0 if chosen else 0.0)
 
     def _count(self, loss: Loss, groups: Sequence[int]) -> float:
-        """What the mean of a loss is over, in these groups."""
+        """Number of units that the mean of a loss is over, in these groups."""
         if loss.unit != "token":
             return sum(self._sizes[group].count(loss.unit) for group in groups)
         return sum(_num_learned_tokens(self._groups[group], loss) for group in groups)

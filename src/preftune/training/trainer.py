@@ -60,10 +60,10 @@ class PreferenceTrainer(Trainer):
         objective: Method, reference and forward.
         train_steps: Source of the steps to learn from.
         eval_steps: Held-out steps, or several sets of them by name; needed if `args.eval_strategy` is not `no`.
-        out_of_memory: What to do when memory runs out in a step. Default: end the run.
+        out_of_memory: Handles steps that run out of memory. Default: end the run.
         reference_sync: Moves the reference as training goes. Default: it stays as it is.
-        starts_at_reference: Whether policy and reference are equal before the first step, which is then checked.
-        measures: What else is measured at every evaluation.
+        starts_at_reference: Policy and reference are equal before the first step, so that its loss is checked.
+        measures: Further metrics of every evaluation.
         processing_class, callbacks, optimizers: As for `transformers.Trainer`.
 
     `num_tokens` counts the tokens that this rank has learned from, since the trainer was made; `train_steps` are the
@@ -126,12 +126,12 @@ class PreferenceTrainer(Trainer):
 
     @property
     def last_rows(self) -> list[Origin]:
-        """Where the groups of the last step come from, those of all ranks."""
+        """Origins of the groups of the last step, over all ranks."""
         return [self.train_steps.alone(group)[0] for group in self._last_groups]
 
     @property
     def plan(self) -> PlanSummary:
-        """What the plan of the current epoch comes to."""
+        """Summary of the plan of the current epoch."""
         return self.train_steps.summary()
 
     # --- data -------------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ class PreferenceTrainer(Trainer):
         return loss
 
     def _undo_step(self, model: nn.Module) -> Callable[[], None]:
-        """What takes back all traces of a step that fails: gradients, metrics and the states of losses."""
+        """A function that reverts a failed step: gradients, metrics and the states of losses."""
         sums, states = MetricSums(dict(self._train_sums.sums)), self.objective.states.snapshot()
 
         def undo() -> None:
@@ -215,7 +215,7 @@ class PreferenceTrainer(Trainer):
         return step_loss.float()
 
     def _check_numbers(self, model: nn.Module, step: Step, loss: Tensor) -> None:
-        """Loss and gradients must be numbers, or the optimizer would break the weights."""
+        """Stop the run if loss or gradients are NaN or infinite, before the optimizer breaks the weights."""
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
         # In fp16 the loss scaler expects such gradients now and then, and skips their step.
         is_finite = all_finite([loss] if self.args.fp16 else [loss, *gradients])
@@ -226,12 +226,12 @@ class PreferenceTrainer(Trainer):
                 guilty = [
                     origin
                     for origin, batch in rows.values()
-                    if not self.objective.gives_numbers(model, batch.to(self.args.device))
+                    if not self.objective.is_finite(model, batch.to(self.args.device))
                 ]
             raise stop_before_step(self.state.global_step + 1, guilty, [origin for origin, _ in rows.values()])
 
     def _on_all_ranks(self, is_so: Tensor) -> bool:
-        """Whether something is so on every rank: all of them take the same way."""
+        """True if something holds on every rank, so that all ranks take the same branch."""
         num_ranks: Tensor = self.accelerator.reduce(is_so.to(self.args.device, torch.float32))
         return int(num_ranks.item()) == int(self.args.world_size)
 
@@ -300,12 +300,13 @@ class PreferenceTrainer(Trainer):
 
     @override
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """The model; into a checkpoint also a reference that moves, before the file that says the checkpoint is whole.
+        """Save the model, and into a checkpoint also a moving reference.
 
-        `on_save` would come after it, when older checkpoints are deleted already.
+        The reference is saved before the file that marks the checkpoint as complete. `on_save` comes after it, when
+        older checkpoints are deleted already.
 
         Raises:
-            SickRunError: weights are no numbers; nothing is written.
+            SickRunError: weights are NaN or infinite; nothing is written.
         """
         assert self.model is not None, "there is a model to save"
         trained = (parameter.detach() for parameter in self.model.parameters() if parameter.requires_grad)
@@ -323,7 +324,7 @@ class PreferenceTrainer(Trainer):
 
 
 class _EpochPlanner(TrainerCallback):
-    """Tells the data set which epoch begins."""
+    """Plans each epoch when it begins."""
 
     def __init__(self, steps: StepSource) -> None:
         self._steps = steps
