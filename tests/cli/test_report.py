@@ -60,7 +60,7 @@ def test_a_run_that_fails_on_the_way_has_a_report(
     monkeypatch.setattr("preftune.runs.run.train", fail)
     result = call(*tune(model_folder, pairs_file, folder))
     assert result.exit_code == 1
-    assert "No end is written" in (folder / "report.html").read_text()
+    assert "Unfinished: still training, or killed" in (folder / "report.html").read_text()
 
 
 def test_one_run_gets_its_page_and_plots_again(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_the_verdict_says_how_it_ended_how_healthy_it_was_and_what_changed(page:
     assert "On 64 held-out pairs it is better than chance: 68.8 % (62.5 % to 75.0 %)." in page
     assert '<span class="before">50.0 % &rarr;</span> 68.8 %' in page
     assert "held out; 95% interval (62.5 % to 75.0 %)" in page
-    assert "what it writes is better than the reference: 75.0 %" in page
+    assert "its completions are better than the reference: 75.0 %" in page
     assert "Not measured" not in page
 
 
@@ -116,7 +116,7 @@ def test_a_page_comes_of_a_run_that_lacks_a_file(tmp_path: Path, missing: str) -
 def test_a_bare_run_says_what_is_missing_and_what_tells_it(tmp_path: Path) -> None:
     page = page_without(tmp_path / "run", *(name for name in FILES if name not in ("run.json", "model.safetensors")))
     assert asks_for_nothing(page)
-    assert "No end is written" in page
+    assert "Unfinished: still training, or killed" in page
     for command in (f"--config {tmp_path / 'run' / 'config.yaml'} --resume", "preftune check pairs.jsonl"):
         assert command in page
     assert f"preftune generate --model {tmp_path / 'run'} --compare a/base" in page
@@ -153,10 +153,10 @@ def test_a_run_by_demonstrations_is_asked_for_no_preferences(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("summary", "text", "tone"),
     [
-        ({"stopped_early": True}, "Stopped before its end, by a signal: 4 steps", "warning"),
-        ({"stopped_sick": True}, "Ended by itself, because it was sick: 4 steps", "error"),
+        ({"stopped_early": True}, "Stopped early by a signal: 4 steps", "warning"),
+        ({"stopped_sick": True}, "Stopped by a health rule: 4 steps", "error"),
         ({"kept": {"metric": "loss", "value": 0.6, "at_start": 0.7, "step": 4}}, "checkpoint of step 4", "good"),
-        ({"num_steps": 2}, "No end is written", "warning"),
+        ({"num_steps": 2}, "Unfinished: still training, or killed", "warning"),
     ],
 )
 def test_the_headline_says_how_it_ended(tmp_path: Path, summary: dict[str, object], text: str, tone: str) -> None:
@@ -202,7 +202,7 @@ def test_evaluations_at_other_strengths_have_a_table(tmp_path: Path) -> None:
     for strength in (2.0, 0.5):
         found = evaluation(strength=strength, preferences=None)
         (run / f"evaluation-strength-{strength:g}.json").write_text(json.dumps(found.as_dict()))
-    section = report_run(run).page().partition("Mixed with the reference")[2]
+    section = report_run(run).page().partition("Realigned with the reference")[2]
     heads = [section.index(f'<th scope="row">{strength}</th>') for strength in ("0.5", "1", "2")]
     assert heads == sorted(heads)
 

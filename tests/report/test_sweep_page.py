@@ -76,5 +76,5 @@ def test_a_sweep_that_is_not_at_its_end_says_so(tmp_path: Path) -> None:
     result = write_sweep(tmp_path)
     replace(result, recommendation=None, realigned=None, points=(point("9"),)).write()
     page = sweep_page(tmp_path)
-    assert "Not at its end yet" in page
+    assert "Unfinished: the same command continues it" in page
     assert "<figure" not in page

@@ -27,10 +27,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Colour:
-    """A colour with its name on pages.
+    """A colour in pages and pictures.
 
     Args:
-        light, dark: On white and on a dark ground.
+        light, dark: Values on a white and on a dark background.
     """
 
     light: str
@@ -50,10 +50,10 @@ COLOURS: Mapping[str, Colour] = {
     "pink": Colour("#b8528c", "#ee96c8"),
     "brown": Colour("#7a6a28", "#cdb864"),
 }
-"""By the name of their CSS variable. No two have the same light value, which stands for the name in pictures."""
+"""Colours by the name of their CSS variable. Light values are unique: SVG elements replace them by the variable."""
 
 RUN_COLOURS = ("blue", "orange", "green", "purple", "red", "sky", "pink", "brown")
-"""Of the runs of a comparison, in order; they differ in lightness as well as in hue."""
+"""Colours of the runs of a comparison, in order; they differ in lightness as well as in hue."""
 
 
 def css_variables(shade: str) -> str:
@@ -122,7 +122,7 @@ def save_picture(figure: Figure, file: str | Path) -> None:
 
 
 def svg_file(figure: Figure) -> str:
-    """The picture as an SVG file of its own. The same figure gives the same text."""
+    """The figure as an SVG file; equal figures give equal text."""
     buffer = io.StringIO()
     with picture_style():
         figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -130,14 +130,14 @@ def svg_file(figure: Figure) -> str:
 
 
 def svg_element(document: str, label: str) -> str:
-    """An SVG file as an element of a page, which refers to nothing outside itself.
+    """Convert an SVG file to a self-contained element of a page.
 
-    Without prolog, metadata, fixed size and white ground; in the page's own colours, dark or light; and without ids
-    that nothing refers to, which would be there once for every picture.
+    Removes prolog, metadata, fixed size, white background and unused ids, which would repeat for every picture, and
+    uses the page's own colours, dark or light.
 
     Args:
-        document: What `svg_file` gave.
-        label: What the picture shows, for those who cannot see it.
+        document: Result of `svg_file`.
+        label: Description for screen readers.
     """
     svg = document[document.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""A file that is written as a whole or not at all."""
+"""Atomic writes of files."""
 
 import os
 from contextlib import suppress
@@ -10,13 +10,13 @@ __all__ = ["write_whole"]
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file beside its place, and put it there when it is complete; one that is there stays until then.
+    """Write a file atomically: beside its path first, then moved into place. An existing file stays until then.
 
     Args:
-        path: Where it goes. Its folder is made if it is not there.
-        content: All of it; text is written as UTF-8.
+        path: Path of the file. Its folder is created if needed.
+        content: Text is written as UTF-8.
     Raises:
-        SaveError: it cannot be written, or the disk is full.
+        SaveError: the file cannot be written, or the disk is full.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

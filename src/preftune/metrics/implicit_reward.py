@@ -1,4 +1,4 @@
-"""What a tuned model says of a completion's worth."""
+"""Implicit reward of a tuned model."""
 
 from dataclasses import dataclass
 
@@ -11,9 +11,9 @@ __all__ = ["ImplicitReward"]
 
 @dataclass(frozen=True, slots=True)
 class ImplicitReward:
-    """The reward that a policy was tuned by, read from its log-probs.
+    """The reward implied by a tuned policy's log-probs.
 
-    reward = beta * what `kind` names
+    reward = beta * kind
 
     Args:
         kind: `logratio`, policy minus reference; `logp`, the policy's log-prob; `mean_...`, per token.
@@ -45,7 +45,7 @@ class ImplicitReward:
 
     @property
     def needs_reference(self) -> bool:
-        """Whether it compares the policy with a reference."""
+        """True if the reward compares the policy with a reference."""
         return self.kind in ("logratio", "mean_logratio")
 
     def of(self, logps: PolicyLogps | ReferencedLogps) -> Tensor:

@@ -33,13 +33,13 @@ _NUMBERS_AT_ONCE = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate and where its true value lies, as far as the prompts tell.
+    """An estimate with its confidence interval over prompts.
 
     Args:
         value: The estimate, from all prompts.
-        low, high: Ends of the interval; NaN where a single prompt says nothing of its spread.
+        low, high: Ends of the interval; NaN for a single prompt.
         standard_error: Standard deviation of the estimate over the resamples; NaN for a single prompt.
-        num_prompts: How many prompts there were.
+        num_prompts: Number of prompts.
     """
 
     value: float
@@ -67,16 +67,16 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bootstrap:
-    """Percentile bootstrap over prompts: as many prompts are drawn with replacement as there are, again and again.
+    """Percentile bootstrap over prompts: each resample draws as many prompts as there are, with replacement.
 
     The percentiles are expanded, so that intervals of few prompts are as wide as those by Student's t.
 
     The same seed and number of prompts give the same draws, so that two estimates can be compared draw by draw.
 
     Args:
-        num_resamples: How often prompts are drawn anew, >= 1.
-        confidence: How often an interval is to hold the true value, in (0, 1).
-        seed: Of the draws.
+        num_resamples: Number of resamples, >= 1.
+        confidence: Probability that an interval holds the true value, in (0, 1).
+        seed: Seed of the draws.
     Raises:
         ValueError: a value out of its range.
     Source: Efron 1979, The Annals of Statistics 7(1); clusters: Field and Welsh 2007, JRSS B 69(3); expanded
@@ -99,7 +99,7 @@ class Bootstrap:
             raise ValueError(f"confidence = {self.confidence}: must be between 0 and 1, such as 0.95.")
 
     def interval(self, statistic: Statistic, num_prompts: int) -> Interval:
-        """The estimate with its interval: the middle of the resamples.
+        """The estimate with the interval of its resamples.
 
         Args:
             statistic: One that gives a value per resample.
@@ -115,10 +115,10 @@ class Bootstrap:
         return Interval(value, float(low), float(high), float(spread), num_prompts)
 
     def share(self, statistic: Statistic, num_prompts: int) -> Interval:
-        """The same for a share, which may be 0 or 1: then all resamples are alike, and say nothing of what is left.
+        """The interval of a share. If it is 0 or 1, all resamples are equal, and an exact binomial bound is used.
 
-        If it is 1, the lower end is the share that still gives only hits in all prompts with probability
-        (1 - confidence) / 2. If it is 0, the upper end accordingly.
+        For a share of 1, the lower end is the share that gives only hits with probability (1 - confidence) / 2; for a
+        share of 0, the upper end likewise.
 
         Source: Clopper and Pearson 1934, Biometrika 26(4).
 
@@ -132,8 +132,7 @@ class Bootstrap:
         return found
 
     def _expanded_tail(self, num_prompts: int) -> float:
-        """Share of the resamples on either side of the interval; less for few prompts, which resampling spreads too
-        little.
+        """Share of resamples on either side of the interval; smaller for few prompts, whose resamples vary too little.
 
         >>> round(Bootstrap()._expanded_tail(1000), 4), round(Bootstrap()._expanded_tail(20), 4)
         (0.0248, 0.0159)
@@ -151,7 +150,7 @@ class Bootstrap:
         return np.concatenate([statistic(weights) for weights in self._weights(num_prompts)])
 
     def _weights(self, num_prompts: int) -> Iterator[FloatArray]:
-        """How often each prompt was drawn, some resamples at a time. Shape of each: (resample, prompt)."""
+        """Counts of each prompt, in batches of resamples. Shape of each: (resample, prompt)."""
         if num_prompts < 1:
             raise ValueError("there are no prompts, so there is nothing to resample. Give at least one.")
         rng = np.random.default_rng(self.seed)
@@ -165,7 +164,7 @@ class Bootstrap:
 
 
 def ratio_of(numerators: FloatArray, denominators: FloatArray) -> Statistic:
-    """A sum over a sum, such as a mean over pairs of which prompts have different numbers.
+    """A ratio of sums, such as a mean over pairs whose number differs between prompts.
 
     Args:
         numerators, denominators: Sums of each prompt. Shape: (prompt,) or (prompt, value).
@@ -185,7 +184,7 @@ def ratio_of(numerators: FloatArray, denominators: FloatArray) -> Statistic:
 
 
 def sums_by_prompt(values: FloatArray, prompts: IntArray, num_prompts: int) -> FloatArray:
-    """Values added up over each prompt. Shape: (row,), (row,) -> (prompt,).
+    """Sum of values per prompt. Shape: (row,), (row,) -> (prompt,).
 
     >>> sums_by_prompt(np.array([1.0, 2.0, 4.0]), np.array([0, 1, 0]), 2)
     array([5., 2.])
@@ -195,12 +194,11 @@ def sums_by_prompt(values: FloatArray, prompts: IntArray, num_prompts: int) -> F
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over independent values.
+    """A mean of independent values with its standard error.
 
     Args:
-        mean: Of the values.
-        standard_error: Standard deviation of the mean; NaN for a single value, which says nothing of its spread.
-        num_samples: How many values there were.
+        standard_error: Standard deviation of the mean; NaN for a single value.
+        num_samples: Number of values.
     """
 
     mean: float
@@ -224,7 +222,7 @@ class Estimate:
 
     @staticmethod
     def of_share(share: float, count: int) -> "Estimate":
-        """The estimate of a probability from how often something happened in `count` tries.
+        """The estimate of a probability from its share in `count` trials.
 
         >>> Estimate.of_share(0.75, 300)
         Estimate(mean=0.75, standard_error=0.025, num_samples=300)

@@ -1,4 +1,4 @@
-"""Logistic regression on a few features, many weightings at once."""
+"""Logistic regression on a few features, for many weightings at once."""
 
 import numpy as np
 
@@ -9,21 +9,21 @@ __all__ = ["fit_logistic", "sigmoid"]
 _STEPS = 50
 _LONGEST_STEP = 4.0
 _RIDGE = 0.001
-"""A normal prior of standard deviation 32 on each coefficient: it decides only where all outcomes are equal."""
+"""A normal prior of standard deviation 32 on each coefficient: it matters only if all outcomes are equal."""
 
 
 def fit_logistic(
     features: FloatArray, outcomes: FloatArray, weights: FloatArray, *, ridge: float = _RIDGE
 ) -> FloatArray:
-    """The coefficients that make the outcomes likeliest, by Newton's method.
+    """Maximum-likelihood coefficients, by Newton's method.
 
     minimises  -sum over rows of weight * (y log p + (1 - y) log(1 - p)) + ridge / 2 * |b|^2,  p = sigmoid(features b)
 
     Args:
         features: Shape: (row, feature). A column of ones makes an intercept.
         outcomes: In [0, 1]. Shape: (row,).
-        weights: How often each row counts, for each fit. Shape: (fit, row).
-        ridge: Keeps coefficients finite where the outcomes could be told apart perfectly, > 0.
+        weights: Weight of each row in each fit. Shape: (fit, row).
+        ridge: Keeps coefficients finite if the outcomes are separable, > 0.
     Returns:
         Shape: (fit, feature).
 

@@ -1,4 +1,4 @@
-"""What is measured on a batch: log-probs in, sums and counts out, so that means over any cut are exact."""
+"""Sums and counts of metrics, so that means over any division into micro-batches are exact."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ _ROUNDING = 1e-6
 
 @dataclass(slots=True)
 class MetricSums:
-    """Sums and counts by name; the mean of a metric is its sum over its count, whatever the micro-batches were.
+    """Sums and counts by name; the mean of a metric does not depend on the division into micro-batches.
 
     >>> sums = MetricSums()
     >>> sums.add("loss", torch.tensor([1.0, 2.0]))
@@ -38,7 +38,7 @@ class MetricSums:
             self.sums[name] = self.sums[name] + total if name in self.sums else total
 
     def means(self) -> dict[str, float]:
-        """Mean per metric; those that counted nothing are left out."""
+        """Mean per metric, without metrics of count 0."""
         if not self.sums:
             return {}
         table = torch.stack(list(self.sums.values())).tolist()
@@ -56,7 +56,7 @@ def preference_metrics(
         scale: Implicit reward per nat of logratio.
     Returns:
         Value per pair and metric. Shape of each: (pair,).
-    Differs: a margin of 0, or within the rounding of the log-probs (1e-6 of them), counts as half right in
+    Differs: a margin of 0, or within the rounding of the log-probs (1e-6 of them), counts as half correct in
         `rewards/accuracies`; TRL counts 0 as wrong and rounding by its sign, so that a policy equal to its reference
         reads as worse than chance, or as chance would have it.
 

@@ -14,10 +14,10 @@ _OTHER = "green"
 
 
 def histogram_svg(histogram: Histogram) -> str:
-    """A picture of a histogram: an `<svg>` element that refers to nothing outside itself.
+    """A picture of a histogram as a self-contained `<svg>` element.
 
     Args:
-        histogram: Of one kind of numbers or several, drawn one over the other.
+        histogram: Counts of one or several kinds, drawn one over the other.
     """
     with picture_style():
         figure = new_figure()
@@ -68,10 +68,10 @@ _NUM_ROWS = 200
 
 
 def check_page(report: QualityReport) -> str:
-    """The page, with pictures of lengths and margins in it.
+    """The page, with pictures of lengths and margins.
 
     Args:
-        report: What to show. Texts of the data are escaped, so that nothing in them can act.
+        report: The report. Texts of the data are escaped, so nothing in them can run as code.
     """
     findings = report.as_dict()["findings"]
     is_single = len(report.sources) == 1

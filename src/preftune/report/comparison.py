@@ -1,4 +1,4 @@
-"""Several runs side by side: what differs in their settings, and what came of it."""
+"""Page of several runs side by side: differing settings, metrics, evaluations, curves and samples."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +36,7 @@ _NUM_TEXTS = 8
 
 
 def labels_of(runs: Sequence[RunRecord]) -> list[str]:
-    """A name for each run: that of its folder, with as much of the path before it as tells it from the others."""
+    """A label for each run: the shortest end of its path that differs from all others."""
     parts = [run.folder.resolve().parts for run in runs]
     for count in range(1, max(map(len, parts)) + 1):
         labels = ["/".join(path[-count:]) for path in parts]
@@ -46,7 +46,7 @@ def labels_of(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def differing_settings(runs: Sequence[RunRecord], labels: Sequence[str]) -> PageTable:
-    """The settings that are not the same in all runs; a run that lacks one has a dash."""
+    """The settings that differ between runs; a run without one has a dash."""
     names = dict.fromkeys(name for run in runs for name in run.settings if name not in _WITHOUT_EFFECT)
     rows = []
     for name in names:
@@ -57,10 +57,10 @@ def differing_settings(runs: Sequence[RunRecord], labels: Sequence[str]) -> Page
 
 
 def notes_on(runs: Sequence[RunRecord], labels: Sequence[str]) -> Iterator[str]:
-    """What must be known before numbers are compared."""
+    """Reasons why numbers of these runs may not be comparable."""
     held_out = {tuple(str(run.settings.get(name)) for name in (*_HELD_OUT, *_seed(run))) for run in runs}
     if len(held_out) > 1:
-        yield "The runs do not hold out the same data, so that their held-out numbers are not of the same pairs."
+        yield "The runs hold out different data, so their held-out numbers describe different pairs."
     scales = {_reward_scale(run) for run in runs}
     if len(scales) > 1:
         yield (
@@ -72,11 +72,11 @@ def notes_on(runs: Sequence[RunRecord], labels: Sequence[str]) -> Iterator[str]:
             yield f"{label}: {run.evaluation_problem}"
     sampled = [run.evaluation.samples for run in runs if run.evaluation is not None]
     if len({None if found is None else found.max_new_tokens for found in sampled}) > 1:
-        yield "The evaluations drew samples of different greatest length; KL and length depend on it."
+        yield "The evaluations drew samples of different maximum length, on which KL and length depend."
 
 
 def metric_rows(runs: Sequence[RunRecord], labels: Sequence[str]) -> PageTable:
-    """How each run ended, and its metrics from first to last or kept; held-out ones where any run has them."""
+    """Health, metrics and cost of each run; metrics from the first value to that of the model, held out if logged."""
     rows = [Row(("health", *map(_health, runs)))]
     for name, metric in METRICS.items():
         if metric.shown == "hidden":
@@ -92,7 +92,7 @@ def metric_rows(runs: Sequence[RunRecord], labels: Sequence[str]) -> PageTable:
 
 
 def evaluation_rows(runs: Sequence[RunRecord], labels: Sequence[str]) -> PageTable | None:
-    """What `preftune eval` found of each run, with intervals; None where it found nothing."""
+    """Estimates of `preftune eval` for each run, with intervals; None if no run was evaluated."""
     rows = []
     for label, estimate, is_share in _ESTIMATES:
         found = [estimate(run) for run in runs]
@@ -102,14 +102,14 @@ def evaluation_rows(runs: Sequence[RunRecord], labels: Sequence[str]) -> PageTab
 
 
 def compared_texts(runs: Sequence[RunRecord]) -> list[Written]:
-    """What each run wrote last, for prompts that all of them have."""
+    """The last samples of each run, for prompts that all runs share."""
     texts = [latest_texts(run) for run in runs]
     shared = [prompt for prompt in texts[0] if all(prompt in own for own in texts)]
     return [Written(prompt, tuple(own[prompt] for own in texts)) for prompt in shared[:_NUM_TEXTS]]
 
 
 def _seed(run: RunRecord) -> tuple[str, ...]:
-    """The seed decides what is held out where a share of the data is."""
+    """The seed decides the held-out data if they are a fraction of the training data."""
     return ("seed",) if run.settings.get("eval_fraction") else ()
 
 
@@ -133,7 +133,7 @@ def _metric_row(metric: Metric, label: str, paths: Sequence[tuple[float, float] 
 
 
 def _best(paths: Sequence[tuple[float, float] | None]) -> tuple[int, ...]:
-    """Places of the cells with the highest last value, unless all are the same.
+    """Cells with the highest last value; none if all are equal.
 
     >>> _best([(0.5, 0.6), None, (0.5, 0.7)]), _best([(0.5, 0.6), (0.4, 0.6)])
     ((3,), ())
@@ -145,7 +145,7 @@ def _best(paths: Sequence[tuple[float, float] | None]) -> tuple[int, ...]:
 
 
 def _path(run: RunRecord, metric: str) -> tuple[float, float] | None:
-    """Its first value, and the one of the model that came out."""
+    """The first value, and that of the run's model."""
     series = run.series(metric)
     if not series:
         return None
@@ -175,8 +175,8 @@ def _with_ends(interval: Interval | None, *, is_share: bool) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """Estimates of an evaluation; None where it has none."""
+class _Estimates:
+    """Estimates of an evaluation; None for those it lacks."""
 
     run: RunRecord
 
@@ -207,24 +207,24 @@ class _Found:
 
 
 _ESTIMATES: tuple[tuple[str, Callable[[RunRecord], Interval | None], bool], ...] = (
-    ("preference accuracy", lambda run: _Found(run).pairs("accuracy"), True),
-    ("margin", lambda run: _Found(run).pairs("margin"), False),
-    ("log loss, nats", lambda run: _Found(run).pairs("log_loss"), False),
-    ("expected calibration error", lambda run: _Found(run).pairs("calibration"), False),
-    ("KL to the reference, nats", lambda run: _Found(run).samples("kl"), False),
-    ("entropy, nats per token", lambda run: _Found(run).samples("entropy"), False),
-    ("length of samples, tokens", lambda run: _Found(run).samples("length"), False),
-    ("win rate", lambda run: _Found(run).win_rate("rate"), True),
-    ("win rate at equal length", lambda run: _Found(run).win_rate("length_controlled"), True),
-    ("score by the judge", lambda run: _Found(run).win_rate("score"), False),
+    ("preference accuracy", lambda run: _Estimates(run).pairs("accuracy"), True),
+    ("margin", lambda run: _Estimates(run).pairs("margin"), False),
+    ("log loss, nats", lambda run: _Estimates(run).pairs("log_loss"), False),
+    ("expected calibration error", lambda run: _Estimates(run).pairs("calibration"), False),
+    ("KL to the reference, nats", lambda run: _Estimates(run).samples("kl"), False),
+    ("entropy, nats per token", lambda run: _Estimates(run).samples("entropy"), False),
+    ("length of samples, tokens", lambda run: _Estimates(run).samples("length"), False),
+    ("win rate", lambda run: _Estimates(run).win_rate("rate"), True),
+    ("win rate at equal length", lambda run: _Estimates(run).win_rate("length_controlled"), True),
+    ("score by the judge", lambda run: _Estimates(run).win_rate("score"), False),
 )
 
 
 def compare_runs(folders: Sequence[str | Path]) -> str:
-    """The page that sets runs side by side.
+    """The page of several runs.
 
     Args:
-        folders: Those of at least two runs.
+        folders: Folders of at least two runs.
     Raises:
         OutputError: a folder is not there, or not of a run.
         ConfigError: a run is named twice, or its settings cannot be read.
@@ -252,7 +252,7 @@ def compare_runs(folders: Sequence[str | Path]) -> str:
 
 
 def _pictures(runs: Sequence[RunRecord], colours: Sequence[str]) -> Iterator[Picture]:
-    """A picture for each metric that a run has logged; of one that is held out as well, the held-out one alone."""
+    """A picture for each logged metric; held-out values replace those of training."""
     for panel in panels_of([log for run in runs for log in run.logs]):
         for curve in _chosen(panel, runs):
             series = [run.series(curve.metric) for run in runs]

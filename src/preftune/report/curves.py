@@ -1,4 +1,4 @@
-"""The training curves of runs, as pictures."""
+"""Training curves of runs as pictures."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from preftune.runs.logs import Log, Series, read_logs, series_of
 __all__ = ["MANY_POINTS", "StepMark", "draw_curves", "overlaid_figure", "panel_figure"]
 
 MANY_POINTS = 80
-"""Beyond so many a curve is drawn with its running mean."""
+"""Number of points beyond which a curve is drawn with its running mean."""
 
 _VERY_MANY_POINTS = 500
 _NUM_BANDS = 200
@@ -35,7 +35,7 @@ class StepMark:
 
     Args:
         step: The step.
-        kind: Whether a health rule fired there, or the checkpoint was kept.
+        kind: First step of a health finding, or step of the kept checkpoint.
     """
 
     step: int
@@ -43,7 +43,7 @@ class StepMark:
 
 
 def panel_figure(panel: Panel, logs: Sequence[Log], marks: Sequence[StepMark] = ()) -> Figure:
-    """The picture of a panel for one run: training solid, held out with a point for every evaluation."""
+    """The picture of a panel for one run: training as solid lines, held-out data with a point per evaluation."""
     with picture_style():
         figure = new_figure()
         _draw_panel(figure.add_subplot(), panel, logs, marks)
@@ -51,14 +51,12 @@ def panel_figure(panel: Panel, logs: Sequence[Log], marks: Sequence[StepMark] = 
 
 
 def overlaid_figure(panel: Panel, title: str, curve: Curve, series: Sequence[Series], colours: Sequence[str]) -> Figure:
-    """One metric of several runs, each in its colour; which is which, the page says.
+    """One metric of several runs, a colour for each; the page holds the legend.
 
     Args:
-        panel: Says level and form.
-        title: Above the picture.
-        curve: The metric.
-        series: Of each run; empty where it was not logged.
-        colours: Of each run, keys of `COLOURS`.
+        panel: Gives level and number format.
+        series: Values of each run; empty if not logged.
+        colours: Colour of each run, a key of `COLOURS`.
     """
     with picture_style():
         figure = new_figure()
@@ -75,7 +73,7 @@ def draw_curves(run: str | Path, picture: str | Path) -> None:
 
     Args:
         run: Folder of the run.
-        picture: The file to write; its ending says the kind.
+        picture: The file to write; the extension selects the format.
     Raises:
         FileNotFoundError: the folder holds no `metrics.jsonl`.
     """
@@ -107,10 +105,9 @@ def _draw_panel(axes: Axes, panel: Panel, logs: Sequence[Log], marks: Sequence[S
 
 
 def _draw_curve(axes: Axes, series: Series, colour: str, *, is_held_out: bool, label: str | None = None) -> None:
-    """A line; of a long run the values pale, and over them their running mean.
+    """Draw a line; for a long run, pale values with their running mean over them.
 
-    Of a very long one a pale band from the least to the greatest of neighbouring values stands for them, so that a
-    page stays small.
+    A very long run has a pale band from the minimum to the maximum of neighbouring values instead, to keep pages small.
     """
     steps, values = np.array(series.steps, dtype=np.float64), np.array(series.values)
     if is_held_out or len(values) == 1:
@@ -127,7 +124,7 @@ def _draw_curve(axes: Axes, series: Series, colour: str, *, is_held_out: bool, l
 
 
 def _bands(steps: _Floats, values: _Floats) -> tuple[_Floats, _Floats, _Floats, _Floats]:
-    """Mean step, least, greatest and mean value of each of `_NUM_BANDS` stretches; NaN where there is no number."""
+    """Mean step, minimum, maximum and mean of each of `_NUM_BANDS` stretches; NaN for one without finite values."""
     found = []
     for own_steps, own in zip(np.array_split(steps, _NUM_BANDS), np.array_split(values, _NUM_BANDS), strict=True):
         known = own[~np.isnan(own)]
@@ -138,7 +135,7 @@ def _bands(steps: _Floats, values: _Floats) -> tuple[_Floats, _Floats, _Floats, 
 
 
 def _draw_errors(axes: Axes, series: Series, errors: Series, colour: str) -> None:
-    """Bars of two standard errors either way, where they are known."""
+    """Draw bars of two standard errors either way, if they were logged."""
     for step, value in zip(series.steps, series.values, strict=True):
         error = errors.at(step)
         if error is not None and math.isfinite(error) and math.isfinite(value):
@@ -146,7 +143,7 @@ def _draw_errors(axes: Axes, series: Series, errors: Series, colour: str) -> Non
 
 
 def _running_mean(values: _Floats, window: int) -> list[float]:
-    """Means of so many values up to each, NaN left out.
+    """Mean of the last `window` values at each value, without NaN.
 
     >>> _running_mean(np.array([1.0, 3.0, math.nan, 5.0]), 2)
     [1.0, 2.0, 3.0, 5.0]
@@ -174,7 +171,7 @@ def _finish(axes: Axes, panel: Panel) -> None:
 
 
 def _legend(axes: Axes, panel: Panel, count: int) -> None:
-    """Title and, below it, the names of the curves: above the curves, so that they hide none."""
+    """Title and legend, both above the curves, so that they hide none."""
     axes.set_title(panel.title, loc="left", pad=_pad(count), parse_math=False)
     if count > 1:
         axes.legend(
@@ -189,7 +186,7 @@ def _legend(axes: Axes, panel: Panel, count: int) -> None:
 
 
 def _pad(count: int) -> float:
-    """Points between a picture and its title, for a legend of so many curves, two a row.
+    """Points between a picture and its title, for a legend of `count` curves in two columns.
 
     >>> _pad(1), _pad(3)
     (6.0, 34.0)
@@ -198,7 +195,7 @@ def _pad(count: int) -> float:
 
 
 def _tick(value: float, _: int | None = None) -> str:
-    """A number of an axis.
+    """A number on an axis.
 
     >>> _tick(0.00030000000000000003), _tick(12500.0), _tick(-0.25), _tick(0.00025), _tick(1e-20)
     ('3e-4', '12,500', '-0.25', '2.5e-4', '0')

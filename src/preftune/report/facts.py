@@ -1,4 +1,4 @@
-"""What was run and on what, as rows of name and text."""
+"""Facts of a run: method, model, data, environment, settings, and data left out."""
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,11 +29,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A name and what is to be said of it.
+    """A named fact.
 
     Args:
-        name: What it is.
-        text: In words; what stands in backticks is code.
+        text: In words; text in backticks is code.
     """
 
     name: str
@@ -42,13 +41,12 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class MethodPart:
-    """A loss of the method, as its docstring tells of it.
+    """A loss of the method with its description.
 
     Args:
-        name: Of the loss.
-        weight: In the sum; empty where it is the only one.
-        summary, formula, source: From its docstring.
-        options: Its options with their values and meaning.
+        weight: Weight in a sum of losses; empty for a single loss.
+        summary, formula, source: As in its docstring.
+        options: Options with their values and meaning.
     """
 
     name: str
@@ -60,7 +58,7 @@ class MethodPart:
 
 
 def method_parts(run: RunRecord) -> list[MethodPart]:
-    """The losses of the run's method; none of a method that this version does not know."""
+    """The losses of the run's method; empty for a method that this version does not know."""
     if run.method is None:
         return []
     is_sum = len(run.method.parts) > 1
@@ -97,7 +95,7 @@ def run_facts(run: RunRecord) -> Iterator[Fact]:
 
 
 def environment_facts(run: RunRecord) -> Iterator[Fact]:
-    """When, how long, where, by which versions and command."""
+    """Start, time, machine, versions and command."""
     if (record := run.environment) is not None:
         yield Fact("started", record.started)
     if (summary := run.summary) is not None:
@@ -119,7 +117,7 @@ def environment_facts(run: RunRecord) -> Iterator[Fact]:
 
 
 def settings_tables(run: RunRecord) -> list[PageTable]:
-    """All settings by topic, with their defaults where they differ from them."""
+    """All settings by topic, with the default of each that was changed."""
     tables = []
     for section in SECTIONS.values():
         rows = tuple(
@@ -133,7 +131,7 @@ def settings_tables(run: RunRecord) -> list[PageTable]:
 
 
 def _changed(default: Any, value: Any) -> str:
-    """The default, where the value is another one and there is a default."""
+    """The default, if there is one and the value differs from it."""
     is_given = isinstance(default, (str, int, float, bool, list, dict)) or default is None
     return value_text(default) if is_given and default != value else ""
 
@@ -194,13 +192,13 @@ _NUM_PLACES = 50
 
 @dataclass(frozen=True, slots=True)
 class DataLoss:
-    """Something that was left out or cut.
+    """Rows or texts that were left out or cut.
 
     Args:
-        part: Of which part of the data.
-        text: How many, and why.
-        places: Where the first of them are.
-        num_more: How many there are beyond these.
+        part: Part of the data.
+        text: Number and reason.
+        places: Places of the first of them.
+        num_more: Number of further places.
     """
 
     part: str
@@ -210,7 +208,7 @@ class DataLoss:
 
 
 def data_table(run: RunRecord) -> PageTable | None:
-    """The counts of each part of the data; None where the run has not written them."""
+    """Counts of each part of the data; None until the run has written them."""
     parts = _parts(run)
     if not parts:
         return None
@@ -220,7 +218,7 @@ def data_table(run: RunRecord) -> PageTable | None:
 
 
 def data_losses(run: RunRecord) -> Iterator[DataLoss]:
-    """All that was not used as it was, part by part."""
+    """Everything left out or cut, part by part."""
     for part, report in _parts(run).items():
         for name, what in LOST_TEXTS.items():
             places: Sequence[str] = getattr(report, name)

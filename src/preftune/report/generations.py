@@ -1,4 +1,4 @@
-"""What the model wrote before and after, prompt by prompt."""
+"""Samples of a run before and after training, prompt by prompt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +15,10 @@ _NUM_SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A prompt and what was written after it.
+    """A prompt and its completions.
 
     Args:
-        prompt: As text.
-        texts: In the order of the headings.
+        texts: Completions in the order of the headings.
     """
 
     prompt: str
@@ -31,10 +30,10 @@ class Generations:
     """Texts side by side.
 
     Args:
-        headings: Who wrote them.
-        notes: Facts on each.
-        rows: Prompt by prompt; a text that was cut off ends with [...].
-        is_before_and_after: Whether the first is the model before training.
+        headings: Name of each model.
+        notes: Facts on the samples of each model.
+        rows: One row per prompt; a text that was cut off ends with [...].
+        is_before_and_after: True if the first model is the one before training.
     """
 
     headings: tuple[str, ...]
@@ -44,7 +43,7 @@ class Generations:
 
 
 def generations_of(run: RunRecord) -> Generations | None:
-    """What there is to compare: samples of the run itself, else those of its evaluation; None without either."""
+    """Samples of the run, else those of its evaluation; None without either."""
     if run.samples:
         return _of_samples(run.samples)
     found = None if run.evaluation is None else run.evaluation.samples
@@ -61,13 +60,13 @@ def generations_of(run: RunRecord) -> Generations | None:
 
 
 def latest_texts(run: RunRecord) -> dict[str, str]:
-    """What the model wrote last, by prompt."""
+    """The last completion of each prompt."""
     found = generations_of(run)
     return {} if found is None else {row.prompt: row.texts[-1] for row in found.rows}
 
 
 def _of_samples(lines: Sequence[SamplesLine]) -> Generations:
-    """The first line beside the last."""
+    """The samples of the first and the last line."""
     chosen = [lines[0], lines[-1]] if len(lines) > 1 else [lines[0]]
     texts = [{sample.prompt: _text(sample) for sample in line.samples} for line in chosen]
     shared = [prompt for prompt in texts[0] if all(prompt in own for own in texts)][:_NUM_SHOWN]

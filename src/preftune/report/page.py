@@ -25,9 +25,9 @@ class Row:
     """A row of a table.
 
     Args:
-        cells: The first is its heading.
-        begins_section: Whether a line divides it from the row above.
-        best: Places of cells to set off, as the best of the row.
+        cells: The first is the heading of the row.
+        begins_section: Draw a line above the row.
+        best: Indices of cells to highlight as the best of the row.
     """
 
     cells: tuple[str, ...]
@@ -40,10 +40,9 @@ class PageTable:
     """A table.
 
     Args:
-        title: Above it; empty for none.
-        headings: Of the columns; the first column is that of the rows' headings.
-        rows: With as many cells each.
-        is_text: Whether the cells hold words rather than numbers, and stand left.
+        title: Empty for none.
+        headings: Headings of the columns, that of the row headings included.
+        is_text: Align cells to the left, as they hold words rather than numbers.
     """
 
     title: str
@@ -53,7 +52,7 @@ class PageTable:
 
 
 def page_table(table: Table) -> PageTable:
-    """A table of the console as one of a page. Brackets in its cells are text, whatever the console makes of them.
+    """Convert a table of the console. Brackets in its cells stay text instead of markup.
 
     >>> shown = Table("", "value", title="Samples")
     >>> shown.add_row("KL [nats]", "6.1", end_section=True); shown.add_row("length", "38")
@@ -76,15 +75,15 @@ def _plain(cell: object) -> str:
 
 
 MARK = '<meta name="generator" content="preftune">'
-"""What every page holds, so that a page can be told from the file of somebody else."""
+"""Marker in every page, by which `preftune report` knows its own files."""
 
 
 def render(template: str, **values: Any) -> str:
-    """A page, made of one of the files in `templates/`.
+    """Render a page from a file in `templates/`.
 
     Args:
         template: Name of the file.
-        values: What it shows. Texts are escaped, so that nothing in the data can act.
+        values: Variables of the template. Texts are escaped, so nothing in the data can run as code.
     """
     return _environment().get_template(template).render(values)
 
@@ -113,7 +112,7 @@ def _environment() -> "Environment":
 
 
 def _marked(text: str) -> "Markup":
-    """Escaped text in which what stands in backticks is code.
+    """Escaped text with code in place of backticks.
 
     >>> _marked("`preftune clean` < all")
     Markup('<code>preftune clean</code> &lt; all')

@@ -34,7 +34,7 @@ _LARGEST_POINT = 90.0
 
 
 def calibration_figure(bins: Sequence[ReliabilityBin]) -> Figure:
-    """The reliability curve: how sure the model is, and how often it is right."""
+    """The reliability curve: accuracy of the model over its confidence."""
     with picture_style():
         figure = new_figure()
         axes = figure.add_subplot()
@@ -46,8 +46,8 @@ def calibration_figure(bins: Sequence[ReliabilityBin]) -> Figure:
         axes.scatter(sure, [part.accuracy.value for part in bins], s=sizes, color=COLOURS["blue"].light, zorder=3)
         axes.set_xlim(0.48, 1.02)
         axes.set_ylim(-0.03, 1.03)
-        axes.set_xlabel("the model is so sure")
-        axes.set_ylabel("it is right")
+        axes.set_xlabel("confidence of the model")
+        axes.set_ylabel("accuracy")
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
         _finish(axes, "Calibration")
     return figure
@@ -70,7 +70,7 @@ def win_rate_figure(rates: Sequence[WinRate]) -> Figure:
 
 
 def _points(axes: Axes, places: Sequence[float], estimates: Sequence[Interval]) -> None:
-    """A bar from end to end of each interval that has ends."""
+    """Draw each interval that has finite ends as a bar."""
     known = [(place, found) for place, found in zip(places, estimates, strict=True) if not math.isnan(found.low)]
     if known:
         lows, highs = np.array([[found.low, found.high] for _, found in known]).T
@@ -89,14 +89,12 @@ _DOTS_PER_INCH = 200
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """A picture with what it says.
+    """A picture with its title and explanation.
 
     Args:
-        name: Of its files, without ending.
-        title: What it shows.
-        about: What to see in it.
-        figure: The picture itself.
-        document: The same as an SVG file.
+        name: Name of its files, without extension.
+        about: Explanation for the reader.
+        document: The figure as an SVG file.
     """
 
     name: str
@@ -124,21 +122,21 @@ class Picture:
 
 
 def curve_pictures(run: RunRecord) -> Iterator[Picture]:
-    """What the run logged, a picture for each panel."""
+    """A picture for each panel of which the run logged something."""
     marks = step_marks(run)
     for panel in panels_of(run.logs):
         yield Picture.of(panel.name, panel.title, panel.about, panel_figure(panel, run.logs, marks))
 
 
 def evaluation_pictures(run: RunRecord) -> Iterator[Picture]:
-    """What there is to see in the result of an evaluation."""
+    """Pictures of the run's evaluation, if there is one."""
     found = run.evaluation
     if found is not None and found.preferences is not None and found.preferences.pairs is not None:
         yield Picture.of(
             "calibration",
             "Calibration",
-            "Of the pairs on which the model is 80 % sure it should be right on 80 %: on the line. Below it is too "
-            "sure, above it unsure. Bars are intervals; points are as large as they have pairs.",
+            "Accuracy should equal confidence: on the line. Below it the model is overconfident, above underconfident. "
+            "Bars are intervals; larger points hold more pairs.",
             calibration_figure(found.preferences.pairs.calibration.bins),
         )
     if found is not None and len(found.win_rates) > 1:
@@ -151,7 +149,7 @@ def evaluation_pictures(run: RunRecord) -> Iterator[Picture]:
 
 
 def step_marks(run: RunRecord) -> tuple[StepMark, ...]:
-    """Where a rule on the run's health fired, and where the checkpoint is from that was kept."""
+    """Steps of health findings, and the step of the kept checkpoint."""
     steps = dict.fromkeys(finding.step for finding in run.findings)
     marks = [StepMark(step, "finding") for step in steps]
     return (*marks, StepMark(run.kept.step, "kept")) if run.kept else tuple(marks)
@@ -161,8 +159,7 @@ def write_plots(folder: Path, pictures: Iterable[Picture]) -> None:
     """Write each picture as an SVG and a PNG file, in place of earlier ones.
 
     Args:
-        folder: Where to; it is made if it is not there.
-        pictures: What to write.
+        folder: Is created if needed.
     Raises:
         SaveError: the folder cannot be written, or the disk is full.
     """

@@ -62,9 +62,9 @@ class RunFile:
     """A file or folder of a run.
 
     Args:
-        name: In the run's folder; folders end with a slash.
-        num_bytes: Its size; of a folder that of all in it.
-        about: What it is; empty for what is not the run's own.
+        name: Name in the run's folder; folders end with a slash.
+        num_bytes: Size; for a folder, the size of everything in it.
+        about: Description; empty for files that are not the run's own.
     """
 
     name: str
@@ -73,7 +73,7 @@ class RunFile:
 
 
 def files_of(folder: Path) -> Iterator[RunFile]:
-    """What lies in the folder, by name; hidden files are left out."""
+    """The files in the folder by name, without hidden ones."""
     for path in sorted(folder.iterdir(), key=lambda path: (path.is_dir(), path.name)):
         if not path.name.startswith("."):
             yield RunFile(path.name + "/" * path.is_dir(), _size(path), _about(path.name))
@@ -91,13 +91,13 @@ def _about(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class HealthRule:
-    """A rule, and whether it looked at a run.
+    """A health rule, and its outcome in a run.
 
     Args:
         name: A key of `RULES`.
         title, severity, sees, threshold, reason: As in `Rule`.
-        not_applied: Which runs it is for, if this is none of them.
-        has_fired: Whether it found something.
+        not_applied: Runs that the rule is for, if this is none of them; else empty.
+        has_fired: True if the rule has a finding.
     """
 
     name: str
@@ -111,7 +111,7 @@ class HealthRule:
 
 
 def rules_of(run: RunRecord) -> Iterator[HealthRule]:
-    """The rules of this version that looked at the run or did not apply to it; none without a health record."""
+    """The rules of this version that watched the run or did not apply to it; empty without a health record."""
     health = run.health or HealthRecord(())
     fired = {finding.rule for finding in run.findings}
     for name, rule in RULES.items():
@@ -133,9 +133,8 @@ class RunReport:
     """A run's report before it is written.
 
     Args:
-        run: What it is on.
-        curves: Pictures of what was logged.
-        evaluation: Pictures of what an evaluation found.
+        curves: Pictures of logged metrics.
+        evaluation: Pictures of the evaluation.
     """
 
     run: RunRecord
@@ -187,7 +186,7 @@ def report_run(folder: str | Path) -> RunReport:
     """The report of a run.
 
     Args:
-        folder: The run's.
+        folder: Folder of the run.
     Raises:
         OutputError: the folder is not there, or not of a run.
         ConfigError, DataError: a file in it is damaged.
@@ -203,7 +202,7 @@ def _by_severity(check: DataCheckRecord | None) -> list[tuple[str, list[CheckFin
 
 
 def _metrics(run: RunRecord) -> PageTable | None:
-    """First, last and best of each metric, as the table at a run's end has them."""
+    """First, last and best value of each metric, as in the table at a run's end."""
     if run.summary is None:
         return None
     rows: list[Row] = []
@@ -223,7 +222,7 @@ def _evaluation_tables(found: EvaluationResult | None) -> list[PageTable]:
 
 
 def _realigned(run: RunRecord) -> PageTable | None:
-    """What evaluations at other strengths found, the model itself as strength 1 among them."""
+    """Results of evaluations at other strengths, with the model itself as strength 1."""
     at = {result.strength: result for result in run.realigned if result.strength is not None}
     if not at:
         return None

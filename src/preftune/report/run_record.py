@@ -20,24 +20,18 @@ from preftune.training.health.finding import Finding
 __all__ = ["RunRecord", "RunState"]
 
 RunState = Literal["finished", "stopped", "sick", "failed", "unfinished"]
-"""To its end; by a signal; by `stop_on_sick`; by something fatal; no end is written: it still trains, or was killed."""
+"""End of a run: complete, by a signal, by `stop_on_sick`, by a fatal error, or unknown (still training, or killed)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunRecord:
-    """What a run has written.
+    """Everything a run has written.
 
     Args:
-        folder: The run's.
-        settings: Of `config.yaml`, by name.
-        environment: Of `run.json`: versions, git state, command, start.
-        logs: Of `metrics.jsonl`, merged.
-        summary: How it ended.
-        health: What rules found, and which looked.
-        data_check: What is wrong with its data.
-        samples: What the model wrote: before the first step, at evaluations, after the last step.
-        evaluation: The result of `preftune eval`.
-        evaluation_problem: What is wrong with it: it cannot be read, or is of an older model.
+        settings: Content of `config.yaml` by name.
+        environment, logs, summary, health, data_check, samples: Contents of the files of `RunFolder`.
+        evaluation: Result of `preftune eval`.
+        evaluation_problem: Reason why it cannot be read or is out of date.
         realigned: Results of `preftune eval --strength`, by rising strength.
     """
 
@@ -58,7 +52,7 @@ class RunRecord:
         """Read the folder.
 
         Raises:
-            OutputError: it is not there, or not of a run.
+            OutputError: it does not exist, or is no run.
             ConfigError, DataError: a file in it is damaged.
         """
         check_run(folder)
@@ -86,7 +80,7 @@ class RunRecord:
 
     @property
     def method(self) -> Method | None:
-        """What it was tuned by; None if this version does not know it."""
+        """The method; None if this version does not know it."""
         name = str(self.settings.get("method", "dpo"))
         try:
             known = {option.name for loss in losses_of(name).values() for option in loss_options(loss)}
@@ -97,17 +91,17 @@ class RunRecord:
 
     @property
     def is_preference_run(self) -> bool:
-        """Whether it learned from preferences, not from demonstrations."""
+        """True if the run learned from preferences, not from demonstrations."""
         return self.method is None or self.method.feedback != "demonstrations"
 
     @property
     def num_steps(self) -> int:
-        """Steps taken, as far as was logged."""
+        """The last logged step."""
         return max((log["step"] for log in self.logs), default=0)
 
     @property
     def state(self) -> RunState:
-        """How it ended."""
+        """End of the run."""
         if self.summary is None or self.summary.num_steps < self.num_steps:
             return "failed" if any(finding.severity == "fatal" for finding in self.findings) else "unfinished"
         if self.summary.stopped_sick:
@@ -128,7 +122,7 @@ class RunRecord:
 
     @property
     def holds_out(self) -> bool:
-        """Whether something was held out."""
+        """True if the run held out data."""
         settings = self.settings
         return bool(settings.get("eval_data") or settings.get("eval_split") or settings.get("eval_fraction"))
 
@@ -137,13 +131,13 @@ class RunRecord:
         return series_of(self.logs, metric)
 
     def model_path(self) -> Path | None:
-        """The newest model that is there: of the run, else of its last checkpoint."""
+        """The newest model: that of the run, else that of its last checkpoint; None without either."""
         checkpoints = sorted(self.folder.glob("checkpoint-*"), key=checkpoint_step)
         return next((place for place in (self.folder, *reversed(checkpoints)) if _holds_model(place)), None)
 
 
 def check_run(folder: Path) -> None:
-    """Make sure that a folder is of a run.
+    """Check that a folder belongs to a run.
 
     Raises:
         OutputError: it is not.
@@ -178,13 +172,13 @@ def _evaluation(folder: Path) -> tuple[EvaluationResult | None, str | None]:
 
 
 def _realigned(folder: Path) -> tuple[EvaluationResult, ...]:
-    """What was found at other strengths; files of another version are left out."""
+    """Results at other strengths; files of another version are left out."""
     found = [result for path in folder.glob("evaluation-strength-*.json") if (result := _result(path)) is not None]
     return tuple(sorted(found, key=lambda result: result.strength or 0.0))
 
 
 def _result(path: Path) -> EvaluationResult | None:
-    """The result in a file; None if it is of another version."""
+    """The result in a file; None if another version wrote it."""
     try:
         return EvaluationResult.from_dict(read_json_object(path, made_by="`preftune eval`") or {})
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""A sweep on one page: which point to take, the frontier, and a link to the report of each run."""
+"""Page of a sweep: recommended point, frontier, and links to the reports of its runs."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ __all__ = ["sweep_page"]
 
 
 def sweep_page(folder: str | Path) -> str:
-    """The page, which asks for nothing outside itself; it links to the reports of the runs beside it.
+    """The self-contained page, with links to the reports of the runs.
 
     Args:
-        folder: Of the sweep.
+        folder: Folder of the sweep.
     Raises:
         DataError: the folder holds no result of a sweep that can be read.
     """
@@ -38,7 +38,7 @@ def sweep_page(folder: str | Path) -> str:
 def _headline(result: SweepResult) -> str:
     found = result.recommendation
     if found is None:
-        return "Not at its end yet: the same command goes on with it."
+        return "Unfinished: the same command continues it."
     return "Recommended: nothing." if found.name is None else f"Recommended: {found.name}."
 
 

@@ -31,22 +31,21 @@ __all__ = [
 
 _ENDED: dict[RunState, str] = {
     "finished": "Finished",
-    "stopped": "Stopped before its end, by a signal",
-    "sick": "Ended by itself, because it was sick",
+    "stopped": "Stopped early by a signal",
+    "sick": "Stopped by a health rule",
     "failed": "Failed",
-    "unfinished": "No end is written: it still trains, or was killed",
+    "unfinished": "Unfinished: still training, or killed",
 }
 _NEARLY = 0.005
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A number before and after.
+    """A number before and after training.
 
     Args:
-        label: What it is.
-        before, after: As text; `before` is empty where there is none.
-        note: On what it was measured, and its interval.
+        before, after: As text; `before` is empty if it is unknown.
+        note: Data of the measurement, and the interval.
     """
 
     label: str
@@ -57,14 +56,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is to be said first.
+    """Summary on top of a report.
 
     Args:
-        tone: How to look at it: good to use as far as the rules see, look into it, or no good.
-        headline: How the run ended.
-        health: What rules found.
-        sentences: What the numbers mean, where an evaluation allows to say so.
-        changes: The main numbers before and after, held-out ones where there are any.
+        tone: No complaint, look into it, or do not use the model.
+        headline: End of the run.
+        health: Number of findings.
+        sentences: Conclusions from the evaluation.
+        changes: Main numbers before and after, on held-out data if there are any.
     """
 
     tone: Literal["good", "warning", "error"]
@@ -75,7 +74,7 @@ class Verdict:
 
 
 def verdict_of(run: RunRecord) -> Verdict:
-    """The verdict on a run, from what it has written."""
+    """The verdict on a run."""
     severities = {finding.severity for finding in run.findings}
     bad = run.state in ("sick", "failed") or severities & {"fatal", "sick"}
     tone: Literal["good", "warning", "error"] = "good"
@@ -102,13 +101,13 @@ def _health(run: RunRecord) -> str:
 
 
 def severities_text(run: RunRecord) -> str:
-    """How many findings of each severity there are; empty for none."""
+    """Number of findings of each severity; empty if there are none."""
     counts = [(name, sum(found.severity == name for found in run.findings)) for name in SEVERITIES]
     return ", ".join(f"{count} {name}" for name, count in counts if count)
 
 
 def _sentences(run: RunRecord) -> Iterator[str]:
-    """Whether the evaluation tells the model from chance, and from its opponent."""
+    """Sentences on the evaluation: is the model better than chance, and than its opponent?"""
     found = run.evaluation
     if found is None:
         return
@@ -119,26 +118,26 @@ def _sentences(run: RunRecord) -> Iterator[str]:
     if rate is not None:
         opponent = f"the {rate.against}" if rate.against == "reference" else rate.against
         at = f"at temperature {rate.temperature:g}"
-        yield f"By the judge {rate.judge}, {at}, what it writes is {_against_half(rate.rate, opponent)}."
+        yield f"By the judge {rate.judge}, {at}, its completions are {_against_half(rate.rate, opponent)}."
 
 
 def main_win_rate(found: EvaluationResult) -> WinRate | None:
-    """The one nearest to temperature 1, which is the model's own distribution."""
+    """The win rate at the temperature closest to 1, which is the model's own distribution."""
     return min(found.win_rates, key=lambda rate: abs(rate.temperature - 1.0), default=None)
 
 
 def _against_half(interval: Interval, opponent: str) -> str:
-    """Where a share lies against one half.
+    """Comparison of a share with one half.
 
     >>> _against_half(Interval(0.65, 0.59, 0.71, 0.03, 254), "chance")
     'better than chance: 65.0 % (59.0 % to 71.0 %)'
     >>> _against_half(Interval(0.52, 0.44, 0.60, 0.04, 150), "chance")
-    'not to be told from chance: 52.0 % (44.0 % to 60.0 %)'
+    'not distinguishable from chance: 52.0 % (44.0 % to 60.0 %)'
     """
     where = f"{percent_text(interval.value)} {_ends(interval, '%')}".strip()
     if interval.low > 0.5:
         return f"better than {opponent}: {where}"
-    return f"worse than {opponent}: {where}" if interval.high < 0.5 else f"not to be told from {opponent}: {where}"
+    return f"worse than {opponent}: {where}" if interval.high < 0.5 else f"not distinguishable from {opponent}: {where}"
 
 
 def _changes(run: RunRecord) -> Iterator[Change]:
@@ -159,18 +158,18 @@ def _changes(run: RunRecord) -> Iterator[Change]:
 
 
 def _of_samples(run: RunRecord) -> str:
-    """How many samples a number is of, where that is known."""
+    """Number of samples behind a metric, if it is known."""
     return f"{len(run.samples[-1].samples):,} samples" if run.samples else "samples"
 
 
 def _evaluated_kl(run: RunRecord) -> Interval | None:
-    """The KL by `preftune eval`, which is of more samples than that of training, and has an interval."""
+    """The KL of `preftune eval`, which uses more samples than training and has an interval."""
     samples = None if run.evaluation is None else run.evaluation.samples
     return None if samples is None else samples.kl
 
 
 def _accuracy_note(run: RunRecord, accuracy: float) -> str:
-    """Where held-out accuracy is from, with its interval if just that was evaluated."""
+    """Data of the held-out accuracy, with an interval if the same accuracy was evaluated."""
     found = run.evaluation
     if found is not None and found.preferences is not None and found.preferences.pairs is not None:
         evaluated = found.preferences.pairs.accuracy
@@ -181,7 +180,7 @@ def _accuracy_note(run: RunRecord, accuracy: float) -> str:
 
 
 def _evaluated(run: RunRecord) -> Iterator[Change]:
-    """What only `preftune eval` knows."""
+    """Numbers that only `preftune eval` measures."""
     found = run.evaluation
     if found is None:
         return
@@ -216,51 +215,51 @@ def _ends(interval: Interval, unit: str = "") -> str:
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """Something that was not measured.
+    """A missing measurement.
 
     Args:
-        what: What is not known, as a sentence.
-        command: What tells it; empty where nothing does any more.
+        what: Sentence on what is missing.
+        command: Command that measures it.
+        is_next: True if the run itself must go on first.
     """
 
     what: str
     command: str
+    is_next: bool = False
 
 
 def lacks_of(run: RunRecord) -> Iterator[Lack]:
-    """What was not measured, the most important first."""
+    """Missing measurements, the most important first."""
     evaluate = evaluation_command(run)
     if evaluate is None:
-        yield Lack("There is no model yet: the run has written none, nor a checkpoint.", _resume(run))
+        yield Lack("There is no model yet, nor a checkpoint.", _resume(run), is_next=True)
         return
     if run.state != "finished":
-        yield Lack("The run did not come to its end.", _resume(run))
+        yield Lack("The run did not finish.", _resume(run), is_next=True)
         return
     if not run.holds_out:
         yield Lack(
-            "Nothing was held out, so that no number here is of data that the model has not learned from.",
+            "Nothing was held out, so all numbers here are of data that the model was trained on.",
             f"{evaluate} --data HELD-OUT.jsonl",
         )
     yield from _not_evaluated(run, evaluate if run.holds_out else f"{evaluate} --data HELD-OUT.jsonl")
 
 
 def _not_evaluated(run: RunRecord, evaluate: str) -> Iterator[Lack]:
-    """What `preftune eval` would tell, in as few commands as can be."""
+    """Measurements of `preftune eval` that are missing, in as few commands as possible."""
     found = run.evaluation
     lacks_intervals = run.holds_out and (found is None or found.preferences is None)
     lacks_kl = run.is_preference_run and _kl_of(run) is None
     samples = " --samples 1" if lacks_kl else ""
     if lacks_intervals and lacks_kl:
-        yield Lack(
-            "Intervals and calibration, and the KL to the reference: how far the model moved.", evaluate + samples
-        )
+        yield Lack("Intervals, calibration, and the KL to the reference.", evaluate + samples)
     elif lacks_intervals:
         yield Lack("Intervals, calibration, and parts of the held-out data.", evaluate)
     elif lacks_kl:
-        yield Lack("The KL to the reference: how far the model has moved for what it gained.", evaluate + samples)
+        yield Lack("The KL to the reference: the distance that the gain took.", evaluate + samples)
     if run.is_preference_run and not run.series("eval_win_rate") and (found is None or not found.win_rates):
         yield Lack(
-            "Whether somebody prefers what it writes: a win rate by a judge.",
+            "A win rate by a judge: are the model's completions preferred?",
             f"{evaluate} --judge openai:MODEL --against reference",
         )
 
@@ -272,13 +271,13 @@ def _kl_of(run: RunRecord) -> Series | Interval | None:
 
 
 def evaluation_command(run: RunRecord) -> str | None:
-    """How to evaluate the newest model of the run; None where it has written none."""
+    """Command that evaluates the newest model of the run; None if it has written none."""
     place = run.model_path()
     return None if place is None else f"preftune eval --model {shlex.quote(str(place))}"
 
 
 def further_evaluation(run: RunRecord) -> str | None:
-    """The one command that tells most of what the run itself has not measured; None where there is no such thing."""
+    """The single command that measures most of what is missing; None if there is nothing to measure."""
     evaluate = evaluation_command(run)
     if evaluate is None or not (run.holds_out or run.is_preference_run):
         return None
@@ -288,7 +287,7 @@ def further_evaluation(run: RunRecord) -> str | None:
 
 
 def generation_command(run: RunRecord) -> str | None:
-    """How to see what the model writes, beside the one that it began from."""
+    """Command that shows samples of the model beside those of the one before training."""
     place, base = run.model_path(), run.settings.get("model")
     if place is None:
         return None
@@ -297,7 +296,7 @@ def generation_command(run: RunRecord) -> str | None:
 
 
 def check_command(run: RunRecord) -> str:
-    """How to check the data of the run."""
+    """Command that checks the data of the run."""
     data: Any = run.settings.get("data") or ["DATA"]
     return "preftune check " + " ".join(shlex.quote(str(name)) for name in data)
 
