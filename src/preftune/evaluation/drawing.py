@@ -25,7 +25,7 @@ from preftune.settings.sampling import Sampling
 
 __all__ = ["Drawer"]
 
-Drawn = list[list[Generation]]
+SamplesByPrompt = list[list[Generation]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +54,7 @@ class Drawer:
         *,
         adapters: Collection[str] | None = None,
         realignment: Realignment | None = None,
-    ) -> Drawn:
+    ) -> SamplesByPrompt:
         """Completions of the model by prompt. Raises what `generate` raises.
 
         Args:
@@ -65,34 +65,29 @@ class Drawer:
             adapters: Names of the active adapters. Default: as set in the model.
             realignment: Draw from this mix of the model and its reference; None: from the model.
         """
+
+        def drawn() -> SamplesByPrompt:
+            with self.arithmetic.context():
+                return generate(
+                    model,
+                    tokenizer,
+                    prompts,
+                    **asdict(sampling),
+                    batch_tokens=self.batch_tokens,
+                    realignment=realignment,
+                    show_progress=self.show_progress,
+                )
+
         if self.store is None:
-            return self._generate(model, tokenizer, prompts, sampling, realignment)
+            return drawn()
         key = self._key(model, tokenizer, prompts, sampling, adapters, realignment)
         kept = self.store.samples(key)
         if kept is not None:
             return _restored(kept, tokenizer, prompts)
-        drawn = self._generate(model, tokenizer, prompts, sampling, realignment)
-        self.store.keep_samples(key, [[_row(sample) for sample in samples] for samples in drawn])
-        return drawn
-
-    def _generate(
-        self,
-        model: PreTrainedModel | PeftModel,
-        tokenizer: PreTrainedTokenizerBase,
-        prompts: Sequence[Text],
-        sampling: Sampling,
-        realignment: Realignment | None,
-    ) -> Drawn:
-        with self.arithmetic.context():
-            return generate(
-                model,
-                tokenizer,
-                prompts,
-                **asdict(sampling),
-                batch_tokens=self.batch_tokens,
-                realignment=realignment,
-                show_progress=self.show_progress,
-            )
+        samples_by_prompt = drawn()
+        rows = [[_row(sample) for sample in samples] for samples in samples_by_prompt]
+        self.store.keep_samples(key, rows)
+        return samples_by_prompt
 
     def _key(
         self,
@@ -136,7 +131,7 @@ def _row(sample: Generation) -> dict[str, Any]:
 
 def _restored(
     kept: Sequence[Sequence[Mapping[str, Any]]], tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Text]
-) -> Drawn:
+) -> SamplesByPrompt:
     return [
         [Generation(ids, np.array(row["ids"], dtype=np.int32), row["text"], row["finished"]) for row in samples]
         for ids, samples in zip(encode_prompts(tokenizer, prompts), kept, strict=True)
