@@ -114,5 +114,5 @@ def test_an_output_folder_that_cannot_be_made_is_told(model_folder: Path, pairs_
 def test_a_folder_of_other_things_is_never_overwritten(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:
     (tmp_path / "letters.txt").write_text("Dear Ada")
     error = error_of(*tune(model_folder, pairs_file, tmp_path, "--overwrite"))
-    assert "holds files that are not of a preftune run" in error
+    assert "holds files other than those of a preftune run" in error
     assert (tmp_path / "letters.txt").read_text() == "Dear Ada"

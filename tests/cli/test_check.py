@@ -161,7 +161,7 @@ def test_the_data_are_never_overwritten_by_a_report(clean: Path, tmp_path: Path)
         assert "is read as data, and data are never changed" in " ".join(error.split())
     assert clean.read_bytes() == before
     (tmp_path / "report.json").write_text("mine")
-    assert "is there already" in error_of("check", clean, "--json", tmp_path / "report.json")
+    assert "exists already" in error_of("check", clean, "--json", tmp_path / "report.json")
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

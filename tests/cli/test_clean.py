@@ -117,7 +117,7 @@ def test_an_output_that_is_there_needs_to_be_overwritten(planted: Path) -> None:
     assert "--overwrite" in error_of("clean", planted, "--output", output, "--dedupe")
     output.unlink()
     output.with_name("out.jsonl.log.jsonl").write_text("mine")
-    assert "out.jsonl.log.jsonl: is there already" in error_of("clean", planted, "--output", output, "--dedupe")
+    assert "out.jsonl.log.jsonl: exists already" in error_of("clean", planted, "--output", output, "--dedupe")
 
 
 def test_a_full_disk_leaves_nothing_half_written(planted: Path, monkeypatch: pytest.MonkeyPatch) -> None:

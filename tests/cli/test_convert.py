@@ -73,7 +73,7 @@ def test_several_sources_become_one_file_and_further_scores_are_kept_by_name(tmp
 def test_a_file_that_is_there_is_replaced_only_if_that_is_asked_for(tmp_path: Path) -> None:
     data, output = write(tmp_path / "a.jsonl", PAIR), write(tmp_path / "b.jsonl", "kept")
     arguments: list[str | Path] = ["convert", data, "--to", "thumbs", "--output", output]
-    assert "is there already. Replace it with --overwrite" in error_of(*arguments)
+    assert "exists already. Replace it with --overwrite" in error_of(*arguments)
     assert output.read_text() == "kept"
     assert call(*arguments, "--overwrite").exit_code == 0
     assert len(lines(output)) == 2

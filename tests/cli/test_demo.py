@@ -41,7 +41,7 @@ def test_the_demo_shows_both_models_and_leaves_them_with_their_curves(tmp_path: 
     assert evaluated.win_rates[0].our_score is not None
     assert evaluated.win_rates[0].our_score.value == pytest.approx(result["after"]["reward"]["mean"])
 
-    assert "an earlier demo" in call("demo", "--output", folder).output
+    assert "already holds a demo" in call("demo", "--output", folder).output
     assert call("demo", "--output", folder, "--overwrite").exit_code == 0
 
 
@@ -49,7 +49,7 @@ def test_the_demo_does_not_touch_other_files(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     refused = call("demo", "--output", tmp_path, "--overwrite")
     assert refused.exit_code == 2
-    assert "not of a demo" in refused.output
+    assert "other than those of a demo" in refused.output
     assert (tmp_path / "thesis.txt").exists()
 
 

@@ -53,7 +53,7 @@ def test_everything_at_once_is_shown_and_written(
         assert text in result.stdout
     values = json.loads(output.read_text())
     assert [rate["rate"]["value"] for rate in values["win_rates"]] == [0.5, 0.5]
-    assert "is there already" in error_of("eval", "--model", run_folder, *arguments, *QUICK)
+    assert "exists already" in error_of("eval", "--model", run_folder, *arguments, *QUICK)
 
 
 def test_what_cannot_work_is_told_at_once(model_folder: Path) -> None:

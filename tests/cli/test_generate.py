@@ -50,7 +50,7 @@ def test_a_file_gets_a_line_per_model_prompt_and_sample(model_folder: Path, tmp_
     assert set(lines[0]) == {"model", "prompt", "completion", "num_tokens", "finished"}
     assert [line["completion"] for line in lines[:2]] == [line["completion"] for line in lines[2:4]]
     error = error_of("generate", "--model", model_folder, "--prompt", "What is", *SHORT, "--output", output)
-    assert "is there already" in error
+    assert "exists already" in error
     assert "--overwrite" in error
 
 

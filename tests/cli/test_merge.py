@@ -67,7 +67,7 @@ def test_a_model_is_replaced_only_on_demand_and_other_files_never(adapter: Path,
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "ada.txt").write_text("Dear Ada")
     error = error_of("merge", "--model", adapter, "--output", tmp_path / "letters", "--overwrite")
-    assert "not of a model" in error
+    assert "other than those of a model" in error
     assert (tmp_path / "letters" / "ada.txt").exists()
 
 

@@ -95,7 +95,8 @@ def test_files_of_others_are_not_replaced(tmp_path: Path) -> None:
     assert "so it is not replaced" in error_of("report", run, "--output", tmp_path / "thesis.html")
     assert (tmp_path / "thesis.html").read_text() == "years of work"
     assert "is a folder" in error_of("report", run, "--output", tmp_path)
-    assert "there is no folder" in error_of("report", run, "--output", tmp_path / "x" / "page.html")
+    (tmp_path / "file").write_text("")
+    assert "cannot be written" in error_of("report", run, "--output", tmp_path / "file" / "page.html")
 
 
 def test_what_cannot_be_reported_is_told(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_the_same_settings_give_the_same_result(world: Path, tmp_path: Path) -> 
 def test_a_result_file_is_not_replaced_unasked(world: Path, tmp_path: Path) -> None:
     file = tmp_path / "result.json"
     file.write_text("mine")
-    with pytest.raises(OutputError, match="is there already"):
+    with pytest.raises(OutputError, match="exists already"):
         evaluated(world / "full", json=str(file))
     assert file.read_text() == "mine"
     evaluated(world / "full", json=str(file), overwrite=True)

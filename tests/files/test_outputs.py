@@ -43,7 +43,7 @@ def test_a_folder_a_file_that_is_there_and_an_input_are_refused(tmp_path: Path) 
     (data / "a.jsonl").write_text("")
     cases = {
         data: "is a folder",
-        data / "a.jsonl": "is there already",
+        data / "a.jsonl": "exists already",
         tmp_path / "data" / "a.jsonl" / "b": "cannot be written",
     }
     for path, problem in cases.items():

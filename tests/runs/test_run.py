@@ -224,7 +224,7 @@ def test_a_folder_that_holds_a_run_is_kept_unless_told_otherwise(
     folder = tmp_path / "run"
     train(config_of(model_folder, pairs_file, folder, epochs=1))
     before = (folder / "metrics.jsonl").read_text()
-    with pytest.raises(OutputError, match=r"already holds a run\. Go on with it with --resume, delete it"):
+    with pytest.raises(OutputError, match=r"already holds a run\. Resume it with --resume, delete it"):
         train(config_of(model_folder, pairs_file, folder, epochs=1))
     assert (folder / "metrics.jsonl").read_text() == before
     train(config_of(model_folder, pairs_file, folder, epochs=1, seed=5, overwrite=True))
@@ -233,7 +233,7 @@ def test_a_folder_that_holds_a_run_is_kept_unless_told_otherwise(
 
 def test_a_folder_with_foreign_files_is_never_emptied(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputError, match="not of a preftune run"):
+    with pytest.raises(OutputError, match="other than those of a preftune run"):
         train(config_of(model_folder, pairs_file, tmp_path, overwrite=True))
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
@@ -242,7 +242,7 @@ def test_a_folder_with_the_config_of_another_tool_is_never_emptied(
     model_folder: Path, pairs_file: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "config.yaml").write_text("theirs: true")
-    with pytest.raises(OutputError, match="not of a preftune run"):
+    with pytest.raises(OutputError, match="other than those of a preftune run"):
         train(config_of(model_folder, pairs_file, tmp_path, overwrite=True))
     assert (tmp_path / "config.yaml").read_text() == "theirs: true"
 

@@ -89,8 +89,6 @@ def command(context: click.RichContext, /, **values: Any) -> None:
     --model it also estimates how many labels are flipped, and lists the likeliest. Exit codes: 0 nothing as bad as
     --fail-on, 1 something is, 2 the data or options cannot be used.
     """
-    from preftune.cli.check import show_checks, show_report
-
     if values["list_checks"]:
         show_checks(main_console())
         return
@@ -217,7 +215,6 @@ def _labels(order: _Order) -> "LabelCheck | None":
 
 
 def _tokenizer(name: str, chat_template: str | None) -> tuple[TokenCounter, tuple[str, ...]]:
-    from preftune.cli.check import special_tokens, token_counter
     from preftune.model.load.load_model import load_tokenizer
     from preftune.settings import ModelSettings
 

@@ -13,8 +13,9 @@ from rich.text import Text as RichText
 
 from preftune.cli.console import main_console, quiet_libraries
 from preftune.cli.options import chosen_model, model_flags, output_flags
-from preftune.errors import ConfigError, OutputError, SaveError
+from preftune.errors import ConfigError, SaveError
 from preftune.evaluation.prompts import read_prompts
+from preftune.files.outputs import check_output
 from preftune.groups import Message, Text
 from preftune.settings import ModelSettings, TrainConfig, settings_of
 from preftune.settings.evaluation_config import run_of
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from preftune.model.generation.completions import Generation
     from preftune.settings.sampling import Sampling
 
-__all__ = ["ModelCompletions", "as_turn", "check_file", "check_prompt_sources", "command", "show", "write"]
+__all__ = ["ModelCompletions", "as_turn", "check_prompt_sources", "command", "show", "write"]
 
 _PROMPTS, _SAMPLING, _RESULT = "Prompts", "Sampling", "Result"
 
@@ -107,11 +108,9 @@ def command(context: click.RichContext, /, **values: Any) -> None:
     """
     model, sampling, mix, prompts = _checked(context, values)
     with quiet_libraries(verbose=values["verbose"]):
-        from preftune.cli.generate import check_file, show, write
-
         output = Path(values["output"]) if values["output"] is not None else None
         if output is not None:
-            check_file(output, overwrite=values["overwrite"])
+            check_output("output", output, overwrite=values["overwrite"])
         found = [_continue(model, prompts, sampling, values["batch_tokens"], mix)]
         if values["compare"] is not None:
             other = replace(model, model=values["compare"], revision=None)
@@ -192,7 +191,6 @@ def _continue(
 ) -> "ModelCompletions":
     import torch
 
-    from preftune.cli.generate import ModelCompletions
     from preftune.model.forward.arithmetic import Arithmetic
     from preftune.model.generation.completions import generate
     from preftune.model.load.evaluated_models import find_reference, realignment_with
@@ -245,26 +243,6 @@ def show(console: Console, prompts: Sequence[Text], models: Sequence[ModelComple
         _show_one(console, prompts, models[0])
     else:
         console.print(_side_by_side(prompts, models))
-
-
-def check_file(path: Path, *, overwrite: bool) -> None:
-    """Make sure that the file may be written.
-
-    Raises:
-        OutputError: it is there already and must not be overwritten, or cannot be written.
-    """
-    if path.exists() and not overwrite:
-        raise OutputError(
-            f"output = {path}: is there already. Replace it with --overwrite, or name another file with --output."
-        )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8"):
-            pass
-    except OSError as error:
-        raise OutputError(
-            f"output = {path}: cannot be written ({error.strerror}). Name another file with --output."
-        ) from None
 
 
 def write(path: Path, prompts: Sequence[Text], models: Sequence[ModelCompletions]) -> int:

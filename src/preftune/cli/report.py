@@ -11,7 +11,7 @@ from rich.progress import track
 from preftune.cli.console import main_console, quiet_libraries
 from preftune.cli.options import output_flags
 from preftune.errors import OutputError
-from preftune.files.outputs import saving
+from preftune.files.outputs import check_output, saving
 
 if TYPE_CHECKING:
     from preftune.report.run_page import RunReport
@@ -152,15 +152,12 @@ def _write(folders: list[Path], target: Path | None) -> Path:
 
 
 def _check_target(path: Path) -> None:
-    """Make sure that nothing but an earlier page is replaced."""
+    """Check that the page may be written, and replaces nothing but an earlier page."""
     from preftune.report.page import MARK
 
-    if path.is_dir():
-        raise OutputError(f"output = {path}: is a folder. Name a file with --output.")
-    if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace")[:2000]:
+    if path.is_file() and MARK not in path.read_text(encoding="utf-8", errors="replace")[:2000]:
         raise OutputError(
-            f"output = {path}: is there already, and is no page of preftune, so it is not replaced. Name another file "
+            f"output = {path}: exists already and is not a page of preftune, so it is not replaced. Name another file "
             "with --output."
         )
-    if not path.parent.is_dir():
-        raise OutputError(f"output = {path}: there is no folder {path.parent}. Make it, or name another file.")
+    check_output("output", path, overwrite=True)

@@ -15,8 +15,8 @@ from preftune.demo.demo_result import DemoResult, Writer
 from preftune.demo.reviews.tokenizer import train_tokenizer
 from preftune.demo.reviews.world import ReviewWorld
 from preftune.demo.small_model import make_llama
-from preftune.errors import OutputError
 from preftune.evaluation.evaluate import evaluate
+from preftune.files.outputs import check_folder
 from preftune.groups import PromptGroup
 from preftune.metrics.intervals import Estimate
 from preftune.model.forward.sequences import SequencesForward
@@ -238,23 +238,11 @@ def is_usable(generation: Generation) -> bool:
 
 
 def _claim(output: Path, *, overwrite: bool) -> None:
-    if output.is_dir() and any(output.iterdir()):
-        if not (output / _MARK).is_file():
-            raise OutputError(
-                f"output = {output}: the folder holds files that are not of a demo, and they are not touched. Name "
-                "another folder with --output."
-            )
-        if not overwrite:
-            raise OutputError(
-                f"output = {output}: the folder holds an earlier demo. Replace it with --overwrite, or name another "
-                "folder with --output."
-            )
+    check_folder(output, overwrite=overwrite, kind="demo", holds_kind=lambda folder: (folder / _MARK).is_file())
+    if any(output.iterdir()):
         shutil.rmtree(output)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / _MARK).write_text("{}\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"output = {output}: cannot be written ({error.strerror}). Name another folder.") from None
+        output.mkdir()
+    (output / _MARK).write_text("{}\n", encoding="utf-8")
 
 
 def _pair_row(group: PromptGroup) -> dict[str, Any]:

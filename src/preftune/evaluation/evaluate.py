@@ -7,7 +7,7 @@ from rich.console import Console
 from torch import Tensor
 
 from preftune.data import LoadedGroups
-from preftune.errors import ConfigError, OutputError
+from preftune.errors import ConfigError
 from preftune.evaluation.best_of import BestOf, best_samples, rate_best
 from preftune.evaluation.by_prompt import PromptRecord, record_verdicts
 from preftune.evaluation.drawing import Drawer
@@ -17,6 +17,7 @@ from preftune.evaluation.prompts import read_prompts
 from preftune.evaluation.result import EvaluationResult
 from preftune.evaluation.samples import Samples, evaluate_samples
 from preftune.evaluation.win_rate import WinRate, compare, draw_from_reference, find_opponent, rate_wins
+from preftune.files.outputs import check_output
 from preftune.groups import PromptGroup
 from preftune.judges.judge import Comparison, Judge
 from preftune.judges.judging import find_judge, judge_comparisons
@@ -102,10 +103,8 @@ class _Evaluation:
 
     def _check_result_file(self) -> None:
         path, settings = self.config.result_file, self.config.result
-        if settings.json is not None and path is not None and path.exists() and not settings.overwrite:
-            raise OutputError(
-                f"json = {path}: is there already. Replace it with --overwrite, or name another file with --json."
-            )
+        if settings.json is not None and path is not None:
+            check_output("json", path, overwrite=settings.overwrite)
 
     def _read(self) -> LoadedGroups | None:
         if not self.config.has_data:

@@ -9,19 +9,19 @@ from typing import IO
 
 from preftune.errors import OutputError, SaveError
 
-__all__ = ["WholeFile", "check_folder", "check_output", "saving"]
+__all__ = ["WholeFile", "check_folder", "check_output", "check_writable", "holds_earlier", "saving"]
 
 
-def check_output(option: str, path: Path, *, inputs: Iterable[str], overwrite: bool) -> None:
-    """Make sure that the file may be written.
+def check_output(option: str, path: Path, *, inputs: Iterable[str] = (), overwrite: bool) -> None:
+    """Check that a file may be written. Its folder is made if it does not exist.
 
     Args:
-        option: That names it, without dashes.
+        option: Option that names the file, without dashes.
         path: The file.
-        inputs: What the command reads, none of which may be written.
-        overwrite: Whether it may be replaced.
+        inputs: Files and folders that the command reads; none of them may be written.
+        overwrite: Replace the file if it exists.
     Raises:
-        OutputError: it is one of the inputs or in one of them, is there already, or its folder cannot be written.
+        OutputError: The file is an input or inside of one, exists already, or cannot be written.
     """
     flag = f"--{option}"
     for source in inputs:
@@ -32,7 +32,7 @@ def check_output(option: str, path: Path, *, inputs: Iterable[str], overwrite: b
         raise OutputError(f"{option} = {path}: is a folder. Name a file with {flag}.")
     if path.exists() and not overwrite:
         raise OutputError(
-            f"{option} = {path}: is there already. Replace it with --overwrite, or name another file with {flag}."
+            f"{option} = {path}: exists already. Replace it with --overwrite, or name another file with {flag}."
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,18 +44,67 @@ def check_output(option: str, path: Path, *, inputs: Iterable[str], overwrite: b
         ) from None
 
 
+def check_folder(path: Path, *, overwrite: bool, kind: str, holds_kind: Callable[[Path], bool]) -> None:
+    """Check that a command may write into a folder. It is made if it does not exist.
+
+    Args:
+        path: The folder.
+        overwrite: Replace an earlier result of the same kind.
+        kind: Kind of the result, for messages.
+        holds_kind: True for a folder that holds such a result.
+    Raises:
+        OutputError: The path is a file, cannot be written, or holds something that must stay.
+    """
+    if holds_earlier(path, kind, holds_kind) and not overwrite:
+        raise OutputError(
+            f"output = {path}: the folder already holds a {kind}. Replace it with --overwrite, or name another "
+            "folder with --output."
+        )
+    check_writable(path)
+
+
+def holds_earlier(path: Path, kind: str, holds_kind: Callable[[Path], bool]) -> bool:
+    """True if a folder holds an earlier result of a kind; False if it is empty or does not exist.
+
+    Raises:
+        OutputError: The path is a file, or a folder with something else.
+    """
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"output = {path}: is a file. Name another folder with --output.")
+    if not path.is_dir() or not any(path.iterdir()):
+        return False
+    if not holds_kind(path):
+        raise OutputError(
+            f"output = {path}: the folder holds files other than those of a {kind}, which are never overwritten. Name "
+            "another folder with --output."
+        )
+    return True
+
+
+def check_writable(path: Path) -> None:
+    """Make a folder if it does not exist, and check that files can be written into it.
+
+    Raises:
+        OutputError: They cannot.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"output = {path}: cannot be written ({error.strerror}). Name another folder with --output."
+        ) from None
+
+
 def _holds(source: Path, path: Path) -> bool:
-    """Whether a path is the source, in it, or another name of it."""
+    """True if a path is the source, inside of it, or another name of it."""
     place = path.resolve()
     return place == source or source in place.parents or (path.is_file() and path.samefile(source))
 
 
 class WholeFile:
-    """A text file that is written beside its place, and put there when it is complete.
-
-    Args:
-        path: Where it goes.
-    """
+    """A text file that is written beside its place, and moved there when it is complete."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -63,28 +112,28 @@ class WholeFile:
         self.file: IO[str] = self._partial.open("w", encoding="utf-8")
 
     def finish(self) -> None:
-        """See to it that all is on the disk."""
+        """Flush all text to disk."""
         self.file.flush()
         os.fsync(self.file.fileno())
         self.file.close()
 
     def put(self) -> None:
-        """Put it in its place."""
+        """Move the file to its place."""
         self._partial.replace(self.path)
 
     def discard(self) -> None:
-        """Delete what is not in its place."""
-        with suppress(OSError):  # closing a file on a full disk fails, too; what is wrong has been told
+        """Delete the file unless it is in its place."""
+        with suppress(OSError):  # closing fails as well on a full disk; the first error has been reported
             self.file.close()
         self._partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def saving(*paths: Path) -> Iterator[list[IO[str]]]:
-    """Open files to write text into; they are put in their places together once all are complete, or none is.
+    """Write text files atomically: all are moved to their places once all are complete, or none is.
 
     Raises:
-        SaveError: the disk is full, for example.
+        SaveError: A file cannot be written, for example on a full disk.
     """
     with ExitStack() as stack:
         try:
@@ -100,42 +149,3 @@ def saving(*paths: Path) -> Iterator[list[IO[str]]]:
         except OSError as error:
             names = ", ".join(map(str, paths))
             raise SaveError(f"{names}: could not be written ({error.strerror or error}). Free some space.") from error
-
-
-def check_folder(path: Path, *, overwrite: bool, kind: str, holds_kind: Callable[[Path], bool]) -> None:
-    """Make sure that `path` is a folder that may be written into; it is made if it is not there.
-
-    Args:
-        path: The folder.
-        overwrite: Whether it may be replaced if it holds what the command writes.
-        kind: What the command writes, for errors.
-        holds_kind: Whether a folder holds that.
-    Raises:
-        OutputError: it is a file, cannot be written, or holds something that stays.
-    """
-    if path.exists() and not path.is_dir():
-        raise OutputError(f"output = {path}: is a file. Name another folder with --output.")
-    if path.is_dir() and any(path.iterdir()):
-        if not holds_kind(path):
-            raise OutputError(
-                f"output = {path}: the folder holds files that are not of a {kind}, and they are not touched. "
-                "Name another folder with --output."
-            )
-        if not overwrite:
-            raise OutputError(
-                f"output = {path}: the folder already holds a {kind}. Replace it with --overwrite, or name another "
-                "folder with --output."
-            )
-    _check_writable(path)
-
-
-def _check_writable(path: Path) -> None:
-    probe = path / ".writable"
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe.write_text("")
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"output = {path}: cannot be written ({error.strerror}). Name another folder with --output."
-        ) from None

@@ -13,6 +13,7 @@ from typing import Any
 
 from preftune.errors import ConfigError, DataError, OutputError
 from preftune.files.json_files import append_json_line, read_record, write_json
+from preftune.files.outputs import check_writable, holds_earlier
 from preftune.files.run_files import (
     CONFIG,
     DATA_CHECK,
@@ -117,9 +118,9 @@ class RunFolder:
         """
         if config.output.resume:
             self._check_resumable(config)
-        elif self._has_content():
+        elif holds_earlier(self.path, "preftune run", is_run):
             self._check_replaceable(config)
-        self._check_writable()
+        check_writable(self.path)
 
     def begin(self, config: TrainConfig) -> None:
         """Start writing: empty the folder unless the run resumes, and write settings and environment."""
@@ -202,20 +203,10 @@ class RunFolder:
         found = [folder for folder in self.path.glob("checkpoint-*") if folder.is_dir() and is_checkpoint(folder)]
         return sorted(found, key=checkpoint_step)
 
-    def _has_content(self) -> bool:
-        if self.path.exists() and not self.path.is_dir():
-            raise OutputError(f"output = {self.path}: is a file. Name another folder with --output.")
-        return self.path.is_dir() and any(self.path.iterdir())
-
     def _check_replaceable(self, config: TrainConfig) -> None:
-        if not is_run(self.path):
-            raise OutputError(
-                f"output = {self.path}: the folder holds files that are not of a preftune run, and they are not "
-                "touched. Name another folder with --output."
-            )
         if not config.output.overwrite:
             raise OutputError(
-                f"output = {self.path}: the folder already holds a run. Go on with it with --resume, delete it with "
+                f"output = {self.path}: the folder already holds a run. Resume it with --resume, delete it with "
                 "--overwrite, or name another folder with --output."
             )
 
@@ -238,17 +229,6 @@ class RunFolder:
         ]
         if changed:
             raise ConfigError(changed)
-
-    def _check_writable(self) -> None:
-        probe = self.path / ".writable"
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            probe.write_text("")
-            probe.unlink()
-        except OSError as error:
-            raise OutputError(
-                f"output = {self.path}: cannot be written ({error.strerror}). Name another folder with --output."
-            ) from None
 
 
 def _inputs(config: TrainConfig) -> list[str]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from preftune.errors import ConfigError, OutputError
+from preftune.errors import ConfigError
 from preftune.files.json_files import as_json
+from preftune.files.outputs import check_writable, holds_earlier
 from preftune.settings import SETTINGS, value_text
 from preftune.settings.space import NOT_SWEPT
 from preftune.settings.sweep_config import SweepConfig
@@ -39,16 +40,9 @@ class SweepFolder:
             OutputError: it holds something else.
             ConfigError: it holds a sweep with other settings.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise OutputError(f"output = {self.path}: is a file. Name another folder with --output.")
-        if self.path.is_dir() and any(self.path.iterdir()):
-            before = self._settings()
-            if before is None:
-                raise OutputError(
-                    f"output = {self.path}: the folder holds files other than those of a sweep, which are never "
-                    "overwritten. Name another folder with --output."
-                )
-            found = list(differences(before, settings_record(config)))
+        before = self._settings()
+        if holds_earlier(self.path, "sweep", lambda _: before is not None):
+            found = list(differences(before or {}, settings_record(config)))
             if found:
                 raise ConfigError(found)
 
@@ -58,13 +52,8 @@ class SweepFolder:
         Raises:
             OutputError: it cannot be written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            (self.path / _SETTINGS).write_text(json.dumps(settings_record(config), indent=2) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(
-                f"output = {self.path}: cannot be written ({error.strerror}). Name another folder with --output."
-            ) from None
+        check_writable(self.path)
+        (self.path / _SETTINGS).write_text(json.dumps(settings_record(config), indent=2) + "\n", encoding="utf-8")
 
     def _settings(self) -> dict[str, Any] | None:
         try:
