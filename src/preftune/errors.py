@@ -1,7 +1,19 @@
-"""The exception tree: what a user can cause and can put right.
+"""The exceptions that preftune raises on purpose, for problems that a user can fix.
 
-Every error is also its standard-library kin, so that `except ValueError` keeps working. A message says what is
-wrong, with the value and where; why it cannot work; what to do.
+PreftuneError
+ +- ConfigError (ValueError)       settings
+ +- DataError (ValueError)         a file, row or field of the data
+ +- TokenizerError (ValueError)    a tokenizer
+ +- ModelError (ValueError)        a model
+ +- OutputError (OSError)          an output folder or file
+ +- SaveError (OSError)            writing a model or checkpoint
+ +- CacheError (OSError)           cached log-probs
+ |   +- BrokenCacheError           a damaged cache file
+ +- TrainingError (RuntimeError)   a run that cannot continue
+ +- JudgeError (RuntimeError)      a judge that cannot be asked or gives no valid answer
+
+Each is also the standard-library exception in parentheses, so `except ValueError` keeps working. A message has three
+parts: the problem, with the value and its place; the reason; the fix.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""The one record: a prompt, its completions, and what is known about them."""
+"""The data record: a prompt, its completions, and their feedback."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,8 +26,8 @@ class Message:
     """One turn of a conversation.
 
     Args:
-        role: Who speaks: `system`, `user`, `assistant`, `tool`, or another that the chat template knows.
-        content: What is said. May be empty where `extra` says something, such as a tool call.
+        role: `system`, `user`, `assistant`, `tool`, or another role of the chat template.
+        content: Text of the turn. May be empty if `extra` is not, as in a tool call.
         extra: Further fields for the chat template, such as `tool_calls`.
     """
 
@@ -36,7 +36,7 @@ class Message:
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """The message as chat templates want it."""
+        """The message as chat templates take it."""
         return {"role": self.role, "content": self.content, **self.extra}
 
 
@@ -46,7 +46,7 @@ Text = str | tuple[Message, ...]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a record comes from.
+    """The source and row of a record.
 
     >>> str(Origin("prefs.jsonl", 17))
     'prefs.jsonl:17'
@@ -54,7 +54,7 @@ class Origin:
 
     source: str
     row: int
-    """Line of a text file, else row of a table; both count from 1."""
+    """Line of a text file or row of a table, from 1."""
 
     def __str__(self) -> str:
         return f"{self.source}:{self.row}"
@@ -62,13 +62,13 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class WeightedSpan:
-    """A stretch of a completion's text whose tokens count more or less than others, which count 1.
+    """A weighted span of a completion's text. Text outside all spans has weight 1.
 
     Args:
-        start, stop: Characters of the text, counted from 0, as in `text[start:stop]`; not none.
-        weight: What the log-probs there are multiplied by, >= 0.
+        start, stop: Characters of the text, as in `text[start:stop]`; at least one.
+        weight: Factor of the log-probs in the span, >= 0.
     Raises:
-        DataError: no character, or a weight out of its range.
+        DataError: an empty span, or a weight out of range.
     """
 
     start: int
@@ -89,27 +89,27 @@ class WeightedSpan:
 
 
 def span_problem(spans: Sequence[WeightedSpan], text: str | None) -> str | None:
-    """What is wrong with the spans of a text, in a sentence; None where nothing is.
+    """A sentence on the problem with the spans of a text, or None if they are valid.
 
     Args:
-        spans: In any order.
-        text: The text; None where there is none that could be weighted.
+        spans: The spans, in any order.
+        text: The text; None if there is no text to weight.
 
     >>> span_problem([WeightedSpan(0, 3, 0.5), WeightedSpan(2, 4, 2.0)], "four")
-    'has spans [0, 3) and [2, 4) that overlap, so what both hold would have two weights.'
+    'has spans [0, 3) and [2, 4) that overlap, so some characters would have two weights.'
     """
     if not spans:
         return None
     if text is None:
-        return "has weights but no message of the assistant whose characters they could count."
+        return "has weights but no assistant message that they could apply to."
     for span in spans:
         if span.stop > len(text):
             return f"has a span [{span.start}, {span.stop}) beyond its text, which has {len(text)} characters."
     for first, second in pairwise(sorted(spans, key=lambda span: span.start)):
         if second.start < first.stop:
             return (
-                f"has spans [{first.start}, {first.stop}) and [{second.start}, {second.stop}) that overlap, so what "
-                "both hold would have two weights."
+                f"has spans [{first.start}, {first.stop}) and [{second.start}, {second.stop}) that overlap, so some "
+                "characters would have two weights."
             )
     return None
 
@@ -120,10 +120,10 @@ class Completion:
 
     Args:
         content: The text or messages that follow the prompt; not empty.
-        score: How good it is, on the data's own scale; higher is better.
+        score: Quality on the scale of the data; higher is better.
         desirable: Thumbs up (True) or down (False).
-        extra_scores: How good it is in other respects, such as safety, by name.
-        weights: Which characters of `weighted_text` count more or less than 1; no two spans overlap.
+        extra_scores: Auxiliary scores, such as safety, by name.
+        weights: Weights of characters of `weighted_text`; spans do not overlap.
     """
 
     content: Text
@@ -143,7 +143,7 @@ class Completion:
 
     @property
     def weighted_text(self) -> str | None:
-        """The text whose characters `weights` counts: of messages, the content of the assistant's first."""
+        """The text that `weights` index: the text, or the content of the first assistant message."""
         if isinstance(self.content, str):
             return self.content
         return next((message.content for message in self.content if message.role == "assistant"), None)
@@ -151,12 +151,12 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Which completion is better than which, as indices into a group's completions.
+    """A preference between two completions of a group, given by their indices.
 
     Args:
         chosen: Index of the better completion.
         rejected: Index of the worse completion.
-        margin: How much better, on the data's own scale, where that is known.
+        margin: Strength of the preference on the scale of the data, if known.
     """
 
     chosen: int
@@ -173,13 +173,13 @@ class PromptGroup:
     """One prompt, its completions and their feedback. Pairs, scores and thumbs are views of it.
 
     Args:
-        prompt: The text or messages before every completion. Text and messages do not mix within a group.
+        prompt: The text or messages before every completion. A group is all text or all messages.
         completions: At least one.
         pairs: Preferences among the completions.
-        origin: Where the record comes from, for reports and errors.
+        origin: Source and row, for reports and errors.
     Raises:
-        DataError: a pair that names a completion that is not there, or prefers a completion to itself or to its
-            equal; no completion; text mixed with messages; weights beyond a completion's text, or two of a character.
+        DataError: a pair with an index out of range, or of equal completions; no completion; text mixed with messages;
+            weights beyond a completion's text, or overlapping.
 
     >>> group = PromptGroup("2+2=", (Completion("4"), Completion("5")), (Pair(0, 1),), Origin("sums.jsonl", 1))
     >>> group.is_conversation
@@ -222,7 +222,7 @@ class PromptGroup:
 
     @property
     def is_conversation(self) -> bool:
-        """Whether the group is made of messages, which a chat template turns into text."""
+        """True if the group consists of messages, which a chat template renders as text."""
         return not isinstance(self.prompt, str)
 
 
@@ -231,7 +231,7 @@ def _kind(text: Text) -> str:
 
 
 def common_start(first: str, second: str) -> str:
-    """What two texts have in common at their start.
+    """The longest common prefix of two texts.
 
     >>> common_start("The sky is blue", "The sky is bleak")
     'The sky is bl'

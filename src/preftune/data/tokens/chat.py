@@ -15,13 +15,13 @@ __all__ = ["find_behind", "render_chat"]
 def render_chat(
     tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], *, place: str, is_prompt: bool
 ) -> str:
-    """The text of a conversation, its special tokens included.
+    """The text of a conversation, including special tokens.
 
     Args:
-        tokenizer: Whose template is used.
+        tokenizer: Provides the chat template.
         messages: The turns.
-        place: Where they come from, for errors.
-        is_prompt: Whether the assistant is to go on: the template then opens its turn.
+        place: Their origin, for errors.
+        is_prompt: Let the template open an assistant turn at the end.
     Raises:
         TokenizerError: the tokenizer has no chat template.
         DataError: the template cannot render the turns.
@@ -34,7 +34,7 @@ def render_chat(
     turns = [message.as_dict() for message in messages]
     try:
         text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=is_prompt))
-        text.encode()  # half a surrogate pair, in a tool call for example, is not text that can be tokenized
+        text.encode()  # a lone surrogate, in a tool call for example, cannot be tokenized
     except Exception as error:  # templates are programs: they may raise anything
         roles = ", ".join(message.role for message in messages)
         raise DataError(
@@ -45,11 +45,11 @@ def render_chat(
 
 
 def find_behind(prompt: str, content: str, whole: str) -> int | None:
-    """Where a message stands in a rendered conversation, or None where it does not stand there as it is.
+    """The position of a message in a rendered conversation, or None if it does not appear there verbatim.
 
     Args:
-        prompt: What was rendered of the turns before it; only what the conversation starts with too counts.
-        content: Of the message.
+        prompt: The rendered turns before it. Only its common prefix with the conversation is skipped.
+        content: Content of the message.
         whole: The rendered conversation.
 
     >>> find_behind("user: a bot: ", "a", "user: a bot: a man")

@@ -22,7 +22,7 @@ _NO_OFFSETS = np.empty((0, 2), dtype=np.int64)
 
 
 class GroupEncoder:
-    """Turns prompt groups into token ids with one tokenizer.
+    """Encodes prompt groups as token ids with one tokenizer.
 
     Args:
         tokenizer: Of Hugging Face transformers. It must have an end-of-sequence token.
@@ -35,7 +35,7 @@ class GroupEncoder:
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", *, learns_prompts: bool = False) -> None:
         if tokenizer.eos_token_id is None:
             raise TokenizerError(
-                "the tokenizer has no end-of-sequence token, so the model could not learn where a completion ends. "
+                "the tokenizer has no end-of-sequence token, so the model could not learn to end a completion. "
                 "Set tokenizer.eos_token to a token of its vocabulary."
             )
         self._tokenizer = tokenizer
@@ -45,7 +45,7 @@ class GroupEncoder:
         self._is_blank = _blank_test(tokenizer)
 
     def encode(self, groups: Sequence[PromptGroup]) -> list[TokenGroup]:
-        """Token ids of each group, whatever their length.
+        """Token ids of each group, without a length limit.
 
         Args:
             groups: Texts and conversations may be mixed.
@@ -54,8 +54,8 @@ class GroupEncoder:
         Raises:
             DataError: a group that the chat template cannot render, a completion without tokens of its own, or an
                 empty prompt where the tokenizer has no beginning-of-sequence token.
-            TokenizerError: conversations, but no chat template; weights, but a tokenizer that does not say which
-                characters a token holds.
+            TokenizerError: conversations, but no chat template; weights, but a slow tokenizer, which does not map
+                tokens to characters.
         """
         texts = [self._texts(group) for group in groups]
         kinds = [_Kind(group.is_conversation, _is_weighted(group)) for group in groups]
@@ -73,13 +73,12 @@ class GroupEncoder:
     def _sequences(self, texts: list[str], kind: "_Kind") -> Iterator["_Sequence"]:
         if kind.is_weighted and not self._tokenizer.is_fast:
             raise TokenizerError(
-                "the data give weights to characters, but the tokenizer does not say which characters a token holds: "
-                f"{type(self._tokenizer).__name__} is one of the slow kind. Use a fast tokenizer, or leave the weights "
-                "out."
+                "the data give weights to characters, but the tokenizer does not map tokens to characters: "
+                f"{type(self._tokenizer).__name__} is a slow tokenizer. Use a fast tokenizer, or leave the weights out."
             )
         encoded = self._tokenizer(
             texts,
-            add_special_tokens=not kind.is_conversation,  # a rendered conversation holds its special tokens already
+            add_special_tokens=not kind.is_conversation,  # a rendered conversation already has its special tokens
             return_attention_mask=False,
             return_offsets_mapping=kind.is_weighted,
             verbose=False,
@@ -142,9 +141,9 @@ class GroupEncoder:
             yield weights
 
     def _start_of_text(self, group: PromptGroup, index: int, prompt: str, whole: str) -> int:
-        """Where the text that a completion's weights count begins in the text of prompt and completion."""
+        """The position of a completion's weighted text in the text of prompt and completion."""
         text = group.completions[index].weighted_text
-        assert text is not None, f"{group.origin}: PromptGroup lets nothing without text have weights"
+        assert text is not None, f"{group.origin}: PromptGroup allows weights only with text"
         if not group.is_conversation:
             return len(prompt)
         start = find_behind(prompt, text, whole)
@@ -152,9 +151,9 @@ class GroupEncoder:
             start = find_behind(self._render(group, _messages(group.prompt), is_prompt=False), text, whole)
         if start is None:
             raise DataError(
-                f"{group.origin}: completion {index} has weights, but the chat template changes its text, so that its "
-                "characters cannot be found again. Give the text as the template shows it, without white space at its "
-                "ends for most, or leave the weights out."
+                f"{group.origin}: completion {index} has weights, but the chat template changes its text, so its "
+                "characters cannot be located. Give the text as the template renders it, for most templates without "
+                "white space at its ends, or leave the weights out."
             )
         return start
 
@@ -171,7 +170,7 @@ class GroupEncoder:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What texts have in common that are tokenized at once."""
+    """Properties shared by the texts that are tokenized in one call."""
 
     is_conversation: bool
     is_weighted: bool
@@ -179,7 +178,7 @@ class _Kind:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sequence:
-    """A text, its tokens and, where weights ask for them, their characters."""
+    """A text, its tokens and, if there are weights, their characters."""
 
     text: str
     ids: TokenIds
@@ -213,10 +212,10 @@ def _blank_test(tokenizer: "PreTrainedTokenizerBase") -> Callable[[int], bool]:
 
 
 def _text(content: Text) -> str:
-    assert isinstance(content, str), "PromptGroup lets no messages follow text"
+    assert isinstance(content, str), "PromptGroup does not mix text and messages"
     return content
 
 
 def _messages(content: Text) -> tuple[Message, ...]:
-    assert not isinstance(content, str), "PromptGroup lets no text follow messages"
+    assert not isinstance(content, str), "PromptGroup does not mix text and messages"
     return content

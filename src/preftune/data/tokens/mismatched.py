@@ -1,4 +1,4 @@
-"""Completions behind prompts that they do not answer, which say how far a policy has moved in general."""
+"""Mismatched completions: each after the prompt of another, to estimate the KL divergence of policy and reference."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -11,18 +11,18 @@ __all__ = ["partner_places", "with_mismatched"]
 
 
 def with_mismatched(groups: Sequence[TokenGroup], *, max_length: int | None) -> list[TokenGroup]:
-    """The groups, each with as many completions of other prompts as it has of its own.
+    """Add to each group as many completions of other prompts as it has of its own.
 
     KTO compares a completion's reward with the mean reward of such mismatched ones: an estimate of
     KL(policy || reference).
 
-    All completions, those of the same prompt next to each other and else in the order of the data, are shifted by as
-    many as the prompt with the most completions has. So each is used once, and none behind its own prompt. Only where
-    a prompt has more than half of all completions are those of the others used several times.
+    The completions are sorted by prompt, in the order of the data, and shifted by the number of completions of the
+    prompt that has most. So each is used once, and none after its own prompt. Only if a prompt has more than half of
+    all completions are those of the others used several times.
 
     Args:
-        groups: Of at least two different prompts.
-        max_length: Most tokens of a prompt and a completion together; what is beyond is cut from the end.
+        groups: Groups of at least two different prompts.
+        max_length: Most tokens of a prompt and a completion; completions are cut at their end.
     Raises:
         DataError: all groups have the same prompt.
     Source: Ethayarajh et al. 2024 (KTO), arXiv:2402.01306, Sec. 4.1.
@@ -42,7 +42,7 @@ def with_mismatched(groups: Sequence[TokenGroup], *, max_length: int | None) -> 
     if len(blocks) < 2:
         raise DataError(
             f"{groups[0].origin}: all completions answer the same prompt, and this method compares them with "
-            "completions of other prompts. Give data with several prompts, or use a method that does without."
+            "completions of other prompts. Give data with several prompts, or use another method."
         )
     completions = [ids for block in blocks for index in block for ids in groups[index].completions]
     sizes = [sum(len(groups[index].completions) for index in block) for block in blocks]
@@ -52,13 +52,12 @@ def with_mismatched(groups: Sequence[TokenGroup], *, max_length: int | None) -> 
 
 
 def partner_places(sizes: Sequence[int]) -> Iterator[int]:
-    """For each of some items in blocks, the place of an item of another block.
+    """For each item of consecutive blocks, the index of an item of another block.
 
     Args:
-        sizes: Of at least two blocks, one behind the other.
+        sizes: Sizes of at least two blocks.
     Returns:
-        The places that items are matched with: those a fixed number of places on, in a ring, if no block is larger
-        than all others together.
+        An index for each item. If no block is larger than all others together, it is a cyclic shift of all items.
 
     >>> list(partner_places([1, 2, 1])), list(partner_places([3, 1]))
     ([2, 3, 0, 1], [3, 3, 3, 2])

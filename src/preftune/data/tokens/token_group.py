@@ -15,7 +15,7 @@ TokenIds = npt.NDArray[np.int32]
 """Ids of a tokenizer. Shape: (token,)."""
 
 TokenWeights = npt.NDArray[np.float32]
-"""How much each token of a completion counts, >= 0. Shape: (token,)."""
+"""Weight of each token of a completion, >= 0. Shape: (token,)."""
 
 _KEY_BYTES = 16
 
@@ -27,18 +27,18 @@ class TokenGroup:
     Args:
         prompt: Tokens that all completions share: the longest common prefix of the prompt alone and of each prompt
             with its completion. At least one, because the first completion token is predicted from it.
-        completions: What follows the prompt in each sequence, the end-of-sequence token included. None is empty.
+        completions: Tokens after the prompt in each sequence, including the end-of-sequence token; none is empty.
         pairs: Preferences among the completions.
-        origin: Where the record comes from.
-        scores: How good each completion is, on the data's scale; empty where that is not known.
-        desirable: Thumbs up or down for each completion; empty where there are none.
-        auxiliary: Auxiliary reward of each completion, weighted and added up; empty where there is none.
-        weights: Weights of each completion's tokens; empty where all count alike.
-        mismatched: Completions of other prompts, which say how far the policy has moved in general; for methods that
-            need them, else empty.
+        origin: Source and row.
+        scores: Score of each completion on the scale of the data; empty if unknown.
+        desirable: Thumbs up or down for each completion; empty if unknown.
+        auxiliary: Auxiliary reward of each completion, a weighted sum; empty if there is none.
+        weights: Weights of each completion's tokens; empty if all are 1.
+        mismatched: Completions of other prompts, for methods that need them; otherwise empty. Their log-ratios estimate
+            the KL divergence of the policy from the reference.
 
-    `keys` holds a digest per completion: of the prompt's and its own ids and of where the one ends. Completions with
-    the same key have the same log-prob under the same model.
+    `keys` has a digest per completion, of the length and ids of the prompt and the ids of the completion. Completions
+    with the same key have the same log-prob under the same model.
     """
 
     prompt: TokenIds
@@ -73,7 +73,7 @@ class TokenGroup:
 
     @property
     def mismatched_group(self) -> "TokenGroup | None":
-        """The prompt with the completions that do not belong to it, where there are any."""
+        """The prompt with its mismatched completions, or None if there are none."""
         return self.behind_prompt(self.mismatched) if self.mismatched else None
 
 
@@ -91,10 +91,7 @@ def _bytes(ids: TokenIds) -> bytes:
 
 
 def common_prefix_length(sequences: Sequence[TokenIds]) -> int:
-    """How many tokens all sequences have in common at their start.
-
-    Args:
-        sequences: At least one.
+    """The length of the longest common prefix of one or more sequences.
 
     >>> common_prefix_length([np.array([1, 2, 3]), np.array([1, 2, 4, 5]), np.array([1, 2])])
     2
@@ -112,13 +109,14 @@ def common_prefix_length(sequences: Sequence[TokenIds]) -> int:
 def end_once(completion: TokenIds, eos: int, is_blank: Callable[[int], bool]) -> TokenIds:
     """The completion with the end-of-sequence token at its end, once.
 
-    If it is there already, with nothing but white space or repeats of it behind, what is behind is cut off: chat
-    templates end a turn with a line break, some tokenizers append a token of their own. Else it is appended.
+    If the completion already has it, followed only by white space or repeats of it, the tokens after it are removed:
+    chat templates end a turn with a line break, and some tokenizers append a token of their own. Otherwise it is
+    appended.
 
     Args:
         completion: Token ids. Shape: (token,).
         eos: Id of the end-of-sequence token.
-        is_blank: Whether a token is white space only.
+        is_blank: Tests if a token is white space only.
     Returns:
         Token ids. Shape: (token,).
 

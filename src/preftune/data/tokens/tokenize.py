@@ -41,17 +41,17 @@ CUT_TEXTS: Mapping[str, str] = {
 TooLong = Literal["cut", "drop", "error", "keep_start"]
 """Treatment of a group that is too long: cut prompt and completions, drop it, stop, or cut completions only."""
 
-_MIN_PROMPT_PART = 4  # the prompt keeps the room of at least one part in so many
+_MIN_PROMPT_PART = 4  # the prompt keeps at least 1 / 4 of the length
 
 
 @dataclass(frozen=True, slots=True)
 class Limited:
-    """A group within the limit.
+    """A group after truncation.
 
     Args:
-        group: The group, or None if it was left out.
-        is_prompt_cut: Whether its prompt is shorter than it was.
-        num_completions_cut: How many of its completions are shorter than they were.
+        group: The group, or None if it was dropped.
+        is_prompt_cut: True if the prompt was shortened.
+        num_completions_cut: Number of completions that were shortened.
     """
 
     group: TokenGroup | None
@@ -61,13 +61,13 @@ class Limited:
 
 @dataclass(frozen=True, slots=True)
 class LengthLimit:
-    """How long prompt and completion together may be, and what to do about longer ones.
+    """The length limit of a prompt with a completion, and the treatment of longer groups.
 
     Args:
-        max_length: Tokens of a prompt and its longest completion, at least 2; None for no limit.
-        too_long: What to do about a longer group.
+        max_length: Most tokens of a prompt and its longest completion, at least 2; None for no limit.
+        too_long: Treatment of a longer group.
     Raises:
-        ConfigError: a value out of its range.
+        ConfigError: a value out of range.
     """
 
     max_length: int | None
@@ -85,15 +85,16 @@ class LengthLimit:
     def apply(self, group: PromptGroup, tokens: TokenGroup, encoder: GroupEncoder) -> Limited:
         """The group within the limit.
 
-        To cut, the prompt gives way first, from its start: a conversation by its oldest turns, system messages
-        excepted, as long as the last user message stays; then, and for text, by tokens behind the
-        beginning-of-sequence token. It keeps the room of a quarter of `max_length`. Then completions are cut at
-        their end and so lose their end-of-sequence token. All completions share one prompt: the longest decides.
+        `cut` shortens the prompt first, from its start: a conversation by its oldest turns, except system messages and
+        the last user message; then, and for text, by the tokens after the beginning-of-sequence token. The prompt keeps
+        at least a quarter of `max_length`. Then completions are cut at their end and lose their end-of-sequence token.
+        All completions share one prompt, so the longest determines the cut. `keep_start` cuts completions only, and
+        drops a group whose prompt reaches the limit.
 
         Args:
             group: The group before tokenization.
             tokens: The same group as token ids.
-            encoder: What tokenized it, to do so again with fewer messages.
+            encoder: Tokenizes the group again with fewer messages.
         Raises:
             DataError: the group is too long and `too_long` is "error".
         """
@@ -146,7 +147,7 @@ def _room_for_prompt(tokens: TokenGroup, max_length: int) -> int:
 
 
 def _shortened(prompt: str | tuple[Message, ...]) -> Iterator[tuple[Message, ...]]:
-    """The conversation from each later user message on, system messages kept, the longest first."""
+    """The suffixes of the conversation that start with a user message, longest first, each with the system messages."""
     if isinstance(prompt, str):
         return
     first = next((index for index, message in enumerate(prompt) if message.role != "system"), 0)
@@ -169,15 +170,15 @@ _GROUPS_PER_CHUNK = 128
 
 @dataclass(frozen=True, slots=True)
 class TokenReport:
-    """What tokenization changed or left out.
+    """Groups that tokenization shortened or dropped.
 
     Args:
-        num_groups: Groups that came in.
-        dropped: Origins of those left out as too long.
-        prompts_cut: Origins of those whose prompt was cut.
-        completions_cut: Origins of completions cut, once for each completion.
-        equal_pairs: Origins of pairs whose completions have the same tokens, cut or by the tokenizer's normalization,
-            once for each pair. They are left in, but teach nothing.
+        num_groups: Number of prompt groups.
+        dropped: Origins of the groups that are too long and were dropped.
+        prompts_cut: Origins of the groups whose prompt was cut.
+        completions_cut: Origins of the completions that were cut, once for each completion.
+        equal_pairs: Origins of pairs whose completions have the same tokens, because they were cut or normalised by the
+            tokenizer, once for each pair. They are kept, but give no training signal.
     """
 
     num_groups: int
@@ -189,7 +190,7 @@ class TokenReport:
 
 @dataclass(frozen=True, slots=True)
 class TokenizedGroups:
-    """Token groups in the order of the prompt groups, and what was changed or left out."""
+    """Token groups in the order of the prompt groups, and a report of what was cut or dropped."""
 
     groups: list[TokenGroup]
     report: TokenReport
@@ -208,25 +209,23 @@ def tokenize_groups(
 ) -> TokenizedGroups:
     """Turn prompt groups into token ids.
 
-    A prompt is the longest common token prefix of the prompt alone and of each prompt with its completion, so that
-    training sees the tokens that generation sees. Each completion ends with the end-of-sequence token, once, unless
-    it was cut.
+    A prompt is the longest common token prefix of the prompt alone and of each prompt with its completion, so
+    training sees the same tokens as generation. Each completion ends with one end-of-sequence token unless it was cut.
 
     Args:
-        groups: What to tokenize.
         tokenizer: Of Hugging Face transformers, with an end-of-sequence token, and a chat template if there are
             conversations.
         max_length: Most tokens of a prompt and one completion together; None for no limit.
         too_long: Treatment of longer groups: see `LengthLimit`.
         learns_prompts: Train on prompts too: see `GroupEncoder`.
         auxiliary: Weight of each auxiliary score in the auxiliary reward of a completion: see `with_auxiliary`.
-        num_processes: Processes to share the work; a script that asks for more than one needs the usual
-            `if __name__ == "__main__":`. The result is the same for any number.
+        num_processes: Number of worker processes. With more than one, a script needs `if __name__ == "__main__":`. The
+            result does not depend on it.
         show_progress: Show a progress bar.
     Returns:
-        The token groups in order, and origins of all that was cut or dropped.
+        The token groups in order, and origins of all groups cut or dropped.
     Raises:
-        ConfigError: an option out of its range.
+        ConfigError: an option out of range.
         DataError: a group that cannot be tokenized, or is too long and `too_long` is "error"; all groups dropped;
             a completion that lacks a score of `auxiliary`.
         TokenizerError: no end-of-sequence token; conversations and no chat template; weights and a slow tokenizer.
@@ -253,13 +252,12 @@ def tokenize_groups(
 
 
 def check_vocabulary(groups: Iterable[TokenGroup], embedding_size: int) -> None:
-    """Make sure that the model has an embedding for every token.
+    """Raise an error unless the model has an embedding for every token.
 
     Args:
-        groups: Token groups.
         embedding_size: Rows of the model's input embedding.
     Raises:
-        TokenizerError: a token id that has no row.
+        TokenizerError: a token id without a row.
     """
     for group in groups:
         largest = max(int(ids.max()) for ids in (group.prompt, *group.completions))
@@ -287,7 +285,7 @@ def _worker(tokenizer: "PreTrainedTokenizerBase", learns_prompts: bool, limit: L
 
 
 _process_worker: _Worker | None = None
-"""The worker of this process, if it is one of a pool: a tokenizer is too large to be sent with every chunk."""
+"""The worker of this process in a pool: a tokenizer is too large to send with every chunk."""
 
 
 def _in_processes(
@@ -295,7 +293,7 @@ def _in_processes(
     how: tuple["PreTrainedTokenizerBase", bool, LengthLimit],
     num_processes: int,
 ) -> Iterator[list[Limited]]:
-    # Forking a process that runs threads, as torch does, may never return.
+    # Forking a process that runs threads, as torch does, may deadlock.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(num_processes, mp_context=context, initializer=_start_process, initargs=how) as pool:
         yield from pool.map(_work_in_process, chunks)
@@ -303,7 +301,7 @@ def _in_processes(
 
 def _start_process(tokenizer: "PreTrainedTokenizerBase", learns_prompts: bool, limit: LengthLimit) -> None:
     global _process_worker  # noqa: PLW0603
-    # The processes are the parallelism; threads of the tokenizer in each would fight for the same cores.
+    # The processes already use all cores; threads of the tokenizer would compete with them.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     _process_worker = _worker(tokenizer, learns_prompts, limit)
 

@@ -20,16 +20,16 @@ __all__ = [
 ]
 
 Offsets = npt.NDArray[np.int64]
-"""First character of each token and the one behind its last. Shape: (token, 2)."""
+"""First character of each token and the one after its last. Shape: (token, 2)."""
 
 
 def character_weights(length: int, start: int, spans: Sequence[WeightedSpan]) -> npt.NDArray[np.float64]:
-    """How much each character of a text counts.
+    """The weight of each character of a text.
 
     Args:
-        length: Of the text.
-        start: Where the characters that the spans count begin in the text.
-        spans: They do not overlap. What none of them holds counts 1.
+        length: Length of the text.
+        start: Position in the text of the character that the spans call 0.
+        spans: Spans that do not overlap. Characters outside them have weight 1.
     Returns:
         Shape: (character,).
 
@@ -43,13 +43,13 @@ def character_weights(length: int, start: int, spans: Sequence[WeightedSpan]) ->
 
 
 def token_weights(offsets: Offsets, of_characters: npt.NDArray[np.float64]) -> TokenWeights:
-    """How much each token counts: the mean over its characters. A token without characters counts 1.
+    """The weight of each token: the mean over its characters, or 1 for a token without characters.
 
-    So a token across the border of a span counts in part, and a text cut into tokens differently counts as much:
-    where tokens do not share characters, sum(token weight * its characters) is the sum of the characters' weights.
+    So a token across the border of a span counts in part, and the total does not depend on the tokenization: if tokens
+    share no characters, sum(token weight * number of its characters) = sum(character weights).
 
     Args:
-        offsets: Of tokens in the text. Shape: (token, 2).
+        offsets: Characters of each token. Shape: (token, 2).
         of_characters: Shape: (character,).
 
     >>> token_weights(np.array([[0, 2], [2, 3], [0, 0]]), np.array([0.0, 1.0, 4.0]))
@@ -63,18 +63,18 @@ def token_weights(offsets: Offsets, of_characters: npt.NDArray[np.float64]) -> T
 
 
 LENGTH = "length"
-"""The score that every completion has: its number of tokens."""
+"""Name of the built-in score: the number of tokens of the completion."""
 
 
 def with_auxiliary(tokens: TokenGroup, group: PromptGroup, weights: Mapping[str, float]) -> TokenGroup:
     """The token group with the auxiliary reward of each completion.
 
-    auxiliary = sum over names of weight * score, where the score `length` is the number of tokens, after any cut
+    auxiliary = sum over names of weight * score, where the score `length` is the number of tokens after truncation
 
     Args:
         tokens: The group as token ids.
         group: The same group before tokenization, with the scores.
-        weights: By the name of the score; none: nothing changes.
+        weights: Weight by name of the score. If empty, the group is returned unchanged.
     Raises:
         DataError: a completion that lacks a score.
     Source: Zhou et al. 2023 (MODPO), arXiv:2310.03708: the weighted rewards of all objectives
@@ -104,15 +104,14 @@ def with_auxiliary(tokens: TokenGroup, group: PromptGroup, weights: Mapping[str,
 
 
 def weighted_from_first_difference(group: TokenGroup) -> TokenGroup:
-    """The group with weights of 0 for tokens that chosen and rejected share at their start; others keep theirs.
+    """The group with weight 0 for the tokens that chosen and rejected share at their start.
 
-    Without it these tokens are scored too. In the loss of DPO they cancel out, in others they do not, and they count
-    in lengths.
+    In the loss of DPO these tokens cancel; in other losses they do not, and they count towards lengths.
 
     Args:
-        group: With pairs. A completion may be in several if it parts from all of its partners at the same token.
+        group: A completion may be in several pairs if it diverges from all partners at the same token.
     Raises:
-        DataError: a completion parts from its partners at different tokens, so it has no single set of weights.
+        DataError: a completion diverges from its partners at different tokens, so its weights are not unique.
     Source: Lai et al. 2024 (Step-DPO), arXiv:2406.18629, where the correct steps before are a part of the prompt.
 
     >>> from preftune.groups import Origin, Pair
