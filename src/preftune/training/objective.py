@@ -250,7 +250,16 @@ def _gradients(values: StepValues) -> dict[str, Tensor]:
 
 
 def _learning_from(values: StepValues, whole: WholeStep, index: int) -> Tensor:
-    """A micro-batch's share of the loss, whose gradient is that of the step's loss through its values. Shape: ()."""
+    """A micro-batch's share of the loss, whose gradient is that of the step's loss through its values. Shape: ().
+
+    With the step's loss L a function of the values v_1 .. v_M of its micro-batches, the chain rule gives
+
+    dL/dtheta = sum over m of (dL/dv_m) * (dv_m/dtheta)
+
+    `begin` has computed g_m = dL/dv_m at all values, without a graph of the model. Here v_m has its graph, and the
+    gradient of sum(v_m * g_m) with g_m constant is the m-th term. The value of that sum has no meaning, so it is
+    subtracted again and replaced by this micro-batch's share of L.
+    """
     learning = 0.0 * values.policy.sum()  # reaches every parameter where there is nothing to learn
     for name, gradient in whole.gradients[index].items():
         learning = learning + (values.differentiable[name] * gradient).sum()
