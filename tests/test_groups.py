@@ -86,7 +86,7 @@ def test_weights_of_a_conversation_count_the_first_message_of_the_assistant() ->
     completion = Completion((answer, tool), weights=spans)
     assert completion.weighted_text == "no"
     PromptGroup((Message("user", "?"),), (completion,), (), ORIGIN)
-    with pytest.raises(DataError, match=r"completion 0 has weights but no message of the assistant"):
+    with pytest.raises(DataError, match=r"completion 0 has weights but no assistant message"):
         PromptGroup((Message("user", "?"),), (Completion((tool,), weights=spans),), (), ORIGIN)
 
 

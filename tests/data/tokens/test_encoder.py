@@ -143,7 +143,7 @@ def test_a_template_that_changes_a_weighted_text_is_an_error_with_the_ways_out()
 def test_weights_with_a_slow_tokenizer_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(TOKENIZER), "is_fast", property(lambda _: False))
     assert tokens(weighted(" 1")).weights == ()
-    with pytest.raises(TokenizerError, match=r"does not say which characters a token holds: .*Use a fast tokenizer"):
+    with pytest.raises(TokenizerError, match=r"does not map tokens to characters: .*Use a fast tokenizer"):
         tokens(weighted(" 1", (0, 1, 0.5)))
 
 
