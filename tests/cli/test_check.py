@@ -143,7 +143,7 @@ def test_several_files_compressed_or_not_are_one_data_set(tmp_path: Path) -> Non
         (["x.jsonl", "--html", "-"], "html = -: a page cannot be printed."),
         (["x.jsonl", "--json", "r", "--html", "r"], "are the same file"),
         (["x.jsonl", "--only", "margin"], "Did you mean margins?"),
-        (["x.jsonl", "--columns", "chosen"], "columns = chosen: must be written as name=column"),
+        (["x.jsonl", "--columns", "chosen"], "columns = 'chosen': must be written as name=column"),
         (["x.jsonl"], "x.jsonl: there is no such file or folder."),
         (["x.jsonl", "--tokenizer", "./nowhere"], "no tokenizer could be loaded from it"),
     ],

@@ -106,7 +106,7 @@ def test_a_layout_that_cannot_hold_the_data_is_an_error_that_says_which_can(tmp_
 def test_all_that_is_wrong_with_the_call_is_told_at_once() -> None:
     error = error_of("convert", "--to", "csv", "--output", "b.csv", "--pairing", "some")
     for problem in (
-        "data: is empty",
+        "data: is not given",
         "to = csv: must be one of pairs, thumbs, lists, demonstrations, trl-preference, trl-unpaired",
         "output = b.csv: rows are written as JSON lines",
         "pairing = 'some': must be one of",

@@ -1,4 +1,4 @@
-"""`preftune check`: what is wrong with preference data, before anything is trained on them."""
+"""`preftune check`: problems of preference data, found before training."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from preftune.cli.console import main_console, quiet_libraries
-from preftune.cli.options import chosen_source, output_flags, source_flags
+from preftune.cli.options import chosen_data, output_flags, row_source, source_flags
 from preftune.cli.row_source import RowSource
 from preftune.data.quality import (
     CHECKS,
@@ -46,42 +46,41 @@ _FAILED = 1
 
 @click.command("check")
 @click.argument("data", nargs=-1)
-@click.option("--eval-data", multiple=True, metavar="DATA", panel="Data", help="Held-out data: is a prompt in both?")
 @click.option(
-    "--where",
-    multiple=True,
-    metavar="CONDITION",
-    panel="Data",
-    help="Check rows alone in which a column holds, such as lang=en or 'score_ratio>=2'. May be repeated.",
+    "--eval-data", multiple=True, metavar="DATA", panel="Data", help="Held-out data, to find prompts that are in both."
 )
-@click.option("--tokenizer", metavar="MODEL", panel=_TOKENS, help="Hub id or folder; counts tokens instead of words.")
+@click.option(
+    "--tokenizer",
+    metavar="MODEL",
+    panel=_TOKENS,
+    help="Tokenizer, by hub id or folder, to count tokens. Default: count words.",
+)
 @click.option("--chat-template", metavar="FILE", panel=_TOKENS, help="Jinja file, for a tokenizer that has none.")
-@click.option("--max-length", type=click.IntRange(min=2), panel=_TOKENS, help="Tokens that training will allow.")
 @click.option("--model", metavar="RUN", panel=_LABELS, help="Folder of a run: list labels that its model contradicts.")
-@click.option("--only", multiple=True, metavar="CHECK", panel=_CHECKS, help="Run these checks alone. May be repeated.")
-@click.option("--skip", multiple=True, metavar="CHECK", panel=_CHECKS, help="Leave checks out. May be repeated.")
-@click.option("--list", "list_checks", is_flag=True, panel=_CHECKS, help="List the checks and stop.")
-@click.option("--seed", type=int, default=0, show_default=True, panel=_CHECKS, help="Of samples of large data.")
+@click.option("--only", multiple=True, metavar="CHECK", panel=_CHECKS, help="Run only this check. May be repeated.")
+@click.option("--skip", multiple=True, metavar="CHECK", panel=_CHECKS, help="Skip this check. May be repeated.")
+@click.option("--list", "list_checks", is_flag=True, panel=_CHECKS, help="List the checks and exit.")
+@click.option("--seed", type=int, default=0, show_default=True, panel=_CHECKS, help="Seed of samples of large data.")
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warning", "never"]),
     default="error",
     show_default=True,
     panel=_RESULT,
-    help="Exit with code 1 if there is a finding as bad as that or worse.",
+    help="Exit with code 1 on a finding of this severity or worse.",
 )
-@click.option("--json", "json_file", metavar="FILE", panel=_RESULT, help="Write the report as JSON; -: print it.")
-@click.option("--html", "html_file", metavar="FILE", panel=_RESULT, help="Write a page with pictures, on its own.")
+@click.option("--json", metavar="FILE", panel=_RESULT, help="Write the report as JSON; -: print it.")
+@click.option("--html", metavar="FILE", panel=_RESULT, help="Write a self-contained page with pictures.")
 @click.option("--overwrite/--no-overwrite", default=False, panel=_RESULT, help="Replace these files. Default: off.")
 @click.option(
     "--examples/--no-examples",
     default=True,
     panel=_RESULT,
-    help="Show excerpts of texts, not places alone. Default: on.",
+    help="Show excerpts of texts, not only their places. Default: on.",
 )
 @click.pass_context
 def command(context: click.RichContext, /, **values: Any) -> None:
-    """Find out what is wrong with preference data before training copies it.
+    """Find problems of preference data before training.
 
     preftune check prefs.jsonl --tokenizer gpt2 --max-length 1024 --html report.html
 
@@ -92,12 +91,12 @@ def command(context: click.RichContext, /, **values: Any) -> None:
     if values["list_checks"]:
         show_checks(main_console())
         return
-    order = _ordered(values)
+    order = _ordered(context, values)
     with quiet_libraries(verbose=values["verbose"]):
         report = _report(order)
         labels = _labels(order)
         _write(report, labels, order)
-    if order.json_file != "-":
+    if values["json"] != "-":
         show_report(main_console(), report)
         if labels is not None:
             main_console().print(labels.table())
@@ -105,98 +104,76 @@ def command(context: click.RichContext, /, **values: Any) -> None:
         context.exit(_FAILED)
 
 
-command.params = [*source_flags(), *command.params, *output_flags()]
+command.params = [*source_flags("check"), *command.params, *output_flags()]
 
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """What to do: options that fit together."""
+    """The options of a call that fit together; `values` holds those that are used as they are."""
 
     source: RowSource
-    eval_sources: tuple[str, ...]
-    tokenizer: str | None
-    chat_template: str | None
-    max_length: int | None
-    model: str | None
-    seed: int
-    only: tuple[str, ...]
-    skip: tuple[str, ...]
-    json_file: str | None
-    html_file: str | None
-    with_texts: bool
+    values: Mapping[str, Any]
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """All that is read."""
-        return (*self.source.sources, *self.eval_sources)
+        """Everything that is read."""
+        return (*self.source.sources, *self.values["eval_data"])
 
 
-def _ordered(values: Mapping[str, Any]) -> _Order:
-    """The options, checked as a whole before anything is read."""
+def _ordered(context: click.Context, values: Mapping[str, Any]) -> _Order:
+    """The options, all checked before anything is read."""
     problems: list[str] = []
-    order = _Order(
-        source=chosen_source(values["data"], values, problems),
-        eval_sources=values["eval_data"],
-        tokenizer=values["tokenizer"],
-        chat_template=values["chat_template"],
-        max_length=values["max_length"],
-        model=values["model"],
-        seed=values["seed"],
-        only=values["only"],
-        skip=values["skip"],
-        json_file=values["json_file"],
-        html_file=values["html_file"],
-        with_texts=values["examples"],
-    )
-    problems += _problems(order)
-    if problems:
+    data = chosen_data(context, values["data"], problems)
+    problems += _problems(values)
+    if problems or data is None:
         raise ConfigError(problems)
-    for option, name in (("json", order.json_file), ("html", order.html_file)):
-        if name not in (None, "-"):
-            check_output(option, Path(str(name)), inputs=order.inputs, overwrite=values["overwrite"])
+    order = _Order(row_source(data), values)
+    for option in ("json", "html"):
+        if values[option] not in (None, "-"):
+            check_output(option, Path(values[option]), inputs=order.inputs, overwrite=values["overwrite"])
     return order
 
 
-def _problems(order: _Order) -> Iterator[str]:
-    if order.tokenizer is None:
-        for name, value in (("max_length", order.max_length), ("chat_template", order.chat_template)):
+def _problems(values: Mapping[str, Any]) -> Iterator[str]:
+    if values["tokenizer"] is None:
+        for name, value in (("max_length", values["max_length"]), ("chat_template", values["chat_template"])):
             if value is not None:
                 yield f"{name} = {value}: says nothing without a tokenizer. Name one with --tokenizer, or leave it out."
-    if order.model is not None and order.source.where:
+    if values["model"] is not None and values["where"]:
         yield "where and model: labels are judged in all rows, whatever a condition says. Leave out one of them."
-    if order.html_file == "-":
+    if values["html"] == "-":
         yield "html = -: a page cannot be printed. Name a file with --html."
-    if order.json_file is not None and order.json_file == order.html_file:
-        yield f"json and html = {order.json_file}: are the same file. Name two."
+    if values["json"] is not None and values["json"] == values["html"]:
+        yield f"json and html = {values['json']}: are the same file. Name two."
     try:
-        chosen_checks(order.only, order.skip)
+        chosen_checks(values["only"], values["skip"])
     except ConfigError as error:
         yield from error.problems
 
 
 def _report(order: _Order) -> QualityReport:
-    settings = CheckSettings(seed=order.seed, max_length=order.max_length)
+    settings = CheckSettings(seed=order.values["seed"], max_length=order.values["max_length"])
     count_tokens: TokenCounter | None = None
-    if order.tokenizer is not None:
-        count_tokens, special = _tokenizer(order.tokenizer, order.chat_template)
+    if order.values["tokenizer"] is not None:
+        count_tokens, special = _tokenizer(order.values["tokenizer"], order.values["chat_template"])
         settings = replace(settings, special_tokens=special)
-    if order.eval_sources:
-        held_out = replace(order.source, sources=order.eval_sources, split=None)
+    if order.values["eval_data"]:
+        held_out = replace(order.source, sources=order.values["eval_data"], split=None)
         settings = replace(settings, held_out=prompt_keys(held_out.read("Reading held-out prompts")))
     descriptions = chain(["Checking"], repeat("Fetching examples"))
     return check_groups(
         lambda: order.source.read(next(descriptions)),
         settings=settings,
         count_tokens=count_tokens,
-        only=order.only,
-        skip=order.skip,
-        with_texts=order.with_texts,
+        only=order.values["only"],
+        skip=order.values["skip"],
+        with_texts=order.values["examples"],
     )
 
 
 def _labels(order: _Order) -> "LabelCheck | None":
-    """What a model says about the labels, if one is named."""
-    if order.model is None:
+    """The labels that a model contradicts, or None without a model."""
+    if order.values["model"] is None:
         return None
     from rich.console import Console
 
@@ -204,12 +181,12 @@ def _labels(order: _Order) -> "LabelCheck | None":
 
     source = order.source
     return check_labels(
-        order.model,
+        order.values["model"],
         source.sources,
         split=source.split,
         format=source.format,
         columns=source.columns,
-        with_texts=order.with_texts,
+        with_texts=order.values["examples"],
         console=Console(stderr=True),
     )
 
@@ -225,15 +202,15 @@ def _tokenizer(name: str, chat_template: str | None) -> tuple[TokenCounter, tupl
 def _write(report: QualityReport, labels: "LabelCheck | None", order: _Order) -> None:
     content = report.as_dict() if labels is None else {**report.as_dict(), "labels": labels.as_dict()}
     text = json.dumps(content, indent=2, ensure_ascii=False)
-    if order.json_file == "-":
+    if order.values["json"] == "-":
         click.echo(text)
-    elif order.json_file is not None:
-        with saving(Path(order.json_file)) as [file]:
+    elif order.values["json"] is not None:
+        with saving(Path(order.values["json"])) as [file]:
             file.write(text + "\n")
-    if order.html_file is not None:
+    if order.values["html"] is not None:
         from preftune.report.check_page import check_page
 
-        with saving(Path(order.html_file)) as [file]:
+        with saving(Path(order.values["html"])) as [file]:
             file.write(check_page(report))
 
 

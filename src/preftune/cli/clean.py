@@ -9,7 +9,7 @@ from typing import IO, Any
 import rich_click as click
 
 from preftune.cli.console import main_console, quiet_libraries
-from preftune.cli.options import chosen_source, output_flags, source_flags
+from preftune.cli.options import chosen_data, output_flags, row_source, source_flags
 from preftune.cli.row_source import RowSource
 from preftune.data.quality import CleaningRules, RowTable, RowTableBuilder, check_groups, decide, facts_of
 from preftune.data.quality.cleaning import Decision
@@ -29,39 +29,41 @@ _SLOW_CHECKS = ("shortcuts", "near-duplicates")
 @click.command("clean")
 @click.argument("data", nargs=-1)
 @click.option("--drop-unusable", is_flag=True, panel=_RULES, help="Leave out rows that training cannot use.")
-@click.option("--drop-identical", is_flag=True, panel=_RULES, help="... whose chosen and rejected are the same.")
-@click.option("--dedupe", is_flag=True, panel=_RULES, help="... that repeat an earlier row.")
-@click.option("--drop-ties", type=float, metavar="GAP", panel=_RULES, help="... whose margin is GAP or less; 0: ties.")
+@click.option("--drop-identical", is_flag=True, panel=_RULES, help="Leave out rows with equal completions.")
+@click.option("--dedupe", is_flag=True, panel=_RULES, help="Leave out rows that repeat an earlier one.")
+@click.option("--drop-ties", type=float, metavar="GAP", panel=_RULES, help="Leave out rows with a margin up to GAP.")
 @click.option(
     "--resolve-contradictions",
     type=click.Choice(["majority"]),
     panel=_RULES,
-    help="... that judge two completions unlike most rows do; where as many say so as not, all of these.",
+    help="Leave out rows that contradict the majority on two completions; all of them if there is none.",
 )
-@click.option("--cap-per-prompt", type=int, metavar="N", panel=_RULES, help="... beyond N of one prompt, drawn.")
+@click.option("--cap-per-prompt", type=int, metavar="N", panel=_RULES, help="Keep N rows per prompt, at random.")
 @click.option(
     "--balance-length",
     is_flag=True,
     panel=_RULES,
-    help="... drawn so that the longer completion is chosen as often as the shorter, whatever the difference.",
+    help="Leave out rows at random until the longer completion is chosen as often as the shorter.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, panel=_RULES, help="Of the rows that are drawn.")
+@click.option("--seed", type=int, default=0, show_default=True, panel=_RULES, help="Seed of the random choices.")
 @click.option("--output", metavar="FILE.jsonl", panel=_RESULT, help="The new file. Must be given.")
 @click.option("--overwrite/--no-overwrite", default=False, panel=_RESULT, help="Replace that file. Default: off.")
-def command(**values: Any) -> None:
+@click.pass_context
+def command(context: click.RichContext, /, **values: Any) -> None:
     """Write preference data without the rows that chosen rules leave out.
 
     preftune clean prefs.jsonl --output clean.jsonl --dedupe --drop-ties 0
 
-    The rules are applied in the order below. Rows that stay are not changed, the file that is read never is, and
-    FILE.jsonl.log.jsonl says of each row that was left out where it is and why. Without a rule it says which ones
-    `preftune check` recommends.
+    Rules are applied in the order below. Kept rows and the input file are not changed. FILE.jsonl.log.jsonl lists
+    each row that was left out, with its place and the reason. Without a rule, the rules that `preftune check`
+    recommends are listed.
     """
     problems: list[str] = []
-    source = chosen_source(values["data"], values, problems)
+    data = chosen_data(context, values["data"], problems)
     rules = _rules(values, problems)
-    if problems or rules is None:
+    if problems or rules is None or data is None:
         raise ConfigError(problems)
+    source = row_source(data)
     with quiet_libraries(verbose=values["verbose"]):
         if not _any_rule(values):
             raise ConfigError([_recommended(source)])
@@ -74,7 +76,7 @@ def command(**values: Any) -> None:
         _clean(source, rules, output, log, drop_unusable=values["drop_unusable"])
 
 
-command.params = [*source_flags(), *command.params, *output_flags()]
+command.params = [*source_flags("clean"), *command.params, *output_flags()]
 
 
 def _rules(values: dict[str, Any], problems: list[str]) -> CleaningRules | None:

@@ -11,18 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from preftune.cli.console import main_console, quiet_libraries
-from preftune.cli.options import Word, given_values, output_flags, setting_flags
+from preftune.cli.options import Word, chosen_data, output_flags, source_flags
 from preftune.data.convert import TARGETS, Columns, Conversion, Converter
 from preftune.data.load import GroupStream, iter_groups
 from preftune.data.views import PairRule
 from preftune.errors import ConfigError, DataError
 from preftune.files.outputs import check_output, saving
-from preftune.settings import DataSettings, build_section, settings_of
+from preftune.settings import DataSettings
 
 __all__ = ["command"]
 
 _DATA, _RESULT = "Data", "Result"
-_SETTINGS = ("split", "format", "columns", "where", "on_bad_row", "pairing", "min_score_gap")
 _SUFFIXES = (".jsonl", ".ndjson")
 
 
@@ -48,7 +47,7 @@ def command(context: click.RichContext, /, **values: Any) -> None:
     preftune convert lists.jsonl --to pairs --pairing best_vs_worst --output pairs.jsonl
 
     DATA are files, folders, presets or hub ids, as for `preftune train --data`; `preftune formats` lists layouts and
-    presets. Data are never changed: the result is a new file, which is there as a whole or not at all. Columns that
+    presets. Data are never changed: the result is a new file, which is written atomically. Columns that
     the layout does not know, such as an id, are not carried over.
     """
     settings, converter, output = _checked(context, values)
@@ -72,7 +71,7 @@ def command(context: click.RichContext, /, **values: Any) -> None:
 
 command.params = [
     *command.params,
-    *setting_flags([setting for setting in settings_of(DataSettings) if setting.name in _SETTINGS], panel=_DATA),
+    *source_flags("convert"),
     *output_flags(),
 ]
 
@@ -80,8 +79,7 @@ command.params = [
 def _checked(context: click.Context, values: Mapping[str, Any]) -> tuple[DataSettings, Converter, Path]:
     """What to do, checked as a whole before anything is read."""
     problems: list[str] = []
-    given = {"data": list(values["data"]), **given_values(context, _SETTINGS)}
-    settings = build_section(DataSettings, given, problems)
+    settings = chosen_data(context, values["data"], problems)
     output = values["output"]
     if not output:
         problems.append("output: is not given. Name the file to write with --output.")

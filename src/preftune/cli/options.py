@@ -1,6 +1,6 @@
 """Command line options: made of settings and of options of losses, and those that all commands have."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING
 from typing import Any, get_args, get_origin
 
@@ -11,24 +11,25 @@ from typing_extensions import override
 from preftune.cli.console import ask_for_traceback
 from preftune.cli.row_source import RowSource
 from preftune.losses import LOSSES, Option, loss_options, losses_of
-from preftune.settings import ModelSettings, Setting, build_section, settings_of, value_text
+from preftune.settings import DataSettings, ModelSettings, Setting, build_section, settings_of, value_text
 from preftune.settings.setting import Command, settings_for
 
 __all__ = [
     "Word",
+    "chosen_data",
     "chosen_model",
-    "chosen_source",
     "given_values",
     "loss_option_flags",
     "model_flags",
     "output_flags",
+    "row_source",
     "setting_flags",
     "source_flags",
 ]
 
 
 class Number(click.ParamType[Any]):
-    """A number, or the text as it stands: the config checks it, so that all problems are told at once."""
+    """A number, or the given text: the config checks it, so that all problems are reported at once."""
 
     def __init__(self, kind: type[int] | type[float]) -> None:
         self.name = "integer" if kind is int else "number"
@@ -43,7 +44,7 @@ class Number(click.ParamType[Any]):
 
 
 class Word(click.Choice[str]):
-    """One of some words, or the text as it stands: the config checks it, so that all problems are told at once."""
+    """One of some words, or the given text: the config checks it, so that all problems are reported at once."""
 
     name = "choice"
 
@@ -53,12 +54,7 @@ class Word(click.Choice[str]):
 
 
 def setting_flags(settings: Iterable[Setting], panel: str) -> list[click.RichOption]:
-    """An option per setting: `--flag/--no-flag` for a truth value, repeatable for a list.
-
-    Args:
-        settings: What can be set.
-        panel: Title under which the help shows them.
-    """
+    """An option per setting under one heading of the help: `--flag/--no-flag` for a bool, repeatable for a list."""
     return [_flag(setting, panel) for setting in settings]
 
 
@@ -111,7 +107,7 @@ def _option_flag(option: Option, **shared: Any) -> click.RichOption:
 
 
 def given_values(context: click.Context, names: Iterable[str]) -> dict[str, Any]:
-    """The values that the user gave, by name; not defaults."""
+    """The values that the user gave, by name, without defaults."""
     given = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
     values = {name: context.params[name] for name in names if context.get_parameter_source(name) in given}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
@@ -139,7 +135,7 @@ def _flag(setting: Setting, panel: str) -> click.RichOption:
 
 
 def _notes(setting: Setting) -> dict[str, bool]:
-    """What the help says beside the setting's own text, and whether it does."""
+    """Notes that the help adds to a setting's text, and whether each applies."""
     return {
         "May be repeated.": get_origin(setting.type) is list,
         "Must be given.": setting.default is MISSING,
@@ -159,11 +155,11 @@ def _param_type(setting: Setting) -> click.ParamType[Any]:
 
 
 _MODEL_DEFAULTS: Mapping[str, Any] = {"weights_dtype": "auto"}
-"""Where these commands differ from training."""
+"""Defaults of commands that only load a model."""
 
 _MODEL_HELP: Mapping[str, str] = {
     "model": "The model: hub id, local folder, or folder of a run or adapter.",
-    "weights_dtype": "Type that weights are held in; auto: as they were saved.",
+    "weights_dtype": "Data type of the weights; auto: as saved.",
 }
 
 
@@ -174,12 +170,7 @@ def model_flags(command: Command, help_: Mapping[str, str] = _MODEL_HELP) -> lis
 
 
 def chosen_model(context: click.Context, problems: list[str]) -> ModelSettings | None:
-    """The model settings that the user gave; None if they cannot work, and why not in `problems`.
-
-    Args:
-        context: Of the command.
-        problems: Grows.
-    """
+    """The model settings that the user gave, or None. Messages about what cannot work are added to `problems`."""
     names = [setting.name for setting in settings_of(ModelSettings) if setting.name in context.params]
     built = build_section(ModelSettings, {**_MODEL_DEFAULTS, **given_values(context, names)}, problems)
     assert built is None or isinstance(built, ModelSettings)
@@ -192,7 +183,7 @@ def output_flags() -> list[click.RichOption]:
         click.RichOption(
             ["--verbose"],
             is_flag=True,
-            help="Show progress bars, warnings and logs of the libraries underneath.",
+            help="Show progress bars, warnings and logs of other libraries.",
         ),
         click.RichOption(
             ["--traceback"],
@@ -202,56 +193,29 @@ def output_flags() -> list[click.RichOption]:
             is_eager=True,
             expose_value=False,
             callback=ask_for_traceback,
-            help="Show where in the code an error comes from.",
+            help="Show the traceback of an error.",
         ),
     ]
 
 
-_PANEL = "Data"
+def source_flags(command: Command) -> list[click.RichOption]:
+    """Options for the data settings that a command takes, as in training."""
+    items = [item for item in settings_for(command, DataSettings) if item.name != "data"]
+    return setting_flags(items, panel=DataSettings.title)
 
 
-def source_flags() -> list[click.RichOption]:
-    """`--split`, `--format` and `--columns`, which mean what they mean in training."""
-    return [
-        click.RichOption(
-            ["--format"], metavar="NAME", panel=_PANEL, help="Layout of the rows. Default: recognised by the columns."
-        ),
-        click.RichOption(
-            ["--columns"],
-            metavar="NAME=COLUMN,...",
-            panel=_PANEL,
-            help="Names of the columns in the data, such as chosen=better.",
-        ),
-        click.RichOption(
-            ["--split"],
-            panel=_PANEL,
-            help="Split of a hub data set or saved `datasets` folder, such as train.",
-        ),
-    ]
-
-
-def chosen_source(sources: tuple[str, ...], values: Mapping[str, Any], problems: list[str]) -> RowSource:
-    """The data that the user named.
-
-    Args:
-        sources: Files, folders or data sets of the hub.
-        values: Those of `source_flags`, by name; `where`, if the command has it.
-        problems: Grows by what cannot work.
-    """
+def chosen_data(context: click.Context, sources: Sequence[str], problems: list[str]) -> DataSettings | None:
+    """The data settings that the user gave, or None. Messages about what cannot work are added to `problems`."""
     if not sources:
         problems.append("data: is not given. Name at least one file, folder or data set.")
-    columns = _columns(values["columns"], problems)
-    return RowSource(sources, values["split"], values["format"], columns, values.get("where", ()))
+        return None
+    names = [item.name for item in settings_of(DataSettings) if item.name in context.params]
+    given = {**given_values(context, names), "data": list(sources)}
+    built = build_section(DataSettings, given, problems)
+    assert built is None or isinstance(built, DataSettings)
+    return built
 
 
-def _columns(text: str | None, problems: list[str]) -> dict[str, str]:
-    """Columns by the name that the format knows.
-
-    >>> _columns("chosen=better, rejected=worse", [])
-    {'chosen': 'better', 'rejected': 'worse'}
-    """
-    pairs = [[side.strip() for side in part.split("=", 1)] for part in (text or "").split(",") if part.strip()]
-    if not all(len(pair) == 2 and all(pair) for pair in pairs):
-        problems.append(f"columns = {text}: must be written as name=column,name=column.")
-        return {}
-    return dict(pairs)
+def row_source(data: DataSettings) -> RowSource:
+    """The rows of some data settings."""
+    return RowSource(tuple(data.data), data.split, data.format, dict(data.columns), tuple(data.where))
