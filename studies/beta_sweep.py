@@ -25,7 +25,7 @@ _reward = SentimentReward()
 
 @dataclass(frozen=True, slots=True)
 class BetaSweepSize:
-    """How much is done.
+    """Size of the study.
 
     Args:
         betas: Of the runs.

@@ -13,7 +13,7 @@ _FORM = "{:z.2f}".format
 
 
 class Realignment(Protocol):
-    """What the page must know of the size of the study."""
+    """The part of the study's size that the page shows."""
 
     @property
     def realigned(self) -> float:

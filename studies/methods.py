@@ -11,8 +11,7 @@ from typing import Any
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from preftune.demo.demo import is_usable, run_demo
-from preftune.demo.demo_result import Writer
+from preftune.demo.demo import Writer, is_usable, run_demo
 from preftune.demo.reviews.world import ReviewWorld
 from preftune.losses import LOSSES, Method
 from preftune.metrics.intervals import Estimate
@@ -35,7 +34,7 @@ _FILES = {"pairs": "lists.jsonl", "lists": "lists.jsonl", "thumbs": "thumbs.json
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much each method learns from.
+    """Amounts of data for each method.
 
     Args:
         num_prompts: Prompts with four samples of the SFT model each, scored by the true reward.
@@ -50,7 +49,7 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class MethodResult:
-    """What became of one method.
+    """Result of one method.
 
     Args:
         name: Of the method.

@@ -1,4 +1,4 @@
-"""What holds for the configs of all trainers."""
+"""Properties of the configs of all trainers."""
 
 from dataclasses import fields
 from pathlib import Path

@@ -16,7 +16,7 @@ __all__ = ["TEMPLATE", "OpenAIServer", "running_server"]
 TEMPLATE = "{{ prompt }}|{{ first }}|{{ second }}"
 """A judge prompt that the server can read."""
 SLOW_SECONDS = 1.0
-"""How long an answer takes that comes too late."""
+"""Delay of an answer that comes too late."""
 
 
 class OpenAIServer(ThreadingHTTPServer):
@@ -40,7 +40,7 @@ class OpenAIServer(ThreadingHTTPServer):
         self.verdicts: Counter[str] = Counter()
         """Questions that got a verdict, and how often."""
         self.settings: list[dict[str, Any]] = []
-        """What came with each request beside the messages."""
+        """Fields of each request beside the messages."""
 
     @property
     def url(self) -> str:

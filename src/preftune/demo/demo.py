@@ -1,17 +1,18 @@
-"""The whole way in miniature: a model learns to write film reviews, then to write kind ones, from preferences alone."""
+"""SFT and DPO in miniature: a model learns to write film reviews, then kind ones, from preferences alone."""
 
 import json
 import random
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+import torch
+from rich.console import Console, Group
+from rich.table import Table
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from preftune.demo.demo_result import DemoResult, Writer
 from preftune.demo.reviews.tokenizer import train_tokenizer
 from preftune.demo.reviews.world import ReviewWorld
 from preftune.demo.small_model import make_llama
@@ -30,23 +31,97 @@ from preftune.runs.run import train
 from preftune.settings import TrainConfig
 from preftune.settings.evaluation_config import EvaluationConfig
 
-__all__ = ["DemoSize", "is_usable", "run_demo"]
+__all__ = ["DemoResult", "DemoSize", "Writer", "is_usable", "run_demo"]
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Measurements of a model's texts.
+
+    Args:
+        positive: Share of texts with a true reward above 0.
+        reward: True reward. Unit: nats.
+        num_words: Length of a text.
+    """
+
+    positive: Estimate
+    reward: Estimate
+    num_words: Estimate
+
+    @staticmethod
+    def of(texts: Sequence[str], reward: Callable[[str], float]) -> "Writer":
+        """Measure texts, given their true reward."""
+        rewards = torch.tensor([reward(text) for text in texts], dtype=torch.float64)
+        words = torch.tensor([len(text.split()) for text in texts], dtype=torch.float64)
+        return Writer(Estimate.of((rewards > 0).double()), Estimate.of(rewards), Estimate.of(words))
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """The demo's two models on held-out prompts.
+
+    Args:
+        folder: Folder of the demo.
+        before, after: The model after SFT and after DPO.
+        kl: KL(after || before) over whole texts, by sampling. Unit: nats.
+        accuracy: Share of held-out pairs on which the implicit reward agrees with the label.
+        examples: Prompt, continuation before and continuation after.
+    """
+
+    folder: str
+    before: Writer
+    after: Writer
+    kl: Estimate
+    accuracy: Estimate
+    examples: tuple[tuple[str, str, str], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result as JSON values."""
+        return asdict(self)
+
+    def tables(self) -> Group:
+        """Tables of the measurements and of the examples, for the console."""
+        return Group(self._numbers(), self._examples())
+
+    def _numbers(self) -> Table:
+        table = Table(title="Before and after", title_justify="left", title_style="bold")
+        for heading in ("", "SFT", "SFT, then DPO"):
+            table.add_column(heading, justify="left" if not heading else "right")
+        table.add_row("positive continuations", _share(self.before.positive), _share(self.after.positive))
+        table.add_row("true reward (nats)", str(self.before.reward), str(self.after.reward))
+        table.add_row("words", str(self.before.num_words), str(self.after.num_words))
+        table.add_row("KL to SFT (nats)", "0", str(self.kl))
+        table.add_row("held-out preference accuracy", "50 % (a tie)", _share(self.accuracy))
+        return table
+
+    def _examples(self) -> Table:
+        table = Table(title="The same prompt, both models", title_justify="left", title_style="bold", show_lines=True)
+        for heading in ("prompt", "SFT", "SFT, then DPO"):
+            table.add_column(heading, ratio=1)
+        for example in self.examples:
+            table.add_row(*(text.strip() for text in example))
+        return table
+
+
+def _share(estimate: Estimate) -> str:
+    return f"{estimate.mean:.1%} ± {estimate.standard_error:.1%}".replace("%", " %")
+
 
 _MARK = "demo.json"
 _MAX_NEW_TOKENS = 80
 _BATCH_TOKENS = 64_000
 _BETA = 0.1
-_JUDGE = "python:preftune.demo.reviews.judge:true_reward"
+_JUDGE = "python:preftune.demo.reviews.reward:true_reward"
 
 
 @dataclass(frozen=True, slots=True)
 class DemoSize:
-    """How much the demo learns from, and how closely it looks.
+    """Amounts of data in the demo.
 
     Args:
-        num_demonstrations: Reviews for SFT, each seen once.
+        num_demonstrations: Reviews for SFT, each used once.
         num_pair_prompts: Prompts with two samples of the SFT model each, for DPO.
-        num_test_prompts: Prompts kept from training, for the table.
+        num_test_prompts: Held-out prompts, for the table.
         dpo_epochs: Passes over the pairs.
     """
 
@@ -64,16 +139,16 @@ def run_demo(
     size: DemoSize | None = None,
     console: Console | None = None,
 ) -> DemoResult:
-    """Make the world, train by SFT, sample and label pairs, train by DPO, and compare the two models.
+    """Write demonstrations, train by SFT, sample and label pairs, train by DPO, and compare the two models.
 
     Args:
-        output: A new folder, or one that an earlier demo made. Gets the folders `base`, `sft`, `dpo` and the data.
-        seed: Of everything.
-        overwrite: Whether to replace an earlier demo.
-        size: How much to do; the default takes about three minutes on two cores.
-        console: Where progress goes; default: nowhere.
+        output: A new folder, or one of an earlier demo, for the folders `base`, `sft`, `dpo` and the data.
+        seed: Seed of everything.
+        overwrite: Replace an earlier demo.
+        size: Amounts of data. The default takes about three minutes on two cores.
+        console: Shows progress. Default: none.
     Raises:
-        OutputError: the folder holds something else, or an earlier demo that may not be replaced.
+        OutputError: the folder holds something else, or an earlier demo and `overwrite` is false.
     """
     _claim(output, overwrite=overwrite)
     demo = _Demo(output, seed, size or DemoSize(), console or Console(quiet=True), ReviewWorld())
@@ -84,7 +159,7 @@ def run_demo(
 
 @dataclass(frozen=True, slots=True)
 class _Demo:
-    """The demo's steps. Prompts of the pairs and of the test are drawn apart; those of the test are held out."""
+    """The demo's steps. Test prompts are held out; they never occur in training."""
 
     output: Path
     seed: int
@@ -97,12 +172,12 @@ class _Demo:
         tokenizer = self._make_base()
         self._say("2. SFT: the model learns to write reviews")
         self._sft()
-        self._say("3. Two reviews for each prompt, and which one a reader who likes praise prefers")
+        self._say("3. Two reviews for each prompt, labelled by a reader who likes praise")
         sft = self._load("sft")
         self._write_pairs(sft, tokenizer)
         self._say("4. DPO: the model learns from the preferences")
         dpo_run = self._dpo()
-        self._say("5. Both models on prompts that neither has seen")
+        self._say("5. Both models on held-out prompts")
         result = self._compare(sft, self._load("dpo"), tokenizer, dpo_run)
         self._evaluate()
         return result
@@ -150,7 +225,7 @@ class _Demo:
         result = train(config, console=self.console)
         self.console.print(result.table())
         if result.stopped_early:
-            raise KeyboardInterrupt  # The steps to come need a model, which a stopped run does not save.
+            raise KeyboardInterrupt  # later steps need a model, which a stopped run does not save
         return result
 
     def _write_pairs(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -163,7 +238,7 @@ class _Demo:
             _write_rows(self.output / name, self._label(prompts, samples))
 
     def _label(self, prompts: Sequence[str], samples: Sequence[Sequence[Generation]]) -> list[dict[str, Any]]:
-        """Rows of pairs. Samples that are equal, or equally good, or cut off before their end make no pair."""
+        """Rows of pairs. Samples that are equal, equally good or cut off make no pair."""
         rng = random.Random(self.seed)
         rows = []
         for prompt, (first, second) in zip(prompts, samples, strict=True):
@@ -190,7 +265,7 @@ class _Demo:
         )
 
     def _evaluate(self) -> None:
-        """The same of the DPO run by `preftune eval`, for its report: with intervals, the true reward as the judge."""
+        """Evaluate the DPO run as `preftune eval` does, for its report, with the true reward as the judge."""
         prompts = self.output / "test-prompts.txt"
         texts = self.world.prompts(self.size.num_test_prompts, self.seed + 2, held_out=True)
         prompts.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
@@ -223,7 +298,7 @@ class _Demo:
         )
 
     def _load(self, name: str) -> PreTrainedModel:
-        """A trained model, with plain transformers, as anyone would load it."""
+        """A trained model, loaded with plain transformers."""
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(self.output / name)
         assert AutoTokenizer.from_pretrained(self.output / name).eos_token_id == model.config.eos_token_id
         return model
@@ -233,7 +308,7 @@ class _Demo:
 
 
 def is_usable(generation: Generation) -> bool:
-    """Whether a sample can stand in a pair: it came to its end, and says something."""
+    """True if a sample can be part of a pair: it is finished and not empty."""
     return generation.finished and bool(generation.text)
 
 

@@ -11,16 +11,16 @@ def make_llama(
 ) -> LlamaForCausalLM:
     """A Llama with random weights for the tokenizer's vocabulary; the same seed gives the same weights.
 
-    Heads of 32, a feed-forward width of 8/3 of the hidden size, input and output embeddings shared. About 1 million
-    parameters with the default sizes and a vocabulary of 1536. The state of torch's generator is left as it was.
+    Heads of 32, a feed-forward width of 8/3 of the hidden size, tied input and output embeddings. About 1 million
+    parameters with the default sizes and a vocabulary of 1536. The state of torch's generator is preserved.
 
     Args:
-        tokenizer: Gives the size of the vocabulary, the special tokens and the length.
+        tokenizer: Provides the vocabulary size, the special tokens and the context length.
         hidden_size: Width of the residual stream; a multiple of 32.
         num_layers: Number of blocks.
-        seed: Of the weights.
+        seed: Seed of the weights.
     Raises:
-        ValueError: a width that is no multiple of 32.
+        ValueError: a width that is not a multiple of 32.
     """
     if hidden_size < 32 or hidden_size % 32:
         raise ValueError(f"hidden_size = {hidden_size}: heads are 32 wide, so it must be a multiple of 32.")

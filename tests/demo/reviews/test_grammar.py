@@ -1,7 +1,7 @@
 import random
 from statistics import mean
 
-from preftune.demo.reviews.degrees import Sentiment
+from preftune.demo.reviews.derivation import Sentiment
 from preftune.demo.reviews.grammar import MAX_JUDGEMENTS, Review, ReviewGrammar
 from preftune.demo.reviews.reward import SentimentReward
 

@@ -1,9 +1,9 @@
 import pytest
 
 from preftune.demo.reviews import lexicon
-from preftune.demo.reviews.degrees import DEGREE_PROBABILITIES, Degree, Sentiment
-from preftune.demo.reviews.genres import ACTORS, GENRES
+from preftune.demo.reviews.derivation import DEGREE_PROBABILITIES, Degree, Sentiment
 from preftune.demo.reviews.lexicon import ADJECTIVES, ASPECTS, all_phrases
+from preftune.demo.reviews.openings import ACTORS, GENRES
 from preftune.demo.reviews.reward import SentimentReward
 
 SLOTS = [

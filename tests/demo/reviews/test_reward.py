@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preftune.demo.reviews.degrees import Degree, Sentiment
-from preftune.demo.reviews.derivation import Derivation
+from preftune.demo.reviews.derivation import Degree, Derivation, Sentiment
 from preftune.demo.reviews.grammar import MAX_JUDGEMENTS, ReviewGrammar
 from preftune.demo.reviews.lexicon import RATINGS, all_phrases
 from preftune.demo.reviews.reward import LOG_ODDS, SentimentReward

@@ -1,15 +1,64 @@
-"""The choices that make one review, and how probable they were under both sentiments."""
+"""The random choices that make a review, and their probability under both sentiments."""
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TypeVar
 
-from preftune.demo.reviews.degrees import DEGREE_PROBABILITIES, Degree, Sentiment
-from preftune.demo.reviews.lexicon import Graded
+__all__ = ["DEGREE_PROBABILITIES", "Degree", "Derivation", "Graded", "Judgement", "Sentiment"]
 
-__all__ = ["Derivation", "Judgement"]
+
+class Sentiment(Enum):
+    """The reviewer's opinion of the film: the latent variable of a review."""
+
+    POSITIVE = "positive"
+    NEGATIVE = "negative"
+
+
+class Degree(Enum):
+    """Degree of praise of one judgement in a review; the value is its sign."""
+
+    RAVE = "++"
+    PRAISE = "+"
+    LUKEWARM = "0"
+    COMPLAINT = "-"
+    PAN = "--"
+
+    def opposes(self, other: "Degree") -> bool:
+        """True if one is praise and the other blame.
+
+        >>> Degree.RAVE.opposes(Degree.COMPLAINT), Degree.RAVE.opposes(Degree.LUKEWARM)
+        (True, False)
+        """
+        return {self.value[0], other.value[0]} == {"+", "-"}
+
+
+Graded = Mapping[Degree, tuple[str, ...]]
+"""Phrases that fit one slot, by degree."""
+
+DEGREE_PROBABILITIES: Mapping[Sentiment, Mapping[Degree, float]] = {
+    Sentiment.POSITIVE: {
+        Degree.RAVE: 0.30,
+        Degree.PRAISE: 0.34,
+        Degree.LUKEWARM: 0.14,
+        Degree.COMPLAINT: 0.16,
+        Degree.PAN: 0.06,
+    },
+    Sentiment.NEGATIVE: {
+        Degree.RAVE: 0.05,
+        Degree.PRAISE: 0.14,
+        Degree.LUKEWARM: 0.16,
+        Degree.COMPLAINT: 0.36,
+        Degree.PAN: 0.29,
+    },
+}
+"""p(degree of a judgement | sentiment of the review): the only difference between the two kinds of review.
+
+Slightly asymmetric, so that praise and blame seldom cancel exactly.
+"""
+
 
 Option = TypeVar("Option")
 
@@ -24,12 +73,7 @@ class Judgement:
 
 @dataclass(slots=True)
 class Derivation:
-    """Draws what a review needs and keeps account.
-
-    Args:
-        rng: Where chance comes from.
-        sentiment: What the reviewer thinks; only `judge` looks at it.
-    """
+    """Makes the random choices of a review and sums their log-probabilities. Only `judge` depends on the sentiment."""
 
     rng: random.Random
     sentiment: Sentiment
@@ -39,12 +83,12 @@ class Derivation:
     """In the order of the text."""
 
     def choose(self, options: Sequence[Option]) -> Option:
-        """One of the options, all equally likely."""
+        """Draw one of the options uniformly."""
         self._account(-math.log(len(options)))
         return options[self.rng.randrange(len(options))]
 
     def draw(self, deck: list[Option]) -> Option:
-        """One card of the deck, which is taken out of it."""
+        """Draw an item uniformly and remove it from the deck."""
         self._account(-math.log(len(deck)))
         return deck.pop(self.rng.randrange(len(deck)))
 
@@ -55,7 +99,7 @@ class Derivation:
         return outcome
 
     def judge(self, phrases: Graded) -> Judgement:
-        """A degree as the sentiment would have it, then a phrase of that degree that the review has not used yet."""
+        """Draw a degree given the sentiment, then a phrase of that degree that the review has not used yet."""
         degrees = tuple(Degree)
         weights = [DEGREE_PROBABILITIES[self.sentiment][degree] for degree in degrees]
         degree = self.rng.choices(degrees, weights)[0]

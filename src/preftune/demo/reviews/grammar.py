@@ -4,9 +4,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from preftune.demo.reviews.degrees import Degree, Sentiment
-from preftune.demo.reviews.derivation import Derivation, Judgement
-from preftune.demo.reviews.genres import ACTORS
+from preftune.demo.reviews.derivation import Degree, Derivation, Judgement, Sentiment
 from preftune.demo.reviews.lexicon import (
     ADJECTIVES,
     ADVICE,
@@ -17,7 +15,7 @@ from preftune.demo.reviews.lexicon import (
     VERDICTS,
     Aspect,
 )
-from preftune.demo.reviews.openings import Opening, write_opening
+from preftune.demo.reviews.openings import ACTORS, Opening, write_opening
 
 __all__ = ["MAX_JUDGEMENTS", "MAX_JUDGEMENTS_PER_SENTENCE", "Review", "ReviewGrammar"]
 

@@ -1,9 +1,8 @@
 """The judging words of the reviews, graded by what they say."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from preftune.demo.reviews.degrees import Degree
+from preftune.demo.reviews.derivation import Degree, Graded
 
 __all__ = [
     "ADJECTIVES",
@@ -14,12 +13,8 @@ __all__ = [
     "RESPONSES",
     "VERDICTS",
     "Aspect",
-    "Graded",
     "all_phrases",
 ]
-
-Graded = Mapping[Degree, tuple[str, ...]]
-"""Phrases that fit one slot, by what they say."""
 
 
 def _graded(*, rave: str, praise: str, lukewarm: str, complaint: str, pan: str) -> Graded:
@@ -32,9 +27,9 @@ class Aspect:
     """A part of a film that can be judged.
 
     Args:
-        name: What follows "the".
-        is_plural: Whether it takes "were".
-        adjectives: What can be said of this aspect and of no other. Half of its judgements are these, half are
+        name: Name, to follow "the".
+        is_plural: Takes "were" instead of "was".
+        adjectives: Judgements of this aspect alone. Half of its judgements are these, half are
             `ADJECTIVES`; without them all are.
     """
 
@@ -173,7 +168,7 @@ PERFORMANCES = _graded(
     complaint="never quite fitted the part / looked bored / tried too hard / lacked warmth",
     pan="was hopelessly miscast / ruined every scene / could not act at all / mumbled every line",
 )
-"""What an actor did."""
+"""Judgements of an actor."""
 
 RESPONSES = _graded(
     rave="loved every minute / was spellbound / was moved to tears / could not look away",
@@ -182,7 +177,7 @@ RESPONSES = _graded(
     complaint="lost interest / looked at the clock / expected more / grew restless",
     pan="nearly walked out / fell asleep / wanted the money back / hated every minute",
 )
-"""What someone in the audience did."""
+"""Reactions of a viewer."""
 
 VERDICTS = _graded(
     rave="a triumph / a small masterpiece / a joy from start to finish / one of the best of the year",
@@ -191,7 +186,7 @@ VERDICTS = _graded(
     complaint="a missed chance / a letdown / less than it could have been / a tired copy",
     pan="a disaster / a complete mess / a waste of two hours / one of the worst of the year",
 )
-"""What the film was, overall."""
+"""Overall verdicts on the film."""
 
 ADVICE = _graded(
     rave="see it at once / see it twice",
@@ -200,10 +195,10 @@ ADVICE = _graded(
     complaint="wait for the television broadcast / think twice",
     pan="avoid it at all costs / stay at home",
 )
-"""What the reader should do."""
+"""Advice to the reader."""
 
 RATINGS = _graded(rave="five stars", praise="four stars", lukewarm="three stars", complaint="two stars", pan="one star")
-"""What the film got, out of five."""
+"""Ratings out of five."""
 
 
 def all_phrases() -> dict[str, Degree]:

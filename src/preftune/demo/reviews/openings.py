@@ -1,11 +1,106 @@
-"""How a review begins: the prompts. They say where and with whom a film was seen, and nothing of how it was."""
+"""Prompts: kinds of film and neutral openings of reviews, which say where and with whom a film was seen."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from preftune.demo.reviews.genres import GENRES, Genre
+__all__ = ["ACTORS", "COMPANIONS", "GENRES", "Genre", "Opening", "write_opening"]
 
-__all__ = ["COMPANIONS", "Opening", "write_opening"]
+
+@dataclass(frozen=True, slots=True)
+class Genre:
+    """A kind of film.
+
+    Args:
+        name: Name of the genre.
+        roles: People in it.
+        deeds: Actions of one of them.
+        aspect: A part that only such films have, for "the ... was".
+        aspects: Parts that only such films have, for "the ... were".
+    """
+
+    name: str
+    roles: tuple[str, ...]
+    deeds: tuple[str, ...]
+    aspect: str
+    aspects: str
+
+
+GENRES: tuple[Genre, ...] = (
+    Genre(
+        "heist film",
+        ("thief", "driver", "forger"),
+        ("plans one last robbery", "hides a diamond", "digs a tunnel"),
+        "robbery",
+        "chase scenes",
+    ),
+    Genre(
+        "western",
+        ("sheriff", "rancher", "gambler"),
+        ("rides into a silent town", "guards a railway", "looks for a lost brother"),
+        "final duel",
+        "desert scenes",
+    ),
+    Genre(
+        "ghost story",
+        ("widow", "caretaker", "priest"),
+        ("moves into a lonely house", "hears steps at night", "finds a locked room"),
+        "haunted house",
+        "ghosts",
+    ),
+    Genre(
+        "courtroom drama",
+        ("lawyer", "judge", "witness"),
+        ("defends a silent client", "hides a letter", "doubts a confession"),
+        "trial",
+        "closing speeches",
+    ),
+    Genre(
+        "space adventure",
+        ("pilot", "captain", "robot"),
+        ("repairs a lost ship", "lands on a frozen moon", "answers a strange signal"),
+        "battle in orbit",
+        "special effects",
+    ),
+    Genre(
+        "road movie",
+        ("singer", "student", "farmer"),
+        ("drives across the country", "runs away from a wedding", "returns to a lonely village"),
+        "journey",
+        "landscapes",
+    ),
+    Genre(
+        "spy thriller",
+        ("spy", "diplomat", "courier"),
+        ("carries a secret file", "hunts a traitor", "crosses a closed border"),
+        "train scene",
+        "disguises",
+    ),
+    Genre(
+        "costume drama",
+        ("duchess", "tutor", "governess"),
+        ("inherits a large house", "writes secret letters", "refuses a marriage"),
+        "ballroom scene",
+        "costumes",
+    ),
+    Genre(
+        "romantic comedy",
+        ("baker", "florist", "teacher"),
+        ("falls for a rival", "plans a wedding", "shares a house with a stranger"),
+        "love story",
+        "jokes",
+    ),
+    Genre(
+        "murder mystery",
+        ("detective", "butler", "doctor"),
+        ("looks for a poisoner", "counts the suspects", "solves a case on a train"),
+        "final reveal",
+        "clues",
+    ),
+)
+
+ACTORS: tuple[str, ...] = ("Nora Vance", "Emil Hart", "Ada Quinn", "Tomas Reed", "Ines Falk", "Jonah Pike")
+"""Made up."""
+
 
 COMPANIONS = (
     "sister", "brother", "mother", "father", "cousin", "neighbour", "uncle", "aunt", "friend", "daughter", "son",
@@ -32,7 +127,7 @@ class Opening:
 
     Args:
         text: Ends within a sentence, before the name of an aspect.
-        genre: What was seen.
+        genre: The genre of the film.
         companion: With whom.
     """
 

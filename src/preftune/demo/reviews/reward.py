@@ -1,16 +1,16 @@
-"""What a review is worth: the log-odds that its judging words come from a positive review."""
+"""The true reward of a text: its log-likelihood ratio between the sentiments."""
 
 import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from preftune.demo.reviews.degrees import DEGREE_PROBABILITIES, Degree, Sentiment
-from preftune.demo.reviews.derivation import Judgement
+from preftune.demo.reviews.derivation import DEGREE_PROBABILITIES, Degree, Judgement, Sentiment
 from preftune.demo.reviews.grammar import MAX_JUDGEMENTS, MAX_JUDGEMENTS_PER_SENTENCE
 from preftune.demo.reviews.lexicon import all_phrases
+from preftune.groups import Text
 
-__all__ = ["LOG_ODDS", "Contribution", "SentimentReward"]
+__all__ = ["LOG_ODDS", "Contribution", "SentimentReward", "true_reward"]
 
 LOG_ODDS: dict[Degree, float] = {
     degree: math.log(
@@ -26,7 +26,7 @@ _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What one judging phrase adds to the reward. Unit: nats."""
+    """Contribution of one judging phrase to the reward. Unit: nats."""
 
     phrase: str
     log_odds: float
@@ -40,9 +40,9 @@ class SentimentReward:
     For a text of the grammar this is exact: only the degrees of its judgements depend on the sentiment, each phrase
     belongs to one degree, and every phrase is found. For any other text the same rules apply to what is there:
 
-    - A phrase is found by its words, whatever their case, from left to right, the longest one first ("never dull" is
-      praise); it does not reach over punctuation. Other words, and pieces of words or phrases, count nothing.
-    - A phrase counts once, where it first stands. The grammar never repeats one.
+    - A phrase is matched by its words, in any case, from left to right, the longest first ("never dull" is praise),
+      and not across punctuation. Other words, and parts of words or phrases, do not count.
+    - A phrase counts once, at its first occurrence. The grammar never repeats one.
     - At most 2 phrases of a sentence and 9 of a text count, the first ones. The grammar never writes more.
 
     So no text gains by repetition, by lists of adjectives or by mere length: |reward| <= 9 * log 6 = 16.13.
@@ -99,3 +99,15 @@ class SentimentReward:
                     break
             else:
                 start += 1
+
+
+_REWARD = SentimentReward()
+
+
+def true_reward(prompt: Text, completion: str) -> float:  # noqa: ARG001
+    """The true reward of a completion, as a judge for `--judge`. The neutral prompt does not count. Unit: nats.
+
+    >>> round(true_reward("The", " plot was good."), 4)  # log(.34 / .14)
+    0.8873
+    """
+    return _REWARD(completion)

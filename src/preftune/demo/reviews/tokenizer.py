@@ -17,16 +17,16 @@ def train_tokenizer(
 ) -> PreTrainedTokenizerFast:
     """Train a byte-level BPE on reviews of the grammar; the same arguments give the same tokenizer.
 
-    It can write any text, since every byte is a token. Like Llama's it puts the beginning-of-text token before a text
-    and leaves the end-of-text token to the caller. It pads on the left, as generation wants it.
+    Every byte is a token, so it can encode any text. Like Llama's it prepends the beginning-of-text token and leaves
+    the end-of-text token to the caller. It pads on the left, as generation needs.
 
     Args:
-        vocab_size: Number of tokens, the 256 bytes and 3 special tokens among them; at least 259.
-        num_reviews: How many reviews it learns from.
-        seed: Which reviews.
-        max_length: What models with this tokenizer take. Unit: tokens.
+        vocab_size: Number of tokens, including the 256 bytes and 3 special tokens; at least 259.
+        num_reviews: Number of reviews to train on.
+        seed: Seed of the reviews.
+        max_length: Context length of models with this tokenizer. Unit: tokens.
     Raises:
-        ValueError: the vocabulary has no room for all bytes.
+        ValueError: the vocabulary is too small for all bytes.
 
     >>> tokenizer = train_tokenizer(vocab_size=300, num_reviews=10)
     >>> len(tokenizer), tokenizer.convert_ids_to_tokens([0, 1, 2])

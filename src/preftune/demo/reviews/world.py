@@ -1,4 +1,4 @@
-"""The world as studies see it: prompts in, texts out, the reward known."""
+"""The world of film reviews: prompts, demonstrations and labelled pairs with a known reward."""
 
 import math
 import random
@@ -15,7 +15,7 @@ _HELD_OUT_ONE_IN = 8
 
 
 def is_held_out(prompt: str) -> bool:
-    """Whether a prompt is kept from training: about one in eight, by its text alone, so for ever and for every seed.
+    """True for about one prompt in eight, which is never trained on. Depends on the text alone, not on a seed.
 
     >>> is_held_out("Last night I watched a new heist film with my sister at the cinema. The")
     False
@@ -27,10 +27,10 @@ def is_held_out(prompt: str) -> bool:
 class ReviewWorld:
     """Film reviews with a known reward.
 
-    Whatever is drawn depends on the seed of the call alone. There are 1.2 million prompts.
+    Every draw depends on the seed of the call alone. There are 1.2 million prompts.
 
     Args:
-        grammar: Writes the demonstrations and the prompts.
+        grammar: Generates demonstrations and prompts.
         reward: The true reward of a text, in nats; 0 divides positive from negative.
 
     >>> world = ReviewWorld()
@@ -47,9 +47,9 @@ class ReviewWorld:
         """Reviews of the grammar, about half of them positive, for supervised learning.
 
         Args:
-            n: How many.
-            seed: Which ones.
-            held_out: Whether on prompts kept from training, or on all others.
+            n: Number of reviews.
+            seed: Seed of the draw.
+            held_out: Draw held-out prompts if true, all others if false.
         Returns:
             Groups of one completion, with its reward as its score.
         """
@@ -64,12 +64,12 @@ class ReviewWorld:
         return groups
 
     def prompts(self, n: int, seed: int, *, held_out: bool = False) -> list[str]:
-        """Openings of reviews, no two the same, for a policy to go on from.
+        """Distinct openings of reviews, for a policy to continue.
 
         Args:
-            n: How many.
-            seed: Which ones.
-            held_out: Whether prompts kept from training, or all others.
+            n: Number of prompts.
+            seed: Seed of the draw.
+            held_out: Draw held-out prompts if true, all others if false.
         """
         rng = random.Random(f"prompts {held_out} {seed}")
         prompts: dict[str, None] = {}
@@ -82,19 +82,19 @@ class ReviewWorld:
     def label_pair(
         self, prompt: str, a: str, b: str, rng: random.Random, *, temperature: float = 0.0, row: int = 1
     ) -> PromptGroup:
-        """Two continuations and which one a reader prefers who knows the true reward.
+        """Two continuations, labelled by a reader who knows the true reward.
 
         p(a preferred) = sigmoid((reward(a) - reward(b)) / temperature)
 
         Args:
-            prompt: What both go on from.
+            prompt: The prompt of both.
             a, b: Continuations. Not empty.
-            rng: Decides where chance does.
+            rng: Source of the reader's noise.
             temperature: Noise of the reader, >= 0. At 0 the higher reward always wins. Unit: nats of reward.
             row: Number of the pair, for its origin.
         Returns:
-            The group, with the rewards as scores. The pair's margin is reward(chosen) - reward(rejected), below 0
-            where noise decided otherwise. No pair, where a equals b, or the rewards do at temperature 0.
+            The group, with the rewards as scores. The pair's margin is reward(chosen) - reward(rejected), negative
+            if the label is noise. No pair if a equals b, or if the rewards are equal at temperature 0.
         Raises:
             ValueError: a temperature below 0.
             DataError: an empty continuation.
