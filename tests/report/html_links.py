@@ -1,4 +1,4 @@
-"""What a page refers to, and whether its elements are closed."""
+"""References and unclosed elements of a page."""
 
 import re
 from html.parser import HTMLParser
@@ -48,7 +48,7 @@ def parsed(page: str) -> Links:
 
 
 def asks_for_nothing(page: str) -> bool:
-    """Whether the page refers to nothing outside itself, and runs nothing."""
+    """True if the page is self-contained and runs no code."""
     links = parsed(page)
     inside = all(url.startswith(("#", "data:")) for url in links.urls)
     targets = {url[1:] for url in links.urls if url.startswith("#")} <= set(links.ids)

@@ -151,6 +151,6 @@ def test_a_measure_of_ones_own_may_choose(model_folder: Path, tmp_path: Path) ->
 def test_a_metric_that_nothing_measures_ends_the_run_at_its_first_evaluation(
     model_folder: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"metric = win_rate: nothing measures it. Measured on held-out data: .*loss"):
+    with pytest.raises(ConfigError, match=r"metric = win_rate: nothing measures it. Set metric to one .*loss"):
         falling(model_folder, tmp_path, metric="win_rate:higher")
     assert values(tmp_path / "run", "loss").keys() == {0}

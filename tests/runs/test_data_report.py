@@ -1,4 +1,4 @@
-"""What a run says of its data before it trains on them."""
+"""Data checks before training."""
 
 import json
 from collections.abc import Iterable

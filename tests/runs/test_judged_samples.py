@@ -1,4 +1,4 @@
-"""What a judge says of a run's samples, and the choice by it."""
+"""Judges of a run's samples, and checkpoint choice by them."""
 
 import json
 import math

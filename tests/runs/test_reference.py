@@ -37,7 +37,7 @@ QUIET = Console(quiet=True)
 
 @pytest.fixture
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many completions each pass of a reference model was for."""
+    """Number of completions in each pass of a reference model."""
     counts: list[int] = []
     for kind in (FrozenCopy, AdapterOff, KeptAdapter):
         monkeypatch.setattr(kind, "logps", _counting(kind.logps, counts))

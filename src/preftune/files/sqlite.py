@@ -13,7 +13,7 @@ from preftune.errors import BrokenCacheError, CacheError
 __all__ = ["SqliteFile"]
 
 _WAIT_SECONDS = 30.0
-"""How long to wait while another process writes."""
+"""Time to wait while another process writes."""
 _KEYS_PER_QUERY = 500
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 

@@ -103,7 +103,7 @@ class Bootstrap:
 
         Args:
             statistic: One that gives a value per resample.
-            num_prompts: How many weights it takes, >= 1.
+            num_prompts: Number of weights that it takes, >= 1.
         """
         value = float(self.estimate(statistic, num_prompts))
         if num_prompts == 1:

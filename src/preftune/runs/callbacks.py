@@ -141,5 +141,5 @@ class StopOnSignal(TrainerCallback):
 
     def _catch(self, number: int, _frame: FrameType | None) -> None:
         self.caught = number
-        self._say("Stopping after this step, with a checkpoint. Once more to stop at once.")
+        self._say("Stopping after this step, with a checkpoint. Repeat the signal to stop at once.")
         self.restore()

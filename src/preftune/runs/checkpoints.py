@@ -117,7 +117,9 @@ class _BestCheckpoint(TrainerCallback):
         if args.metric_for_best_model not in metrics:
             found = ", ".join(name.removeprefix(HELD_OUT) for name in metrics if name.startswith(HELD_OUT))
             name = args.metric_for_best_model.removeprefix(HELD_OUT)
-            raise ConfigError([f"metric = {name}: nothing measures it. Measured on held-out data: {found}."])
+            raise ConfigError(
+                [f"metric = {name}: nothing measures it. Set metric to one that is measured on held-out data: {found}."]
+            )
 
 
 class _StopWithoutImprovement(EarlyStoppingCallback):
