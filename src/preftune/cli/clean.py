@@ -97,7 +97,7 @@ def _any_rule(values: dict[str, Any]) -> bool:
 
 
 def _recommended(source: RowSource) -> str:
-    """What is wrong without a rule, and what could be asked for."""
+    """Message of a call without a rule, with the rules that the checks recommend."""
     report = check_groups(lambda: source.read("Checking"), skip=_SLOW_CHECKS, with_texts=False)
     advised = [f"  {finding.remedy}: {finding.title}" for finding in report.findings if finding.remedy]
     if not advised:
@@ -129,7 +129,7 @@ def _clean(source: RowSource, rules: CleaningRules, output: Path, log: Path, *, 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What rules need to know of the data.
+    """Facts about the rows that the rules need.
 
     Args:
         table: The rows that can be used.

@@ -80,7 +80,7 @@ def _console() -> Console:
 
 
 def is_main_process() -> bool:
-    """Whether this process speaks for the run: the first one, or the only one."""
+    """True in the first or only process of a run, which writes to the terminal."""
     return os.environ.get("RANK", "0") == "0"
 
 

@@ -45,7 +45,7 @@ def command(context: click.RichContext, /, verbose: bool, **_: Any) -> None:
 
 
 def _is_of_run(config: EvaluationConfig) -> bool:
-    """Whether the result lies in the folder of a run, whose report shows it; a checkpoint has no report of its own."""
+    """True if the result is in the folder of a run, whose report shows it. Checkpoints have no report."""
     folder = Path(config.model.model)
     return config.run is not None and config.result.json is None and is_run(folder)
 

@@ -131,7 +131,7 @@ command.params = [
 
 @dataclass(frozen=True, slots=True)
 class _Mix:
-    """What `--strength` asks for.
+    """The mix of `--strength`.
 
     Args:
         strength: 0: the reference, 1: the model, more: beyond.
@@ -147,7 +147,7 @@ class _Mix:
 def _checked(
     context: click.Context, values: dict[str, Any]
 ) -> tuple[ModelSettings, "Sampling", _Mix | None, list[Text]]:
-    """What to do, checked as a whole before anything big is loaded."""
+    """Model, sampling, mix and prompts, all checked before a model is loaded."""
     from preftune.settings.sampling import Sampling
 
     problems: list[str] = []
@@ -166,7 +166,7 @@ def _checked(
 
 
 def _checked_mix(values: dict[str, Any], problems: list[str]) -> _Mix | None:
-    """What to mix; None for nothing. Problems are added to the list."""
+    """The mix, or None. Messages about what cannot work are added to `problems`."""
     strength, reference = values["strength"], values["reference"]
     if strength is None:
         if reference is not None:
@@ -220,7 +220,7 @@ def _continue(
 
 @dataclass(frozen=True, slots=True)
 class ModelCompletions:
-    """What one model gave: per prompt its completions.
+    """Completions of one model, by prompt.
 
     Args:
         model: Hub id or folder.
@@ -302,7 +302,7 @@ def _completion(generation: "Generation") -> RichText:
 
 
 def check_prompt_sources(prompts: Sequence[str], file: str | None) -> Iterator[str]:
-    """What is wrong with where the prompts come from: exactly one of both must be given."""
+    """Messages about the source of the prompts: exactly one of both must be given."""
     if prompts and file is not None:
         yield "prompt and prompts: both say what to continue. Give one of them."
     if not prompts and file is None:

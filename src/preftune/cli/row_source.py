@@ -19,7 +19,7 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class RowSource:
-    """Where rows are read from, again and again.
+    """Rows that can be read several times.
 
     Args:
         sources: Files, folders or data sets of the hub.
