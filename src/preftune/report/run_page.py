@@ -24,9 +24,10 @@ from preftune.report.verdict import (
 )
 from preftune.runs.data_report import CheckFinding, DataCheckRecord
 from preftune.runs.folder import HealthRecord
+from preftune.training.health.rule import HealthRule
 from preftune.training.health.table import RULES
 
-__all__ = ["HealthRule", "RunFile", "RunReport", "files_of", "report_run", "rules_of"]
+__all__ = ["RuleOutcome", "RunFile", "RunReport", "files_of", "report_run", "rules_of"]
 
 _ABOUT = {
     "adapter_config.json": "the adapter's settings",
@@ -90,42 +91,27 @@ def _about(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class HealthRule:
+class RuleOutcome:
     """A health rule, and its outcome in a run.
 
     Args:
-        name: A key of `RULES`.
-        title, severity, sees, threshold, reason: As in `Rule`.
-        not_applied: Runs that the rule is for, if this is none of them; else empty.
-        has_fired: True if the rule has a finding.
+        rule: The rule.
+        not_applied: Runs it applies to, if this is none of them; else empty.
+        has_fired: True if it has a finding.
     """
 
-    name: str
-    title: str
-    severity: str
-    sees: str
-    threshold: str
-    reason: str
+    rule: HealthRule
     not_applied: str
     has_fired: bool
 
 
-def rules_of(run: RunRecord) -> Iterator[HealthRule]:
-    """The rules of this version that watched the run or did not apply to it; empty without a health record."""
+def rules_of(run: RunRecord) -> Iterator[RuleOutcome]:
+    """The rules of this version that read the run's metrics or did not apply to it; none without a health record."""
     health = run.health or HealthRecord(())
     fired = {finding.rule for finding in run.findings}
     for name, rule in RULES.items():
         if name in health.rules or name in health.not_applied or name in fired:
-            yield HealthRule(
-                name,
-                rule.title,
-                rule.severity,
-                rule.sees,
-                rule.threshold,
-                rule.reason,
-                health.not_applied.get(name, ""),
-                name in fired,
-            )
+            yield RuleOutcome(rule, health.not_applied.get(name, ""), name in fired)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,7 +15,7 @@ from preftune.runs.folder import Environment, HealthRecord, RunFolder
 from preftune.runs.logs import Log, Series, series_of
 from preftune.runs.result import KeptCheckpoint, RunResult
 from preftune.runs.samples import SamplesLine
-from preftune.training.health.finding import Finding
+from preftune.training.health.finding import HealthFinding
 
 __all__ = ["RunRecord", "RunState"]
 
@@ -109,7 +109,7 @@ class RunRecord:
         return "stopped" if self.summary.stopped_early else "finished"
 
     @property
-    def findings(self) -> tuple[Finding, ...]:
+    def findings(self) -> tuple[HealthFinding, ...]:
         """Findings of the health rules."""
         if self.health is not None:
             return self.health.findings

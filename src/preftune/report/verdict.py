@@ -13,7 +13,7 @@ from preftune.metrics.catalogue import HELD_OUT, METRICS, SAMPLES_KL
 from preftune.metrics.intervals import Interval
 from preftune.report.run_record import RunRecord, RunState
 from preftune.runs.logs import Series
-from preftune.training.health.rule import SEVERITIES
+from preftune.training.health.rule import RUN_SEVERITIES
 
 __all__ = [
     "Change",
@@ -102,7 +102,7 @@ def _health(run: RunRecord) -> str:
 
 def severities_text(run: RunRecord) -> str:
     """Number of findings of each severity; empty if there are none."""
-    counts = [(name, sum(found.severity == name for found in run.findings)) for name in SEVERITIES]
+    counts = [(name, sum(found.severity == name for found in run.findings)) for name in RUN_SEVERITIES]
     return ", ".join(f"{count} {name}" for name, count in counts if count)
 
 

@@ -32,7 +32,7 @@ from preftune.runs.logs import Log, read_logs
 from preftune.runs.result import RunResult
 from preftune.runs.samples import SamplesFile
 from preftune.settings import SETTINGS, TrainConfig, read_settings
-from preftune.training.health.finding import Finding
+from preftune.training.health.finding import HealthFinding
 
 __all__ = ["Environment", "GitState", "HealthRecord", "RunFolder"]
 
@@ -92,7 +92,7 @@ class HealthRecord:
         not_applied: By name of each other rule, the runs that it applies to.
     """
 
-    findings: tuple[Finding, ...]
+    findings: tuple[HealthFinding, ...]
     rules: tuple[str, ...] = ()
     not_applied: Mapping[str, str] = field(default_factory=dict, hash=False)
 

@@ -17,7 +17,7 @@ from preftune.runs.callbacks import WARNING
 from preftune.runs.folder import HealthRecord, RunFolder
 from preftune.runs.prepare_data import PreparedData
 from preftune.settings import TrainConfig
-from preftune.training.health.finding import Finding, SickRunError
+from preftune.training.health.finding import HealthFinding, SickRunError
 from preftune.training.health.monitor import HealthMonitor
 from preftune.training.health.rule import RunFacts
 from preftune.training.health.table import RULES
@@ -83,7 +83,7 @@ class HealthCallback(TrainerCallback):
         return HealthCallback(run, folder, say, rows=rows, stops=config.health.stop_on_sick)
 
     @property
-    def findings(self) -> tuple[Finding, ...]:
+    def findings(self) -> tuple[HealthFinding, ...]:
         """Findings so far."""
         return self._monitor.findings
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from preftune.files.number_text import duration_text
 from preftune.metrics.catalogue import METRICS
 from preftune.runs.data_report import PartReport
-from preftune.training.health.finding import Finding
+from preftune.training.health.finding import HealthFinding
 
 __all__ = ["KeptCheckpoint", "MetricPath", "RunResult"]
 
@@ -83,7 +83,7 @@ class RunResult:
     data: Mapping[str, PartReport]
     stopped_early: bool
     stopped_sick: bool = False
-    health: tuple[Finding, ...] = ()
+    health: tuple[HealthFinding, ...] = ()
     kept: KeptCheckpoint | None = None
 
     @staticmethod

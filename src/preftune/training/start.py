@@ -8,8 +8,9 @@ from torch import Tensor
 
 from preftune.losses import Method, Part, ReferencedLogps
 from preftune.metrics.sums import MetricSums
-from preftune.training.health.finding import Finding, SickRunError
-from preftune.training.health.rule import ROUNDING
+from preftune.training.health.finding import SickRunError
+from preftune.training.health.rule import ROUNDING, Symptom
+from preftune.training.health.rules.loss import START
 from preftune.training.step_values import StepValues
 
 __all__ = ["EXPECTED", "add_expected_loss", "check_start", "without_start"]
@@ -28,7 +29,7 @@ def add_expected_loss(
     count: float,
     weight: float,
 ) -> None:
-    """Add what a loss would be were the reference the policy, and by how much rounding may change it.
+    """Add the loss with the policy as its own reference, and the most that rounding may change it.
 
     Computed by the loss itself from the rows of the step, so that it holds for any method, data and options: ln 2 for
     `dpo`, less or more with margins, lengths or weights in the data. The slack is the most that the loss changes by
@@ -36,9 +37,9 @@ def add_expected_loss(
     that jump where rewards are equal, such as `lipo_lambda` with its ranks.
 
     Args:
-        metrics: What to add to.
-        part: The loss; nothing is added for one without a reference, which can begin anywhere.
-        values: Of the micro-batch or step.
+        metrics: Sums to add to.
+        part: The loss. A loss without a reference can begin anywhere, so nothing is added for it.
+        values: Log-probs of the micro-batch or step.
         mismatched: As in `StepContext`.
         count, weight: As for the loss itself.
     """
@@ -59,10 +60,10 @@ def check_start(method: Method, means: Mapping[str, float]) -> None:
     """Check the metrics of the first step, taken before the first update, when the policy still is its reference.
 
     Args:
-        method: What the run learns by.
+        method: Of the run.
         means: Metrics of the whole step, with those of `add_expected_loss`.
     Raises:
-        SickRunError: a loss or an implicit reward is not what it must be.
+        SickRunError: a loss or an implicit reward is off.
     """
     for part in method.parts:
         if EXPECTED + part.name in means:
@@ -71,7 +72,7 @@ def check_start(method: Method, means: Mapping[str, float]) -> None:
     if part_shown is not None and part_shown.loss.reward == "logratio" and "rewards/chosen" in means:
         reward, logps = means["rewards/chosen"], means["logps/chosen"]
         if abs(reward) > ROUNDING * (1 + abs(logps)) * part_shown.reward_scale:
-            _stop(f"the implicit reward of the chosen answers is {reward:.4f}, where it must be 0", abs(reward))
+            _stop(f"the implicit reward of the chosen answers is {reward:.4f}, but must be 0", abs(reward))
 
 
 def without_start(metrics: MetricSums) -> MetricSums:
@@ -83,17 +84,16 @@ def _check_loss(part: Part, means: Mapping[str, float], *, name: str) -> None:
     loss, expected = means[name], means[EXPECTED + part.name]
     slack = _SAFETY * means[_SLACK + part.name] + 1e-5 * (1 + abs(expected))
     if abs(loss - expected) > slack:
-        _stop(f"the loss of {part.name} is {loss:.4f}, where it must be {expected:.4f}", abs(loss - expected) / slack)
+        _stop(f"the loss of {part.name} is {loss:.4f}, but must be {expected:.4f}", abs(loss - expected) / slack)
 
 
 def _stop(seen: str, size: float) -> None:
-    advice = "Train in fp32 to see whether it goes away, and please report the model."
     message = (
         f"before the first update {seen}: policy and reference give different log-probs for the same weights. Some "
         "part of the model does not repeat itself, such as dropout that is still on or kernels that round "
-        f"differently. {advice}"
+        f"differently. {START.advice}"
     )
-    raise SickRunError(message, Finding("start", "fatal", "the start is wrong", seen, advice, 0, 0, size))
+    raise SickRunError(message, START.finding(Symptom(seen, size), 0))
 
 
 def _random_signs(like: Tensor) -> Iterator[Tensor]:

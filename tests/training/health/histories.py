@@ -5,7 +5,7 @@ from typing import Any
 
 from preftune.losses import Method
 from preftune.runs.result import RunResult
-from preftune.training.health.finding import Finding
+from preftune.training.health.finding import HealthFinding
 from preftune.training.health.history import History
 from preftune.training.health.rule import RunFacts
 
@@ -32,6 +32,6 @@ def facts(method: str = "dpo", **changes: Any) -> RunFacts:
     return RunFacts(Method.named(method), **{**defaults, **changes})
 
 
-def found(result: RunResult, rule: str) -> Finding | None:
+def found(result: RunResult, rule: str) -> HealthFinding | None:
     """What a rule found in a run."""
     return next((finding for finding in result.health if finding.rule == rule), None)

@@ -1,12 +1,12 @@
 from typing import Any
 
 from preftune.groups import Origin
-from preftune.training.health.finding import Finding
+from preftune.training.health.finding import HealthFinding
 from preftune.training.health.monitor import HealthMonitor
 from tests.training.health.histories import facts
 
 
-def see(monitor: HealthMonitor, *margins: float, first_step: int = 1) -> list[list[Finding]]:
+def see(monitor: HealthMonitor, *margins: float, first_step: int = 1) -> list[list[HealthFinding]]:
     logs: list[dict[str, Any]] = [{"loss": 0.5, "rewards/margins": margin} for margin in margins]
     return [monitor.see(step, log) for step, log in enumerate(logs, start=first_step)]
 

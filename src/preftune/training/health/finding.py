@@ -1,39 +1,33 @@
-"""What a rule found in a run."""
+"""A fault found in a run, and the error that ends a run for it."""
 
 from dataclasses import dataclass
 
 from preftune.errors import TrainingError
-from preftune.training.health.rule import Severity
+from preftune.findings import Finding
 
-__all__ = ["Finding", "SickRunError"]
+__all__ = ["HealthFinding", "SickRunError"]
 
 _SHOWN_ROWS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong with a run.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthFinding(Finding):
+    """One fault that a rule found in a run.
 
     Args:
-        rule: Name of the rule, a key of `RULES`.
-        severity: How bad it is.
-        title: What is wrong, in a few words.
-        text: What was seen when it was worst, with its numbers.
-        advice: What to try.
-        step: Steps taken when it was seen first.
+        text: Observation at its worst, with its numbers.
+        step: Steps taken when it was first seen.
         worst_step: Steps taken when it was worst.
-        size: How far beyond the threshold it was then, as a multiple of it.
-        rows: Where the rows to blame come from, where single rows are.
+        size: Multiple of the threshold at its worst.
+        rows: Origins of the rows to blame, if single rows are.
 
-    >>> print(Finding("margin", "suspect", "the margin runs away", "it is 12", "Lower --epochs.", 50, 60, 1.2))
+    >>> print(HealthFinding(
+    ...     rule="margin", severity="suspect", title="the margin runs away", text="it is 12", advice="Lower --epochs.",
+    ...     step=50, worst_step=60, size=1.2))
     health: suspect at step 60: the margin runs away: it is 12. Lower --epochs.
     """
 
-    rule: str
-    severity: Severity
-    title: str
     text: str
-    advice: str
     step: int
     worst_step: int
     size: float
@@ -53,8 +47,8 @@ class Finding:
 
 
 class SickRunError(TrainingError):
-    """A run that must not go on, for what a rule found."""
+    """A run that must end because of a finding."""
 
-    def __init__(self, message: str, finding: Finding) -> None:
+    def __init__(self, message: str, finding: HealthFinding) -> None:
         super().__init__(message)
         self.finding = finding

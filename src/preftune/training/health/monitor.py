@@ -5,47 +5,49 @@ from dataclasses import replace
 from typing import Any
 
 from preftune.groups import Origin
-from preftune.training.health.finding import Finding
+from preftune.training.health.finding import HealthFinding
 from preftune.training.health.history import History
-from preftune.training.health.rule import Rule, RunFacts, Symptom
+from preftune.training.health.rule import HealthRule, RunFacts, Symptom
 from preftune.training.health.table import RULES
 
 __all__ = ["HealthMonitor"]
 
 _WORSE = 2.0
-"""A rule that has fired is told of again when it is so many times further beyond its threshold than when last told."""
+"""A finding is reported again when it is this many times worse than when last reported."""
 
 
 class HealthMonitor:
-    """What the rules that apply to a run have found in its logs so far.
+    """Findings of the rules that apply to a run.
 
-    It is a function of the logs alone, so that a resumed run comes to the same findings by seeing the old logs again.
+    They are a function of the logs alone, so a resumed run that reads the old logs reaches the same findings.
 
     Args:
-        run: What rules must know of the run.
+        run: Facts of the run beside its metrics.
     """
 
     def __init__(self, run: RunFacts) -> None:
         self._run = run
         self._history = History()
-        self._told: dict[str, float] = {}
-        self._found: dict[str, Finding] = {}
-        self.rules: Mapping[str, Rule] = {name: rule for name, rule in RULES.items() if rule.applies(run)}
+        self._reported: dict[str, float] = {}
+        self._found: dict[str, HealthFinding] = {}
+        self.rules: Mapping[str, HealthRule] = {name: rule for name, rule in RULES.items() if rule.applies(run)}
 
     @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What was found, each rule once, in the order of the table."""
+    def findings(self) -> tuple[HealthFinding, ...]:
+        """All findings, one per rule, in the order of the table."""
         return tuple(self._found[name] for name in RULES if name in self._found)
 
-    def see(self, step: int, logs: Mapping[str, Any], rows: Callable[[], Sequence[Origin]] = tuple) -> list[Finding]:
-        """Take in what was logged after `step` steps.
+    def see(
+        self, step: int, logs: Mapping[str, Any], rows: Callable[[], Sequence[Origin]] = tuple
+    ) -> list[HealthFinding]:
+        """Process the metrics logged after `step` steps.
 
         Args:
             step: Optimizer steps taken.
             logs: Metrics by name.
-            rows: Where the rows of the last step come from, for rules that name them.
+            rows: Returns the origins of the rows of the last step, for rules that name them.
         Returns:
-            What is new, or twice as bad as when last told.
+            Findings that are new, or twice as bad as when last reported.
         """
         self._history.add(step, logs)
         news = []
@@ -57,23 +59,21 @@ class HealthMonitor:
                     news.append(finding)
         return news
 
-    def add(self, finding: Finding) -> None:
-        """Take in what ended the run by itself."""
+    def add(self, finding: HealthFinding) -> None:
+        """Add the finding of a rule that ended the run itself."""
         self._found[finding.rule] = finding
 
-    def _note(self, name: str, step: int, symptom: Symptom, rows: Callable[[], Sequence[Origin]]) -> Finding | None:
+    def _note(
+        self, name: str, step: int, symptom: Symptom, rows: Callable[[], Sequence[Origin]]
+    ) -> HealthFinding | None:
         before, rule = self._found.get(name), self.rules[name]
         if before is not None and symptom.size <= before.size:
             return None
-        named = tuple(map(str, rows()))
-        if before is None:
-            finding = Finding(
-                name, rule.severity, rule.title, symptom.text, rule.advice, step, step, symptom.size, named
-            )
-        else:
-            finding = replace(before, text=symptom.text, worst_step=step, size=symptom.size, rows=named)
+        finding = rule.finding(symptom, step, rows())
+        if before is not None:
+            finding = replace(finding, step=before.step)
         self._found[name] = finding
-        if symptom.size < _WORSE * self._told.get(name, 0.0):
+        if symptom.size < _WORSE * self._reported.get(name, 0.0):
             return None
-        self._told[name] = symptom.size
+        self._reported[name] = symptom.size
         return finding

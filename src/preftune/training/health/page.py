@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from preftune.metrics.catalogue import HELD_OUT, METRICS
-from preftune.training.health.rule import SEVERITIES, Rule
+from preftune.training.health.rule import RUN_SEVERITIES, HealthRule
 from preftune.training.health.table import RULES
 
 __all__ = ["health_page"]
@@ -11,51 +11,51 @@ __all__ = ["health_page"]
 _INTRODUCTION = """\
 # The health of a run
 
-Made by `python -m preftune.training.health > docs/health.md` from the table in `src/preftune/training/health/table.py`;
-changes go there.
+Made by `python -m preftune.training.health > docs/health.md` from the rules in `src/preftune/training/health/rules/`;
+edit them there.
 
-While a run trains, rules look at what it logs. One that fires says so in a line on the console, once, and again when
-it has become twice as bad; all that was found is in `health.json` of the run folder, in `summary.json` and in the table
-at the end, with the step it was seen first and the step it was worst. A resumed run looks at the old logs again and
-comes to the same findings. Means are over so many steps that they hold 64 pairs (or completions, or prompts) at least,
-and a run that is shorter is not judged by them.
+While a run trains, rules read its logged metrics. A rule that fires prints a line on the console, once, and again when
+the finding is twice as bad. All findings are in `health.json` of the run folder, in `summary.json` and in the table at
+the end, with the step of the first sight and of the worst. A resumed run reads the old logs again and reaches the same
+findings. Means cover enough steps for at least 64 pairs (or completions, or prompts); shorter runs are not judged by
+them.
 
-A finding is **fatal** (the run ends by itself, before the weights change), **sick** (what comes out will be no good) or
-**suspect** (look into it before you use the result). With `--stop-on-sick` the run ends on the second kind too: with a
-checkpoint, without a model, and with exit code 3. If you think that the rule is wrong, go on from there with
+A finding is **fatal** (the run ends by itself, before the weights change), **sick** (the trained model will be
+unusable) or **suspect** (look into it before you use the result). With `--stop-on-sick` the run also ends on the second
+kind: with a checkpoint, without a model, and with exit code 3. If you think that the rule is wrong, continue with
 `--resume --no-stop-on-sick`.
 
 | exit code | meaning |
 |---|---|
-| 0 | the run went to its end, whatever is suspect |
-| 1 | it failed on the way; fatal findings among others |
-| 2 | what was asked for cannot work |
+| 0 | the run completed, possibly with suspect findings |
+| 1 | it failed; fatal findings included |
+| 2 | the settings cannot work |
 | 3 | it was sick, and `--stop-on-sick` ended it |
 | 130 | a signal ended it |
 """
 
 _LOGGED = """\
-## What is logged
+## Logged metrics
 
-All but the metrics of samples are exact over micro-batches and processes. They cost no forward of a model: 0.05 ms for
-each micro-batch of 32 pairs and 0.02 ms for the rules at each log, on a CPU. Entropy and samples cost more, see below.
+All except those of samples are exact over micro-batches and processes. They need no model forward: 0.05 ms for each
+micro-batch of 32 pairs and 0.02 ms for the rules at each log, on a CPU. Entropy and samples cost more, see below.
 Held-out values have the prefix `eval_`, standard errors the suffix `_error`.
 """
 
 _SAMPLES = """\
 **Samples.** A completion for each of 8 prompts (`--eval-samples`) is drawn before the first step, at each evaluation
-and after the last step, at temperature 1, each time by the same seed. They are in `samples.jsonl`. What a run learns is
-bit by bit what it learns without them.
+and after the last step, at temperature 1, each time with the same seed. They are in `samples.jsonl`. Training
+is bit-identical with and without them.
 
-**When the KL is measured.** KL(policy || reference) is a mean over samples of the policy, which the reference must be
-run on. With an adapter that is the model with the adapter off, at no memory; a reference that stays in memory
-(`--no-reference-cache`, one that moves) is at hand too. Otherwise its log-probs were computed once and it has left
-memory: `--eval-kl` loads it for the moment of each evaluation. Without the KL, the distance on held-out answers stands
-in for it, which grows with it when a policy runs away. That is no estimate of the KL.
+**When the KL is measured.** KL(policy || reference) is a mean over samples of the policy, and needs the reference's
+log-probs of them. With an adapter, the reference is the model with the adapter off, at no memory; a reference that
+stays in memory (`--no-reference-cache`, or one that moves) is available too. Otherwise its log-probs were computed once
+and it has left memory: `--eval-kl` loads it for each evaluation. Without the KL, the rule uses the distance on held-out
+answers, which grows with it when a policy runs away. That distance is no estimate of the KL.
 
-**Why the entropy at held-out answers, beside that of samples.** There are many more tokens of these, so that it hardly
-varies by chance, and nothing needs to be generated. It is measured in the same forward, from the same tiles of logits,
-at evaluations only. That makes an evaluation 8 to 12 % longer on a CPU (4 layers, 32,000 and 128,000 tokens in the
+**Why the entropy of held-out answers, beside that of samples.** They have many more tokens, so it hardly varies by
+chance, and nothing needs to be generated. It is measured in the same forward, from the same tiles of logits, at
+evaluations only. An evaluation then takes 8 to 12 % longer on a CPU (4 layers, 32,000 and 128,000 tokens in the
 vocabulary: mostly head); less with more layers.
 """
 
@@ -79,7 +79,7 @@ def _sections() -> Iterator[str]:
     for name, rule in _ordered():
         yield f"### {name}"
         yield f"**{_sentence(rule.title)}.** Applies to {rule.needs}."
-        yield f"Why there: {rule.reason}."
+        yield f"Why: {rule.reason}."
         yield f"What to try: {rule.advice}"
 
 
@@ -92,8 +92,8 @@ def _metrics() -> str:
     return "\n".join(["| name | meaning | unit |", "|---|---|---|", *rows])
 
 
-def _ordered() -> Iterator[tuple[str, Rule]]:
-    for severity in SEVERITIES:
+def _ordered() -> Iterator[tuple[str, HealthRule]]:
+    for severity in RUN_SEVERITIES:
         yield from ((name, rule) for name, rule in RULES.items() if rule.severity == severity)
 
 

@@ -1,38 +1,47 @@
-"""What a rule on the health of a run is."""
+"""A rule on the health of a run, and the facts it reads."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from preftune.findings import Rule, Severity
+from preftune.groups import Origin
 from preftune.losses import Method
 from preftune.losses.loss import Reward
+from preftune.training.health.finding import HealthFinding
 from preftune.training.health.history import History, Series
 
-__all__ = ["SEVERITIES", "Rule", "RunFacts", "Severity", "Symptom"]
+__all__ = [
+    "AGAINST_REFERENCE",
+    "ROUNDING",
+    "RUN_SEVERITIES",
+    "WINDOW",
+    "HealthRule",
+    "RunFacts",
+    "Symptom",
+    "against_reference",
+    "always",
+    "has_held_out",
+]
 
-Severity = Literal["fatal", "sick", "suspect"]
-"""fatal: the run ends by itself, before the weights change. sick: what comes out will be no good, and `stop_on_sick`
-ends the run. suspect: look into it before the result is used."""
-
-SEVERITIES: tuple[Severity, ...] = ("fatal", "sick", "suspect")
-"""The worst first."""
+RUN_SEVERITIES: tuple[Severity, ...] = ("fatal", "sick", "suspect")
+"""Severities of rules on a run, the worst first."""
 
 ROUNDING = 1e-3
-"""Share of its log-prob by which policy and reference may differ in an answer, plus so many nats: what bf16 does."""
+"""Relative difference of log-probs of an answer, plus as many nats, that rounding in bf16 explains."""
 
 WINDOW = 64
-"""Pairs, completions or prompts that a mean over steps is over, at least: its standard error is then an eighth of the
-standard deviation of one."""
+"""Fewest pairs, completions or prompts in a mean over steps: its standard error is then an eighth of the standard
+deviation of one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
-    """That a rule has fired.
+    """Observation of a rule that fires.
 
     Args:
-        text: What was seen, with its numbers.
-        size: How far beyond the threshold it is, as a multiple of it, at least 1.
+        text: The observation, with its numbers.
+        size: Multiple of the threshold, at least 1.
     """
 
     text: str
@@ -41,15 +50,15 @@ class Symptom:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What a rule must know of a run beside its metrics.
+    """Facts of a run that rules need beside its metrics.
 
     Args:
-        method: What it learns by.
-        batch_size: What a step holds: pairs, completions or prompts, as `method.counted` says.
-        num_train, num_held_out: How many of these there are in the data.
-        max_steps: Steps that the run is planned to take.
-        starts_at_reference: Whether policy and reference are equal at the start, so that all rewards begin at 0.
-        num_samples: How many samples are drawn at an evaluation.
+        method: Of the run.
+        batch_size: Pairs, completions or prompts per step, as `method.counted` says.
+        num_train, num_held_out: Number of these in the data.
+        max_steps: Planned number of steps.
+        starts_at_reference: True if policy and reference are equal at the start, so that all rewards begin at 0.
+        num_samples: Samples drawn at an evaluation.
     """
 
     method: Method
@@ -67,12 +76,12 @@ class RunFacts:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps in which everything is learned from once."""
+        """Steps of one pass over the training data."""
         return math.ceil(self.num_train / self.batch_size)
 
     @property
     def reward(self) -> Reward | None:
-        """What the implicit reward is proportional to, where the method has one."""
+        """Quantity that the implicit reward is proportional to; None without implicit reward."""
         part = self.method.rewarding
         return None if part is None else part.loss.reward
 
@@ -84,44 +93,71 @@ class RunFacts:
 
     @property
     def compares(self) -> bool:
-        """Whether it learns which answer is better than which: by pairs, or lists."""
+        """True if the method compares answers: pairs or lists."""
         return self.method.feedback in ("pairs", "lists")
 
     @property
     def rewards_begin_at_zero(self) -> bool:
-        """Whether implicit rewards measure how far the policy has moved: against a reference that it began as."""
+        """True if implicit rewards measure the distance from a reference that the policy starts as."""
         return self.starts_at_reference and self.reward in ("logratio", "mean_logratio")
 
     def recent(self, series: Series) -> float | None:
-        """Mean over the last window, or None where the run is shorter."""
+        """Mean over the last window; None if the run is shorter."""
         return series.mean_of_last(self.window)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One row of the table of rules.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthRule(Rule):
+    """One rule on the health of a run.
 
     Args:
-        title: What is wrong when it fires, in a few words.
-        sees: The metrics that it looks at.
+        name: As in `health.json`.
+        sees: The metrics it reads.
         threshold: When it fires, with its numbers.
-        reason: Why there.
-        severity: How bad it is.
-        advice: What to try, in words of our settings.
-        needs: Which runs it applies to.
-        applies: Whether it applies to a run.
-        check: What it sees in the metrics so far, or None. A rule without one looks at more than metrics, and ends the
-            run by itself.
-        names_rows: Whether it is the rows of the last step that are to blame.
+        severity: How bad a finding is.
+        needs: Runs it applies to.
+        applies: True if it applies to a run.
+        check: Looks at the metrics so far. A rule without one reads more than metrics, and ends the run itself.
+        names_rows: True if the rows of the last step are to blame.
     """
 
-    title: str
+    name: str
     sees: str
     threshold: str
-    reason: str
     severity: Severity
-    advice: str
     needs: str
     applies: Callable[[RunFacts], bool]
     check: Callable[[History, RunFacts], Symptom | None] | None = None
     names_rows: bool = False
+
+    def finding(self, symptom: Symptom, step: int, rows: Sequence[Origin] = ()) -> HealthFinding:
+        """The finding that a symptom makes at a step."""
+        return HealthFinding(
+            rule=self.name,
+            severity=self.severity,
+            title=self.title,
+            text=symptom.text,
+            advice=self.advice,
+            step=step,
+            worst_step=step,
+            size=symptom.size,
+            rows=tuple(map(str, rows)),
+        )
+
+
+AGAINST_REFERENCE = "methods with a reference that the policy starts as"
+
+
+def always(run: RunFacts) -> bool:  # noqa: ARG001
+    """Applies to every run."""
+    return True
+
+
+def against_reference(run: RunFacts) -> bool:
+    """Applies if implicit rewards measure the distance from a reference that the policy starts as."""
+    return run.rewards_begin_at_zero
+
+
+def has_held_out(run: RunFacts) -> bool:
+    """Applies if data are held out."""
+    return run.num_held_out > 0

@@ -1,1 +1,1 @@
-"""One rule on the health of a run per file. The table of them is `preftune.training.health.table`."""
+"""Rules on the health of a run, by subject: a function, its thresholds and its row of texts side by side."""

@@ -11,7 +11,7 @@ from preftune.errors import TrainingError
 from preftune.runs import run as run_module
 from preftune.runs.folder import RunFolder
 from preftune.training.health.finding import SickRunError
-from preftune.training.no_number import all_finite, stop_before_step
+from preftune.training.not_finite import all_finite, stop_before_step
 from tests.builders import tiny_llama, token_groups
 from tests.training.health.world import friendly_pairs, run
 from tests.training.test_trainer import frozen, trainer_of
@@ -24,7 +24,7 @@ def test_a_row_whose_weights_overflow_is_named_and_the_model_stays_good(model_fo
         run(model_folder, tmp_path, rows, epochs=1, save_every=1)
     folder = tmp_path / "run"
     kept = json.loads((folder / "health.json").read_text())["findings"]
-    assert [finding["rule"] for finding in kept] == ["no_number"]
+    assert [finding["rule"] for finding in kept] == ["not_finite"]
     assert kept[0]["rows"] == [f"{tmp_path}/rows.jsonl:18"]
     assert not (folder / "model.safetensors").exists()
     last = RunFolder(folder).last_checkpoint()
@@ -67,7 +67,7 @@ def test_the_last_weights_are_checked_too(model_folder: Path, tmp_path: Path, mo
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
-def test_large_numbers_whose_norm_overflows_are_numbers() -> None:
+def test_large_values_whose_norm_overflows_are_finite() -> None:
     assert all_finite([torch.full((4,), 3e38)]).item()
     assert all_finite([torch.tensor([1, 2])]).item()
     assert not all_finite([torch.ones(2), torch.tensor([math.inf])]).item()

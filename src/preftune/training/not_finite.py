@@ -1,4 +1,4 @@
-"""Fatal: a loss, a gradient or a weight that is no number."""
+"""Fatal: NaN or infinity in a loss, a gradient or a weight."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,16 +7,17 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from preftune.groups import Origin
-from preftune.training.health.finding import Finding, SickRunError
+from preftune.training.health.finding import SickRunError
+from preftune.training.health.rule import Symptom
+from preftune.training.health.rules.loss import NOT_FINITE
 
 __all__ = ["all_finite", "stop_before_saving", "stop_before_step"]
 
 _SHOWN_ROWS = 8
-_ADVICE = "Lower --learning-rate, use --precision bf16 or fp32, or look for broken rows in the data."
 
 
 def all_finite(tensors: Iterable[Tensor]) -> Tensor:
-    """Whether no tensor holds NaN or infinity, with one number to wait for. Shape: (), bool.
+    """True if all values of all tensors are finite, with a single synchronisation. Shape: (), bool.
 
     >>> all_finite([torch.ones(3), torch.tensor([1.0, float("nan")])]).item()
     False
@@ -27,16 +28,16 @@ def all_finite(tensors: Iterable[Tensor]) -> Tensor:
     norm = nn.utils.get_total_norm(found)
     if isinstance(norm, DTensor):
         norm = norm.full_tensor()
-    # Finite numbers may have a norm beyond their type's largest.
+    # The norm of finite values may overflow.
     return norm.isfinite() if bool(norm.isfinite()) else torch.tensor(all(_is_finite(tensor) for tensor in found))
 
 
 def stop_before_step(step: int, guilty: Sequence[Origin], rows: Sequence[Origin]) -> SickRunError:
-    """The error that ends a run before the optimizer step, when its loss or gradient is no number.
+    """The error that ends a run before the optimizer step, when its loss or gradient is NaN or infinite.
 
     Args:
         step: The step that was not taken, counted from 1.
-        guilty: Rows of the step whose log-probs are no numbers when they are run by themselves.
+        guilty: Rows of the step whose log-probs are not finite when run by themselves.
         rows: All rows of the step.
     """
     if guilty and len(guilty) < len(rows):
@@ -47,20 +48,19 @@ def stop_before_step(step: int, guilty: Sequence[Origin], rows: Sequence[Origin]
         seen = f"all log-probs of its rows are finite, so that the step itself went too far: {_listed(rows)}"
     message = (
         f"step {step}: the gradient is not finite, so the step was not taken and the last checkpoint stays good; "
-        f"{seen}. {_ADVICE}"
+        f"{seen}. {NOT_FINITE.advice}"
     )
     text = f"the gradient is not finite; {seen}"
-    named = tuple(map(str, guilty or rows))
-    return SickRunError(
-        message, Finding("no_number", "fatal", "no number", text, _ADVICE, step - 1, step - 1, 1.0, named)
-    )
+    return SickRunError(message, NOT_FINITE.finding(Symptom(text, 1.0), step - 1, guilty or rows))
 
 
 def stop_before_saving(step: int) -> SickRunError:
-    """The error that ends a run whose weights are no numbers any more, before they are written anywhere."""
+    """The error that ends a run whose weights are NaN or infinite, before they are written anywhere."""
     seen = "the weights are not finite"
-    message = f"step {step}: after it {seen}, so they were not saved and the last checkpoint stays good. {_ADVICE}"
-    return SickRunError(message, Finding("no_number", "fatal", "no number", seen, _ADVICE, step, step, 1.0))
+    message = (
+        f"step {step}: after it {seen}, so they were not saved and the last checkpoint stays good. {NOT_FINITE.advice}"
+    )
+    return SickRunError(message, NOT_FINITE.finding(Symptom(seen, 1.0), step))
 
 
 def _is_finite(tensor: Tensor) -> bool:
