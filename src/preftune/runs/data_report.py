@@ -139,7 +139,7 @@ class CheckExample:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckFinding:
-    """A finding of `preftune check`, as its JSON has it; the fields are those of `preftune.data.quality.Finding`."""
+    """A finding of `preftune check` as its JSON has it; see `preftune.data.quality.DataFinding`."""
 
     check: str
     severity: Severity
