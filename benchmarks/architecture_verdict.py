@@ -1,4 +1,4 @@
-"""Whether packed rows are right for a class of models: built tiny, run both ways, compared."""
+"""Correctness of packed rows for a class of models: built tiny, run both ways, compared."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ Weights are large here, so that wrong tokens show."""
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one class.
+    """Result for one class.
 
     Args:
         model_type: Key of the configuration.
@@ -116,7 +116,7 @@ def _compared(model: PreTrainedModel, model_type: str, model_class: str) -> Verd
 
 
 def _future_leak(model: PreTrainedModel) -> float:
-    """How much the last token changes the logits before it, as a share of the largest logit."""
+    """Change of earlier logits by the last token, as a share of the largest logit."""
     token_ids = torch.arange(3, 23)[None]
     changed = token_ids.clone()
     changed[0, -1] = 60

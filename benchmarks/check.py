@@ -1,4 +1,4 @@
-"""How fast `preftune check` is and how much memory it takes: `python -m benchmarks.check --rows 1000000`.
+"""Speed and memory of `preftune check`: `python -m benchmarks.check --rows 1000000`.
 
 Writes a synthetic file of pairs, checks it in a process of its own and prints rows per second and peak memory.
 """

@@ -28,7 +28,7 @@ Lengths = tuple[tuple[int, tuple[int, ...]], ...]
 
 @dataclass(frozen=True, slots=True)
 class StepCase:
-    """What is run: the groups, one of `WAYS`, the model, and whether products are in bfloat16 autocast."""
+    """A case: the groups, one of `WAYS`, the model, and bfloat16 autocast on or off."""
 
     way: str
     lengths: Lengths

@@ -19,7 +19,7 @@ _VOCABULARIES = {"32k": 32_000, "128k": 128_000}
 
 
 def workload_names() -> list[str]:
-    """What `--only` takes."""
+    """Names that `--only` accepts."""
     return [f"{vocabulary}-{dtype}" for vocabulary in _VOCABULARIES for dtype in ("fp32", "bf16")]
 
 

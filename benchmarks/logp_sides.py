@@ -83,7 +83,7 @@ def _trl(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
 
 
 def _has_trl() -> bool:
-    """Whether TRL is installed and has the function; its name may change with any version."""
+    """True if TRL is installed and has the function; its name may change with any version."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""What is measured on: a description, and the fastest matrix product it was seen to do."""
+"""The machine of a measurement: a description, and its fastest measured matrix product."""
 
 import datetime
 import os
@@ -14,7 +14,7 @@ __all__ = ["Machine", "peak_flops", "this_machine"]
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where and with what the numbers were got."""
+    """Hardware and versions of a measurement."""
 
     cpu: str
     cores: int

@@ -1,4 +1,4 @@
-"""What the user of the benchmarks asked for."""
+"""Options of the benchmarks."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ __all__ = ["Options"]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to measure.
+    """Options of a measurement.
 
     Args:
         rounds: How often each side is timed.

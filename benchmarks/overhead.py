@@ -1,4 +1,4 @@
-"""What the trainer costs: its step against a bare loop that computes the same, and where its time goes."""
+"""Overhead of the trainer: its step against a bare loop with the same computation, and a profile of its time."""
 
 import tempfile
 import time
@@ -36,7 +36,7 @@ PARTS = ("forward and loss", "backward", "clipping", "optimizer")
 
 
 def workload_names() -> list[str]:
-    """What `--only` takes."""
+    """Names that `--only` accepts."""
     return [f"{name}-{dtype}" for name in ("hh", "long-prompt") for dtype in ("bf16", "fp32")]
 
 

@@ -1,4 +1,4 @@
-"""What packing is worth: against the ideal of one unbroken row, against padded rows, and as sizes grow."""
+"""Gain of packing: against the ideal of one unbroken row, against padded rows, and as sizes grow."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -31,7 +31,7 @@ class _Point:
 
 
 def workload_names() -> list[str]:
-    """What `--only` takes."""
+    """Names that `--only` accepts."""
     dtypes = ("bf16", "fp32")
     return [f"{name}-{dtype}" for name in ("one-row", "lists") for dtype in dtypes] + list(GROWTHS)
 

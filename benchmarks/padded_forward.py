@@ -1,4 +1,4 @@
-"""What a careful padded trainer would do: rows padded to the longest, log-probs without logits."""
+"""Forward of a careful padded trainer: rows padded to the longest, log-probs without logits."""
 
 from dataclasses import dataclass
 

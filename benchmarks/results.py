@@ -17,7 +17,7 @@ Row = Mapping[str, str | int | float | None]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one benchmark gave for one workload.
+    """Result of one benchmark on one workload.
 
     Args:
         benchmark: Its name.

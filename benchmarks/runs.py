@@ -34,7 +34,7 @@ class _Measured:
 
 
 def workload_names() -> list[str]:
-    """What `--only` takes."""
+    """Names that `--only` accepts."""
     return [f"{name}-{dtype}" for dtype in ("bf16", "fp32") for name in WORKLOADS]
 
 

@@ -63,7 +63,7 @@ _OF_CLASSES: Mapping[str, Mapping[str, Any]] = {
     "minimax_m3_vl_text": {"layer_types": ["full_attention", "minimax_m3_sparse"] * (NUM_LAYERS // 2)},
     "dots1": {"n_shared_experts": 1},
 }
-"""What fields must be where the names do not tell: so that a mixed model is mixed, above all."""
+"""Values of fields whose names do not say enough, above all to keep mixed models mixed."""
 _UNSET = re.compile(r"(pad|bos|eos|sep)_token_id|n_inner|n_routed_experts|num_experts_per_tok")
 """Fields that are given a size even where their default is None."""
 _PATTERNS = [(re.compile(pattern), value) for pattern, value in _SIZES]

@@ -60,7 +60,7 @@ _BEST: Mapping[str, Any] = {"gradient_checkpointing": False, "precompute_ref_log
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is trained.
+    """Training set-up.
 
     Args:
         workload: The pairs; all of them make one step.

@@ -71,7 +71,7 @@ class Workload:
 
     @property
     def has_lists(self) -> bool:
-        """Whether a prompt has more than two answers."""
+        """True if a prompt has more than two answers."""
         return self.num_pairs > len(self.lengths)
 
     @property

@@ -1,4 +1,4 @@
-"""The plan: which groups make a step, and how a step is dealt to ranks and cut into micro-batches."""
+"""The plan: groups of a step, their assignment to ranks, and the micro-batches of each rank."""
 
 from preftune.planning.sizes import TOKENS, GroupSize, Layout, WorkModel, sizes_of
 from preftune.planning.step import MicroBatchShape, StepPlan, epoch_steps, plan_step

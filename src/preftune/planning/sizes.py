@@ -10,7 +10,7 @@ from preftune.losses import Unit
 __all__ = ["TOKENS", "GroupSize", "Layout", "WorkModel", "batches_by_length", "sizes_of"]
 
 Layout = Literal["sequences", "packed"]
-"""How groups are laid out for the model: one padded row per completion, or one packed row for all."""
+"""Layout of groups for the model: one padded row per completion, or one packed row for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class GroupSize:
         return self.prompt + max(self.completions)
 
     def unpadded_tokens(self, layout: Layout) -> int:
-        """Tokens in `layout` that are no padding.
+        """Tokens in `layout` without padding.
 
         >>> size = GroupSize(prompt=5, completions=(2, 3), num_pairs=1)
         >>> size.unpadded_tokens("packed"), size.unpadded_tokens("sequences")
@@ -47,7 +47,7 @@ class GroupSize:
         return num_prompts * self.prompt + sum(self.completions)
 
     def count(self, unit: Unit) -> int:
-        """How many of `unit` the group holds.
+        """Number of units in the group.
 
         >>> GroupSize(prompt=5, completions=(2, 3), num_pairs=1).count("token")
         5
@@ -142,7 +142,7 @@ class WorkModel:
 
 
 TOKENS = WorkModel(per_token=1, per_target=0, per_attended_key=0)
-"""Work in tokens as the model sees them, for where no model is at hand."""
+"""Work in tokens, for use without a model."""
 
 
 def _causal(length: int) -> int:

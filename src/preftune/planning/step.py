@@ -21,8 +21,8 @@ def epoch_steps(
     Args:
         num_units: Units (pairs or completions) of each group; groups without any are left out.
         batch_size: Units of a step over all ranks, >= 1.
-        seed, epoch: What the order depends on.
-        shuffle: Whether to shuffle; else file order.
+        seed, epoch: Determine the order.
+        shuffle: Shuffle the groups; if false, keep file order.
     Returns:
         Indices of groups, step by step.
 
@@ -47,7 +47,7 @@ def epoch_steps(
 
 @dataclass(frozen=True, slots=True)
 class MicroBatchShape:
-    """What a micro-batch costs in memory, as groups are added to it."""
+    """Memory cost of a micro-batch, as groups are added to it."""
 
     packed_tokens: int = 0
     num_sequences: int = 0
@@ -95,7 +95,7 @@ def plan_step(
     layout: Layout,
     work: WorkModel = TOKENS,
 ) -> StepPlan:
-    """Deal groups to ranks, balanced by work, then cut each rank's into micro-batches. Pure and the same everywhere.
+    """Assign groups to ranks, balanced by work, then cut each rank's into micro-batches. Pure and the same everywhere.
 
     Args:
         groups: Indices of the step's groups.
@@ -103,20 +103,20 @@ def plan_step(
         num_ranks: Processes that share the step, >= 1.
         max_tokens: Budget of a micro-batch, in tokens of `layout`. A group that exceeds it gets its own micro-batch;
             whoever sets the budget checks it against the biggest group.
-        layout: How the model is given the groups.
-        work: What ranks are balanced by.
+        layout: Layout of the micro-batches.
+        work: Work of a group, by which ranks are balanced.
 
     >>> sizes = [GroupSize(4, (2, 2), 1), GroupSize(2, (1, 1), 1), GroupSize(6, (3, 3), 1)]
     >>> plan_step([0, 1, 2], sizes, num_ranks=2, max_tokens=12, layout="packed").ranks
     (((2,),), ((0, 1),))
     """
-    dealt = _deal(groups, {group: work.of_group(sizes[group], layout) for group in groups}, num_ranks)
-    ranks = [_cut(share, sizes, max_tokens, layout) for share in dealt]
+    shares = _assign(groups, {group: work.of_group(sizes[group], layout) for group in groups}, num_ranks)
+    ranks = [_cut(share, sizes, max_tokens, layout) for share in shares]
     most = max(len(micro_batches) for micro_batches in ranks)
     return StepPlan(tuple((*micro_batches, *[()] * (most - len(micro_batches))) for micro_batches in ranks))
 
 
-def _deal(groups: Sequence[int], work: Mapping[int, float], num_ranks: int) -> list[list[int]]:
+def _assign(groups: Sequence[int], work: Mapping[int, float], num_ranks: int) -> list[list[int]]:
     """The longest work first, each to the rank that has least so far."""
     ranks: list[list[int]] = [[] for _ in range(num_ranks)]
     loads = [0.0] * num_ranks

@@ -1,4 +1,4 @@
-"""What a plan comes to, in a line: steps, micro-batches, tokens, padding, balance, and how long a step will take."""
+"""Summary of a plan in one line: steps, micro-batches, tokens, padding, balance and seconds per step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

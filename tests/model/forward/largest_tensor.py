@@ -1,4 +1,4 @@
-"""How large tensors get while something runs."""
+"""The largest tensor that is created inside a context."""
 
 from collections.abc import Callable
 from typing import Any

@@ -37,7 +37,7 @@ def all_values(forward: Forward, model: nn.Module, anchor: Distributions) -> Tok
 
 
 def expected_values(mix: Tensor, anchor: Tensor) -> TokenValues:
-    """What the formulas say of log-probs of the mix and of what the KL is taken to. Shape: (target, vocabulary)."""
+    """Values by the formulas, from log-probs of the mix and of the anchor of the KL. Shape: (target, vocabulary)."""
     return TokenValues(
         logps=mix.gather(1, BATCH.targets[:, None])[:, 0],
         entropy=-(mix.exp() * mix).sum(-1),
@@ -174,7 +174,7 @@ def test_what_either_model_excludes_stays_excluded() -> None:
 
 
 def test_the_mix_of_whole_completions_is_what_training_with_another_beta_leads_to() -> None:
-    """Where completions have one token, so that tokens and completions are the same."""
+    """For completions of one token, where tokens and completions are the same."""
     world = World.drawn(beta=0.5)
     for strength in (0.25, 1.0, 3.0):
         other = World(world.reference, world.rewards, world.beta / strength)

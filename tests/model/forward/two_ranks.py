@@ -44,7 +44,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """What a report calls it."""
+        """Name in reports."""
         return f"{self.model}, {self.wrapper}{', checkpointing' if self.checkpointing else ''}"
 
 

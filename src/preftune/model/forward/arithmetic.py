@@ -1,4 +1,4 @@
-"""How numbers are computed, beside the weights: device and precision."""
+"""Device and precision of a computation."""
 
 from dataclasses import dataclass
 from typing import final

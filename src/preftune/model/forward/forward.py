@@ -1,4 +1,4 @@
-"""The seam between the trainer and the way log-probs are computed."""
+"""Interface of everything that computes log-probs of a batch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +16,12 @@ __all__ = ["Distributions", "Forward", "TokenExtra", "TokenValues", "completion_
 class Forward(Protocol):
     """A way to compute the log-probs of a batch's completions under a model.
 
-    `model` is called as a whole, wrapped or not, so that the hooks of DDP and FSDP fire.
+    `model` itself is called, wrapped or not, so that the hooks of DDP and FSDP fire.
     """
 
     @property
     def layout(self) -> Layout:
-        """What a batch costs: the planner counts the tokens of this layout against the budget."""
+        """Layout of a batch: the planner counts its tokens against the budget."""
 
     def token_logps(self, model: nn.Module, batch: PackedBatch) -> Tensor:
         """Log-prob of every target, in float32 or better. Shape: (target,). Unit: nats."""
@@ -34,12 +34,12 @@ class Forward(Protocol):
         extras: frozenset[TokenExtra] = frozenset(),
         reference: Distributions | None = None,
     ) -> TokenValues:
-        """Log-prob of every target, and what else is asked for, from one forward of the model.
+        """Log-prob of every target, and the requested extras, from one forward of the model.
 
         Args:
             model: The policy.
-            batch: Where the targets are.
-            extras: Values to compute beside the log-probs; what is not asked for costs nothing.
+            batch: The micro-batch.
+            extras: Values to compute beside the log-probs; the others cost nothing.
             reference: Distributions of the reference on the same batch, for the KL; None for none.
         Raises:
             ModelError: reference and policy do not give probabilities to the same tokens.

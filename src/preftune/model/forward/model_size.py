@@ -46,7 +46,7 @@ def work_of(model: nn.Module) -> WorkModel:
     all of them, activations as if they were never computed again, and layers with a window as if they had none.
 
     Args:
-        model: With all its weights at hand: not sharded yet.
+        model: With all its weights: not sharded yet.
     Raises:
         ModelError: it holds no model of transformers.
     """

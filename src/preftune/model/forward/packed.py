@@ -38,8 +38,8 @@ class PackedForward:
     `choose_forward` finds out.
 
     Args:
-        tiles: How the logits are cut up, and how many bytes of them are kept for backward.
-        kernels: What may take the place of plain torch, where it fits; `choose_kernels` finds out which are right here.
+        tiles: Size of the tiles of logits, and number of bytes kept for backward.
+        kernels: Used instead of plain torch where supported; `choose_kernels` tests which are correct on this machine.
     """
 
     tiles: Tiles = DEFAULT_TILES
@@ -148,14 +148,14 @@ class _ValuesAtHead:
 
 
 def _logits(model: nn.Module, batch: PackedBatch, kernel: AttentionKernel | None) -> Tensor:
-    """The model's own logits at the predictors, for heads that are not known here. Shape: (target, vocabulary)."""
+    """The model's own logits at the predictors, for heads of unknown kind. Shape: (target, vocabulary)."""
     logits = _output(model, batch, kernel, logits_to_keep=batch.predictors)[0]
     # Not every model knows `logits_to_keep`.
     return logits[batch.predictors] if len(logits) == len(batch.token_ids) else logits
 
 
 def _output(model: nn.Module, batch: PackedBatch, kernel: AttentionKernel | None, **settings: Any) -> Tensor:
-    """What the model gives as its logits on the packed row."""
+    """The `logits` that the model returns on the packed row."""
     language_model = language_model_of(model)
     plan = AttentionPlan(batch.spans, kernel)
     with packed_attention_on(language_model):
@@ -171,7 +171,7 @@ def _output(model: nn.Module, batch: PackedBatch, kernel: AttentionKernel | None
 
 
 def _check_windows(config: PreTrainedConfig, plan: AttentionPlan) -> None:
-    """Make sure that the attention layers asked for what the settings say; short rows would not show it.
+    """Check that the attention layers requested the window of the config; short rows would not show it.
 
     Raises:
         ModelError: a kind of layer or a window that did not reach the attention of packed rows.

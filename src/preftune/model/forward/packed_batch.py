@@ -23,7 +23,7 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class GroupSpan:
-    """Where one group stands in the row."""
+    """Position of one group in the row."""
 
     prompt: Span
     completions: tuple[Span, ...]
@@ -44,14 +44,14 @@ class PackedBatch:
         owners: Completion that a target belongs to. Shape: (target,).
         num_tokens: Length of each completion. Shape: (completion,).
         pairs: Indices of chosen and rejected completion. Shape: (pair, 2).
-        margins: How much better the chosen one is, on the data's scale; NaN where that is not known. Shape: (pair,).
+        margins: Margin of chosen over rejected, on the data's scale; NaN if unknown. Shape: (pair,).
         prompts: Index of the group that a completion belongs to. Shape: (completion,).
-        scores: How good a completion is, on the data's scale; NaN where that is not known. Shape: (completion,).
+        scores: Score of a completion, on the data's scale; NaN if unknown. Shape: (completion,).
         desirable: Thumbs up (1) or down (0); NaN where there is none. Shape: (completion,).
         auxiliary: Further reward of a completion, 0 where there is none. Shape: (completion,).
-        weights: How much each target counts; None where all count 1. Shape: (target,).
-        spans: Where the groups stand in the row.
-        keys: What the log-prob of each completion depends on beside the model: `TokenGroup.keys`. Length: completion.
+        weights: Weight of each target; None if all are 1. Shape: (target,).
+        spans: Positions of the groups in the row.
+        keys: Cache key of each completion: `TokenGroup.keys`. Length: completion.
         weight: 1, or 0 for a batch that only keeps the ranks in step and must not count.
     """
 

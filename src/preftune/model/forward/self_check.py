@@ -21,7 +21,7 @@ from preftune.model.forward.sequences import SequencesForward
 __all__ = ["ForwardChoice", "choose_forward"]
 
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3, torch.float16: 0.02, torch.bfloat16: 0.1}
-"""How far log-probs may lie apart (root mean square), as a share of their standard deviation over the tokens.
+"""Largest difference of log-probs (root mean square), as a share of their standard deviation over the tokens.
 
 The rounding error of a model is proportional to how much its logits vary, and so is the effect of seeing wrong tokens:
 the share tells them apart in a freshly made model with flat logits as well as in a trained one. The mean, because
@@ -47,7 +47,7 @@ def choose_forward(
     tiles: Tiles = DEFAULT_TILES,
     compute_dtype: torch.dtype | None = None,
 ) -> ForwardChoice:
-    """Try packed rows on small groups; take them if they are right, else one row per completion.
+    """Test packed rows on small groups; use them if they are correct, else one row per completion.
 
     Packed rows are right if their log-probs are those of one row per completion, and if those of a completion do not
     change with the tokens of its siblings: this shows state carried from one to the next (Mamba, Jamba) in any dtype.
@@ -56,7 +56,7 @@ def choose_forward(
 
     Args:
         model: The model as it will be called, wrapped or not. Run it under the autocast of training, if any.
-        groups: What to try on, best several completions of unequal length. None for random tokens.
+        groups: Test groups, best with several completions of unequal length. None for random tokens.
         tiles: For `PackedForward`.
         compute_dtype: Dtype of the matrix products, where the model switches autocast on by itself (accelerate does).
     """
@@ -85,7 +85,7 @@ def choose_forward(
 def _right_kernels(
     model: nn.Module, tiles: Tiles, groups: Sequence[TokenGroup], tolerance: float
 ) -> KernelChoice | None:
-    """The kernels with which this model is right on packed rows; None where there is nothing but plain torch."""
+    """The kernels with which this model is correct on packed rows; None if there is only plain torch."""
     device = next(model.parameters()).device
     candidates = candidates_on(device)
     if candidates is None:
@@ -124,7 +124,7 @@ def _with_other_first(group: TokenGroup) -> TokenGroup:
 
 
 def _after_first(batch: PackedBatch) -> Tensor:
-    """Whether a target belongs to another than the first completion of its group. Shape: (target,)."""
+    """True if a target belongs to another than the first completion of its group. Shape: (target,)."""
     is_first = [index == 0 for group in batch.spans for index in range(len(group.completions))]
     return ~torch.tensor(is_first, device=batch.owners.device)[batch.owners]
 

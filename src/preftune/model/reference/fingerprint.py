@@ -1,4 +1,4 @@
-"""What tells one reference from another: a digest of everything that its log-probs depend on beside the tokens."""
+"""Identity of a reference: a digest of everything that its log-probs depend on beside the tokens."""
 
 import json
 import os
@@ -38,8 +38,8 @@ class Fingerprint:
 
     Args:
         digest: Equal for two references only if they compute the same. 16 bytes.
-        name: Where the model came from, for people.
-        description: How it computes, for people.
+        name: Name or path of the model, for people.
+        description: Precision, device and layout, for people.
     """
 
     digest: bytes
@@ -57,10 +57,10 @@ def fingerprint_reference(
     Args:
         reference: One that computes log-probs.
         policy: The model in training, as `Reference.logps` takes it.
-        arithmetic: How it is run.
-        layout: How it is given the groups.
+        arithmetic: Device and precision.
+        layout: Layout of its batches.
     """
-    model, adapters = _held_fixed(reference, policy)
+    model, adapters = _frozen(reference, policy)
     return fingerprint_model(model, adapters, arithmetic=arithmetic, layout=layout)
 
 
@@ -74,10 +74,10 @@ def fingerprint_model(
     differently.
 
     Args:
-        model: All its weights are at hand.
+        model: With all its weights: not sharded.
         adapters: Names of those that are on.
-        arithmetic: How it is run.
-        layout: How it is given the groups.
+        arithmetic: Device and precision.
+        layout: Layout of its batches.
     """
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     assert isinstance(base, PreTrainedModel), type(base).__name__
@@ -92,7 +92,7 @@ def fingerprint_model(
     return Fingerprint(total.digest(), str(base.config.name_or_path), description)
 
 
-def _held_fixed(
+def _frozen(
     reference: Reference, policy: PreTrainedModel | PeftModel
 ) -> tuple[PreTrainedModel | PeftModel, Collection[str]]:
     """The model that is run, and the adapters that are on."""
@@ -136,7 +136,7 @@ def _without(config: Mapping[str, Any], names: Collection[str]) -> dict[str, Any
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no word for."""
+    """A value that JSON cannot represent."""
     return sorted(map(str, value)) if isinstance(value, (set, frozenset)) else str(value)
 
 

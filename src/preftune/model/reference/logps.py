@@ -26,7 +26,7 @@ _GROUPS_PER_PLAN = 256
 @final
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """How models are run over many groups: forward, device and precision, memory budget.
+    """Options for running models over many groups: forward, device and precision, memory budget.
 
     Args:
         forward: Computes log-probs.

@@ -20,13 +20,13 @@ __all__ = ["AdapterOff", "ComputedBy", "FrozenCopy", "KeptAdapter", "NoReference
 
 
 class Reference(Protocol):
-    """Gives what is known of a batch under the model held fixed, without gradient; None where there is no reference.
+    """Values of a batch under a frozen model, without gradient; None where there is no reference.
 
     Every method takes
 
-        forward: How log-probs are computed; the policy's are computed the same way.
+        forward: Computes the log-probs, and those of the policy.
         policy: The model in training, as the trainer wraps it.
-        batch: Where the completions are.
+        batch: The micro-batch.
     """
 
     def logps(self, forward: Forward, policy: nn.Module, batch: PackedBatch) -> Tensor | None:
@@ -68,16 +68,16 @@ class _ModelReference(ABC):
 
     def token_logps(self, forward: Forward, policy: nn.Module, batch: PackedBatch) -> Tensor:
         """See `Reference.token_logps`."""
-        with torch.no_grad(), self._held_fixed(policy) as model:
+        with torch.no_grad(), self._frozen(policy) as model:
             return forward.token_logps(model, batch)
 
     def distributions(self, forward: Forward, policy: nn.Module, batch: PackedBatch) -> Distributions:
         """See `Reference.distributions`."""
-        with torch.no_grad(), self._held_fixed(policy) as model:
+        with torch.no_grad(), self._frozen(policy) as model:
             return forward.distributions(model, batch)
 
     @abstractmethod
-    def _held_fixed(self, policy: nn.Module) -> AbstractContextManager[nn.Module]:
+    def _frozen(self, policy: nn.Module) -> AbstractContextManager[nn.Module]:
         """While this is on, the model that it gives is the reference."""
 
 
@@ -92,7 +92,7 @@ class FrozenCopy(_ModelReference):
 
     model: PreTrainedModel | PeftModel
 
-    def _held_fixed(self, policy: nn.Module) -> AbstractContextManager[nn.Module]:  # noqa: ARG002
+    def _frozen(self, policy: nn.Module) -> AbstractContextManager[nn.Module]:  # noqa: ARG002
         return nullcontext(self.model)
 
 
@@ -102,7 +102,7 @@ class AdapterOff(_ModelReference):
     """The policy with its adapter switched off: the base model, at no further memory."""
 
     @contextmanager
-    def _held_fixed(self, policy: nn.Module) -> Iterator[nn.Module]:
+    def _frozen(self, policy: nn.Module) -> Iterator[nn.Module]:
         with evaluating(policy), _peft_model(policy).disable_adapter():
             yield policy
 
@@ -114,14 +114,14 @@ class KeptAdapter(_ModelReference):
 
     Args:
         trained: Name of the adapter in training.
-        kept: Name of the adapter held fixed.
+        kept: Name of the frozen adapter.
     """
 
     trained: str
     kept: str
 
     @contextmanager
-    def _held_fixed(self, policy: nn.Module) -> Iterator[nn.Module]:
+    def _frozen(self, policy: nn.Module) -> Iterator[nn.Module]:
         model = _peft_model(policy)
         with evaluating(policy):
             model.set_adapter(self.kept, inference_mode=True)
@@ -144,7 +144,7 @@ class ComputedBy:
 
     Args:
         forward: Takes the place of the one that the methods are given.
-        reference: What is computed.
+        reference: The reference that is computed.
     """
 
     forward: Forward

@@ -27,7 +27,7 @@ from preftune.planning import GroupSize, plan_step, sizes_of
 __all__ = ["PassCount", "ReferencePass", "ReferencePassResult", "count_passes", "report_pass"]
 
 Value = TypeVar("Value", float, TokenArray)
-"""What is kept of a completion."""
+"""Value stored for a completion."""
 
 _GROUPS_PER_PLAN = 256
 """For each rank. Planning takes the square of it; groups of one plan are of similar length."""
@@ -35,7 +35,7 @@ _GROUPS_PER_PLAN = 256
 
 @dataclass(frozen=True, slots=True)
 class ReferencePassResult:
-    """What a pass found.
+    """Result of a pass.
 
     Args:
         reference: The log-probs of all groups, those per token too if they were asked for.
@@ -59,10 +59,10 @@ class ReferencePass:
     Args:
         reference: One that computes log-probs.
         policy: The model in training, as `Reference.logps` takes it.
-        forward: How log-probs are computed.
-        arithmetic: How the model is run.
+        forward: Computes the log-probs.
+        arithmetic: Device and precision.
         max_tokens: Memory budget of a forward, in tokens of the forward's layout.
-        show_progress: Whether to show a progress bar.
+        show_progress: Show a progress bar.
     """
 
     reference: Reference
@@ -79,9 +79,9 @@ class ReferencePass:
 
         Args:
             groups: All that the run will see.
-            store: What is kept.
-            per_token: Whether each token's log-prob is needed, not just their sum. A sum that is kept is of no use
-                then; what is kept per token serves for both.
+            store: The cache.
+            per_token: Compute each token's log-prob, not only their sum. A stored sum is of no use then; stored values
+                per token serve both.
         Raises:
             ModelError: the ranks hold different weights.
         """
@@ -177,7 +177,7 @@ def _known(logps: Tensor | None) -> Tensor:
 
 
 def _missing(groups: Sequence[TokenGroup], known: Collection[bytes]) -> list[TokenGroup]:
-    """What is left to do: the groups without completions that are known or come twice."""
+    """The groups without completions that are known or repeated."""
     seen = set(known)
     left = []
     for group in groups:
@@ -190,7 +190,7 @@ def _missing(groups: Sequence[TokenGroup], known: Collection[bytes]) -> list[Tok
 
 @dataclass(slots=True)
 class PassCount:
-    """What reference passes did.
+    """Completions that reference passes computed and found in the cache.
 
     Args:
         num_computed: Completions that were run.
@@ -224,7 +224,7 @@ def count_passes() -> Iterator[PassCount]:
 
 
 def report_pass(*, num_computed: int, num_kept: int) -> None:
-    """Tell whoever counts what a pass did."""
+    """Add a pass to the counts of all enclosing `count_passes`."""
     for count in _counts.get():
         count.num_computed += num_computed
         count.num_kept += num_kept

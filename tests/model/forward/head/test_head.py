@@ -1,4 +1,4 @@
-"""What is found out about heads."""
+"""Discovery of heads."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which kernels the start-up check lets pass, on models whose device has kernels: a CPU that is made to have some."""
+"""Kernels that pass the start-up check, on a CPU with stand-ins for CUDA kernels."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -113,7 +113,7 @@ def test_a_head_that_is_not_known_needs_no_kernel(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("preftune.model.forward.packed.find_head", lambda *_: None)
     choice = choose_kernels(tiny_model("llama", torch.float32), pack(GROUPS), BOTH)
     assert choice.kernels == Kernels(FLASH, None)
-    assert choice.reason.endswith("log-probs from the model's own logits (its head is not known here)")
+    assert choice.reason.endswith("log-probs from the model's own logits (unknown kind of head)")
 
 
 def test_a_cpu_has_no_kernels_and_nothing_is_said_of_them() -> None:

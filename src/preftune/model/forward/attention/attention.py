@@ -1,7 +1,7 @@
 """Shared-prompt attention for the models of transformers, through `AttentionInterface`; no model is patched.
 
 The implementation is registered without a mask function: transformers then builds no mask at all
-(`masking_utils._preprocess_mask_arguments` leaves early), so nothing of size (token, token) comes to be.
+(`masking_utils._preprocess_mask_arguments` returns early), so nothing of size (token, token) is ever allocated.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ __all__ = ["IMPLEMENTATION", "packed_attention", "packed_attention_on", "stay_pa
 IMPLEMENTATION = "preftune_packed"
 """Name under which transformers knows the attention of packed rows."""
 BLOCK_DEVICES = frozenset({"cpu"})
-"""Where `block_attention` is the faster one."""
+"""Devices on which `block_attention` is faster than `segment_attention`."""
 
 
 def packed_attention(
@@ -42,18 +42,18 @@ def packed_attention(
     packed_plan: AttentionPlan | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """What an attention layer of transformers calls.
+    """Attention function that layers of transformers call.
 
-    This is the plan's kernel, where there is one and the layer fits it; else on CPU `block_attention`; else, and with
-    dropout, `segment_attention`.
+    Runs the plan's kernel if it supports the layer; else `block_attention` on CPU without dropout; else
+    `segment_attention`.
 
     Args:
         module: The attention layer.
         query: Shape: (1, head, token, width).
         key, value: Shape: (1, key head, token, width).
-        attention_mask: Must be None: what is seen is the plan's business.
+        attention_mask: Must be None: the plan says which keys are visible.
         scaling: Factor on the dot products; 1 / sqrt(width) if None.
-        dropout: Probability that an attention weight is left out.
+        dropout: Probability that an attention weight is set to 0.
         softcap, sliding_window, s_aux: Bound on scores, window and sinks of this layer, where it has them.
         packed_plan: The keyword given to the model's forward.
         others: Further keywords of the model. One that would change the result is an error.
@@ -100,15 +100,15 @@ def _checked(
     layer = type(module).__name__
     if plan is None:
         raise ModelError(
-            f"{layer} got no `packed_plan`: the model does not hand forward keywords to its attention, or was called "
-            f"by itself while set to {IMPLEMENTATION!r}. Use SequencesForward for it."
+            f"{layer} got no `packed_plan`: the model does not pass forward keywords to its attention, or was "
+            f"called directly while set to {IMPLEMENTATION!r}. Use SequencesForward for it."
         )
     if attention_mask is not None:
-        raise ModelError(f"{layer} brings a mask of its own, which packed rows cannot honour. Use SequencesForward.")
+        raise ModelError(f"{layer} passes its own mask, which packed rows cannot use. Use SequencesForward.")
     if query.shape[0] != 1 or query.shape[2] != plan.num_tokens or key.shape[2] != plan.num_tokens:
         raise ModelError(
             f"{layer} attends from {tuple(query.shape)} to {tuple(key.shape)}, but the packed row is 1 x "
-            f"{plan.num_tokens} tokens. Caches and prefixes do not go with packed rows; use SequencesForward."
+            f"{plan.num_tokens} tokens. Packed rows do not support caches and prefixes; use SequencesForward."
         )
     if others.get("is_causal") is False or others.get("position_bias") is not None:
         raise ModelError(f"{layer} is not causal or adds a position bias. Use SequencesForward for this model.")
@@ -118,7 +118,7 @@ def _checked(
 def _kernel(
     query: Tensor, key: Tensor, value: Tensor, plan: AttentionPlan, *, scaling: float, **wishes: Any
 ) -> AttentionKernel | None:
-    """The plan's kernel, if the layer fits it."""
+    """The plan's kernel, if it supports the layer."""
     if plan.kernel is None:
         return None
     layer = AttentionLayer(
@@ -136,7 +136,7 @@ def _in_one_dtype(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Te
 
 @contextmanager
 def packed_attention_on(model: PreTrainedModel) -> Iterator[None]:
-    """Let `model` use the attention of packed rows, and restore what it had.
+    """Switch `model` to the attention of packed rows inside the context, and restore its own afterwards.
 
     Raises:
         ModelError: the model's attention cannot be switched.
@@ -158,7 +158,7 @@ def packed_attention_on(model: PreTrainedModel) -> Iterator[None]:
 
 
 _BEFORE: WeakKeyDictionary[PreTrainedModel, dict[str, str]] = WeakKeyDictionary()
-"""What the models that were ever switched had before."""
+"""Attention implementations of switched models before the switch."""
 
 
 def _implementations(model: PreTrainedModel) -> dict[str, str]:
@@ -173,7 +173,7 @@ def stay_packed_in_backward(logps: Tensor, model: PreTrainedModel) -> Tensor:
     """The same values; while their backward runs, `model` uses the attention of packed rows again.
 
     Gradient checkpointing runs layers a second time in backward, after `packed_attention_on` has restored the model.
-    Without this, they would run with another attention and give wrong gradients without a word.
+    Without this, they would run with another attention and silently give wrong gradients.
     """
     if not logps.requires_grad:
         return logps

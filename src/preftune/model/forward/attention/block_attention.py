@@ -1,4 +1,4 @@
-"""Shared-prompt attention on CPU: blocks of queries against just the keys that they see.
+"""Shared-prompt attention on CPU: blocks of queries against only the keys that they see.
 
 One mask over the whole row would cost (token, token); one call per segment is slow on short completions. A block
 takes queries of several completions together and leaves out the keys that none of them sees. Twin:
@@ -44,7 +44,7 @@ def block_attention(
         query: Shape: (head, token, width).
         key: Shape: (key head, token, width); each serves head / key head queries.
         value: Shape: (key head, token, value width). All three of one dtype.
-        blocks: What is seen, from `key_blocks`.
+        blocks: Visible keys by block of queries, from `key_blocks`.
         scaling: Factor on the dot products.
         softcap: Bound on the scores, > 0; None for no bound.
         sinks: Score of a key without value that all queries see. Shape: (head,).
@@ -59,7 +59,7 @@ def block_attention(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rule:
-    """What is seen and how it is weighted. `share` query heads use one key head."""
+    """Visible keys and their weighting. `share` query heads use one key head."""
 
     blocks: tuple[Block, ...]
     share: int
@@ -67,7 +67,7 @@ class _Rule:
     softcap: float | None
 
     def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Scores in the dtype of the operands, nothing hidden yet. Shape: (key head, share * query, key)."""
+        """Scores in the dtype of the operands, before masking. Shape: (key head, share * query, key)."""
         scores = torch.bmm(queries, keys.transpose(1, 2)).mul_(self.scaling)
         return scores if self.softcap is None else scores.div_(self.softcap).tanh_().mul_(self.softcap)
 
@@ -89,7 +89,7 @@ class _Rule:
         return scores.div(self.softcap).square_().neg_().add_(1.0).mul_(self.scaling)
 
     def keeps(self, block: Block) -> bool:
-        """Whether a block's weights are kept. With a soft-cap the scores would be needed as well."""
+        """True if a block's weights are kept for backward. With a soft-cap, backward needs the scores too."""
         return self.softcap is None and block.num_keys <= KEPT_KEYS
 
     def stacked(self, tensor: Tensor, block: Block) -> Tensor:

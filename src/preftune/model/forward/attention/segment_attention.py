@@ -15,11 +15,11 @@ __all__ = ["AttentionPlan", "segment_attention"]
 
 
 class AttentionPlan:
-    """Which tokens of a packed row see which: made once per forward, used by every layer and by backward.
+    """Visibility among the tokens of a packed row: made once per forward, used by every layer and by backward.
 
     Args:
-        groups: Where the groups stand in the row.
-        kernel: What layers that fit it may use; None for plain torch.
+        groups: Positions of the groups in the row.
+        kernel: Used by layers that it supports; None for plain torch.
     """
 
     def __init__(self, groups: Sequence[GroupSpan], kernel: AttentionKernel | None = None) -> None:
@@ -45,7 +45,7 @@ class AttentionPlan:
         return self._keys[device]
 
     def mask(self, segment: Segment, window: int | None, device: torch.device) -> Tensor | None:
-        """Which keys of `[prompt | own]` a segment's queries see, or None if it is plainly causal.
+        """Mask of a segment's queries over the keys `[prompt | own]`, or None if the ordinary causal mask is correct.
 
         Shape: (query, key), True where a query sees a key.
         """
@@ -78,12 +78,12 @@ def segment_attention(
         query: Shape: (head, token, width).
         key: Shape: (key head, token, width); each serves head / key head queries.
         value: Shape: (key head, token, value width).
-        plan: Where prompts and completions stand in the row.
+        plan: Positions of prompts and completions in the row.
         scaling: Factor on the dot products.
         window: A token sees this many positions of its sequence, itself included; None for all.
         softcap: Bound on the scores, > 0; None for no bound.
         sinks: Score of a key without value that all queries see. Shape: (head,).
-        dropout: Probability that an attention weight is left out, in [0, 1).
+        dropout: Probability that an attention weight is set to 0, in [0, 1).
     Returns:
         Shape: (head, token, value width).
     """
@@ -104,7 +104,7 @@ def segment_attention(
 
 
 def _sdpa(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float, dropout: float) -> Tensor:
-    """SDPA on one sequence; no mask means that the segment is plainly causal."""
+    """SDPA on one sequence; no mask means the ordinary causal mask."""
     output: Tensor = scaled_dot_product_attention(
         query[None], key[None], value[None], mask, dropout_p=dropout, is_causal=mask is None, scale=scaling
     )
@@ -112,7 +112,7 @@ def _sdpa(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scalin
 
 
 def _weights(scores: Tensor, mask: Tensor | None, softcap: float | None, sinks: Tensor | None) -> Tensor:
-    """Softmax of the scores in float32 or better, with what SDPA lacks. Shape: (head, query, key)."""
+    """Softmax in float32 or better, with soft-cap and sinks, which SDPA lacks. Shape: (head, query, key)."""
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)

@@ -23,11 +23,11 @@ BLOCK_QUERIES = 64
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of the row in which each token sees all before it, and a prompt elsewhere that all of it sees.
+    """A causal stretch of the row, and the prompt elsewhere in the row that all its tokens see.
 
     Args:
-        own: The stretch.
-        prompt: The prompt that it continues; empty if that is part of the stretch.
+        own: Position of the stretch.
+        prompt: Position of the prompt that it continues; empty if the prompt is part of the stretch.
     """
 
     own: Span
@@ -39,7 +39,7 @@ class Segment:
         return self.prompt[1] - self.prompt[0]
 
     def keys_seen(self, start: int, stop: int, window: int | None) -> list[Span]:
-        """Stretches of the row that hold all keys seen by the queries `start` to `stop`, which are of this segment.
+        """Stretches of the row with all keys that queries `start` to `stop` of this segment see.
 
         >>> Segment(own=(10, 14), prompt=(0, 6)).keys_seen(11, 13, window=None)
         [(0, 6), (10, 13)]
@@ -57,7 +57,7 @@ class Segment:
 def segments_of(groups: Sequence[GroupSpan]) -> tuple[Segment, ...]:
     """Cut the row into segments, in row order and without gaps.
 
-    The first completion stands right behind its prompt, so the two make one plainly causal stretch.
+    The first completion directly follows its prompt, so the two form one causal stretch.
 
     >>> segments_of([GroupSpan((0, 4), ((4, 6), (6, 9)))])
     (Segment(own=(0, 6), prompt=(0, 0)), Segment(own=(6, 9), prompt=(0, 4)))
@@ -72,14 +72,14 @@ def segments_of(groups: Sequence[GroupSpan]) -> tuple[Segment, ...]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """Some queries of the row and just the keys that they see.
+    """Some queries of the row and only the keys that they see.
 
     Args:
-        queries: Where the queries stand.
-        keys: Where the keys stand, in row order.
-        num_keys: How many keys these are.
+        queries: Positions of the queries.
+        keys: Positions of the keys, in row order.
+        num_keys: Number of keys.
         first_partial: Keys before this one are seen by all queries.
-        hidden: Whether a query must not see a key, for the keys from `first_partial` on. Shape: (query, key).
+        hidden: True where a query must not see a key, for the keys from `first_partial` on. Shape: (query, key).
     """
 
     queries: slice
@@ -93,7 +93,7 @@ def key_blocks(groups: Sequence[GroupSpan], window: int | None) -> tuple[Block, 
     """Cut the row into blocks of queries, each with the keys that they see.
 
     Args:
-        groups: Where the groups stand in the row.
+        groups: Positions of the groups in the row.
         window: A token sees this many positions of its sequence, itself included; None for all.
     """
     segments = segments_of(groups)
@@ -167,7 +167,7 @@ class _Row:
         return row
 
     def visible(self, queries: _Integers, keys: _Integers, window: int | None) -> npt.NDArray[np.bool_]:
-        """Whether a query sees a key. Shape: (query, key)."""
+        """True where a query sees a key. Shape: (query, key)."""
         related = self.part[queries][:, None] == self.part[keys]
         related |= self.prompt_part[queries][:, None] == self.part[keys]
         distance = self.position[queries][:, None] - self.position[keys]
@@ -177,12 +177,14 @@ class _Row:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentKeys:
-    """The queries of a segment stand together in the row. Its keys are gathered: those of its prompt, then its own.
+    """A row as kernels for sequences of unequal length take it: queries as they are, keys gathered by segment.
+
+    The keys of a segment are those of its prompt, then its own.
 
     Edges are the lengths added up, from 0 on: segment i has the rows `edges[i]` to `edges[i + 1]`.
 
     Args:
-        places: Where the keys stand in the row. Shape: (key,).
+        places: Positions of the keys in the row. Shape: (key,).
         query_edges, key_edges: In int32. Shape: (segment + 1,).
         longest_queries, longest_keys: Largest number of queries and of keys of a segment.
     """

@@ -1,4 +1,4 @@
-"""Shared-prompt attention on CUDA: flash attention over sequences of unequal length, as torch brings it.
+"""Shared-prompt attention on CUDA: flash attention over sequences of unequal length, as torch ships it.
 
 A completion's keys are its prompt's and its own. The queries stand at the end of the keys, and flash attention aligns
 its causal mask there ("bottom right") where there are more keys than queries: no mask is made, nothing of size
@@ -22,7 +22,7 @@ __all__ = ["VarlenAttention", "find_varlen_attention"]
 DTYPES = frozenset({torch.bfloat16, torch.float16})
 MAX_WIDTH = 256
 WIDTH_STEP = 8
-"""What flash attention takes: heads of up to so many numbers, in steps of so many."""
+"""Head widths that flash attention supports: multiples of `WIDTH_STEP` up to `MAX_WIDTH`."""
 
 
 @final
@@ -32,7 +32,7 @@ class VarlenAttention:
 
     Args:
         function: `varlen_attn`.
-        takes_groups: Whether it takes fewer heads of keys than of queries (`enable_gqa`, from torch 2.12 on).
+        takes_groups: True if it accepts fewer key heads than query heads (`enable_gqa`, from torch 2.12 on).
     Source: Dao 2023, arXiv:2307.08691; the alignment: flash-attention 2.1, "Change behavior of causal flag".
     """
 
@@ -88,7 +88,7 @@ class VarlenAttention:
 
 
 def find_varlen_attention() -> VarlenAttention | str:
-    """The kernel of the torch at hand, or why it cannot be used.
+    """The kernel of the installed torch, or the reason why it cannot be used.
 
     >>> kernel = find_varlen_attention()
     >>> isinstance(kernel, VarlenAttention) and kernel.name
@@ -110,7 +110,7 @@ def _gathered(rows: Tensor, places: Tensor) -> Tensor:
 
 
 class _Gathered(torch.autograd.Function):
-    """A prompt's keys serve all its completions, and so get as many gradients: added up in float32 or better."""
+    """Gather rows. A prompt's keys serve all its completions, so their gradients are added up in float32 or better."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, places: Tensor) -> Tensor:

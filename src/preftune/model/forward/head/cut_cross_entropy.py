@@ -75,7 +75,7 @@ class CutCrossEntropy:
 
 
 def find_cut_cross_entropy() -> CutCrossEntropy | str:
-    """The kernel of the package at hand, or why it cannot be used."""
+    """The kernel of the installed package, or the reason why it cannot be used."""
     try:
         package = import_module("cut_cross_entropy")
     except ModuleNotFoundError as error:
@@ -93,7 +93,7 @@ def find_cut_cross_entropy() -> CutCrossEntropy | str:
 
 
 def _is_exact_factor(scale: float, dtype: torch.dtype) -> bool:
-    """Whether hidden states can be multiplied by it without rounding.
+    """True if hidden states can be multiplied by `scale` without rounding.
 
     A power of two only moves the exponent, of which bfloat16 has as much as float32 has; that of float16 runs out.
 

@@ -1,4 +1,4 @@
-"""How a model turns hidden states into logits, and how to have log-probs come out of it instead.
+"""The head of a model, and a way to get log-probs out of the model instead of logits.
 
 The model is called whole, wrapped or not, so that the hooks of DDP and FSDP fire. A hook at its head takes the hidden
 states where they arrive, under the same autocast and with the weights gathered, computes the log-probs there and
@@ -38,24 +38,24 @@ class Head:
     softcap: float | None
 
     def logits(self, hidden: Tensor) -> LinearLogits:
-        """What the logits of hidden states are made of. Shape: (target, width)."""
+        """The logits of hidden states, not computed yet. Shape: (target, width)."""
         return LinearLogits(hidden, self.linear.weight, self.linear.bias, self.scale, self.softcap)
 
 
 _Rule = tuple[float, float | None]
 """Scale and soft-cap."""
 _RULES: WeakKeyDictionary[nn.Module, _Rule | None] = WeakKeyDictionary()
-"""What was found out about heads; None for one that follows no rule known here."""
+"""Rules of the heads probed so far; None for a head that follows no known rule."""
 
 
 def find_head(model: nn.Module, language_model: PreTrainedModel) -> Head | None:
     """The model's head, or None if it is not a plain linear layer with scale and soft-cap.
 
-    What the settings say is believed only if it is what the model does: once per head, the model is run on two tokens
-    and its logits are compared. A head with an adapter on it, a quantized or a wrapped one is None as well.
+    The config is trusted only if the model agrees: once per head, the model is run on two tokens and its logits are
+    compared. A head with an adapter on it, a quantized or a wrapped one is None as well.
 
     Args:
-        model: What is called: the language model, or what wraps it.
+        model: The module that is called: the language model, or its wrapper.
         language_model: The model of transformers in it.
     """
     linear = language_model.get_output_embeddings()
@@ -109,7 +109,7 @@ def _fits(rule: _Rule, outputs: Tensor, logits: Tensor) -> bool:
 def computed_at_head(
     model: nn.Module, head: Head, batch: PackedBatch, compute: Callable[[Tensor], Tensor]
 ) -> Iterator[None]:
-    """While this is on, the `logits` of `model` on the packed row are what `compute` makes of the hidden states.
+    """Inside the context, the `logits` of `model` on the packed row are the result of `compute` on the hidden states.
 
     It is given those at the batch's predictors, shape (target, width). What depends on the weights leaves through the
     model's output, because FSDP learns from it when backward begins.

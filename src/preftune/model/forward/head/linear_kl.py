@@ -39,12 +39,12 @@ def linear_kl(policy: LinearLogits, reference: LinearLogits | Tensor, *, tiles: 
     those of the reference in that of its hidden states. All else is in float32, or float64 if either is.
 
     Args:
-        policy: What its logits are made of. Shape of the logits: (target, vocabulary).
-        reference: What its logits are made of; or the logits themselves, normalized or not. Shape of the logits:
+        policy: Its logits, not computed yet. Shape of the logits: (target, vocabulary).
+        reference: Its logits, computed or not, normalized or not. Shape of the logits:
             (target, vocabulary).
-        tiles: How the logits are cut up; none are kept.
+        tiles: Size of the tiles; none are kept.
     Returns:
-        At least 0 but for rounding, in float32 or float64. Shape: (target,). Unit: nats.
+        At least 0 up to rounding, in float32 or float64. Shape: (target,). Unit: nats.
     Differs: unlike in `linear_logp`, the logits of the targets are rounded like all others: both sums of a
         distribution hold the same rounded logits, so that rounding goes into the result by its square only, and the KL
         of a model with itself is 0 with gradient 0.
@@ -53,9 +53,9 @@ def linear_kl(policy: LinearLogits, reference: LinearLogits | Tensor, *, tiles: 
     >>> linear_kl(LinearLogits(hidden, weight), torch.zeros(1, 2))  # (ln(1/2) - ln(1/4) + ln(1/2) - ln(3/4)) / 2
     tensor([0.1438])
     """
-    held = reference.hidden if isinstance(reference, LinearLogits) else reference
-    assert len(held) == len(policy.hidden), f"reference of {len(held)} targets, policy of {len(policy.hidden)}"
-    wide = torch.promote_types(torch.promote_types(policy.hidden.dtype, held.dtype), torch.float32)
+    given = reference.hidden if isinstance(reference, LinearLogits) else reference
+    assert len(given) == len(policy.hidden), f"reference of {len(given)} targets, policy of {len(policy.hidden)}"
+    wide = torch.promote_types(torch.promote_types(policy.hidden.dtype, given.dtype), torch.float32)
     rule = LogitRule(policy.scale, policy.softcap, product_dtype(policy.hidden), wide, tiles)
     kl: Tensor = _LinearKl.apply(policy.hidden, policy.weight, policy.bias, rule, _detached(reference))  # type: ignore[no-untyped-call]
     return kl
@@ -63,8 +63,8 @@ def linear_kl(policy: LinearLogits, reference: LinearLogits | Tensor, *, tiles: 
 
 def plain_linear_kl(policy: LinearLogits, reference: LinearLogits | Tensor) -> Tensor:
     """The twin of `linear_kl` that computes all logits at once."""
-    held = reference.computed() if isinstance(reference, LinearLogits) else reference
-    return kl_of_logits(policy.computed(), held)
+    logits = reference.computed() if isinstance(reference, LinearLogits) else reference
+    return kl_of_logits(policy.computed(), logits)
 
 
 def kl_of_logits(policy: Tensor, reference: Tensor) -> Tensor:
@@ -73,16 +73,16 @@ def kl_of_logits(policy: Tensor, reference: Tensor) -> Tensor:
     Args:
         policy, reference: Logits, normalized or not. Shape: (target, vocabulary).
     Returns:
-        At least 0 but for rounding. Shape: (target,). Unit: nats.
+        At least 0 up to rounding. Shape: (target,). Unit: nats.
 
     >>> kl_of_logits(torch.tensor([[0.0, 1.0986]]), torch.zeros(1, 2))
     tensor([0.1438])
     """
     wide = torch.promote_types(torch.promote_types(policy.dtype, reference.dtype), torch.float32)
-    held = reference.detach().to(wide).log_softmax(-1)
-    terms = held.exp() * (held - policy.to(wide).log_softmax(-1))
+    logps = reference.detach().to(wide).log_softmax(-1)
+    terms = logps.exp() * (logps - policy.to(wide).log_softmax(-1))
     # Where the reference is 0, its log may be -inf, and 0 * inf is NaN.
-    return terms.where(held > torch.finfo(wide).min, 0.0).sum(-1)
+    return terms.where(logps > torch.finfo(wide).min, 0.0).sum(-1)
 
 
 # Derivation, for one token with policy logits l_v and reference logits a_v, normalizers N_p = logsumexp(l) and
@@ -110,28 +110,28 @@ class _LinearKl(torch.autograd.Function):
             logits = TiledLogits(hidden.to(rule.product_dtype), weight, bias, rule)
             sums = _Sums.of_nothing(len(hidden), dtype=rule.wide_dtype, device=hidden.device)
             sums.add_all_(logits, _reference_tiles(reference, rule))
-            policy_normalizers, held_normalizers = sums.policy.normalizers(), sums.held.normalizers()
+            policy_normalizers, reference_normalizers = sums.policy.normalizers(), sums.reference.normalizers()
         # The reference's tensors are saved so that a change of them before backward is found out.
-        saved = (hidden, weight, bias, policy_normalizers, held_normalizers, *_tensors(reference))
+        saved = (hidden, weight, bias, policy_normalizers, reference_normalizers, *_tensors(reference))
         ctx.save_for_backward(*saved)
         ctx.rule, ctx.reference = rule, reference
-        return sums.difference.div_(sums.held.total).sub_(held_normalizers).add_(policy_normalizers)
+        return sums.difference.div_(sums.reference.total).sub_(reference_normalizers).add_(policy_normalizers)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias, policy_normalizers, held_normalizers, *_ = ctx.saved_tensors
+        hidden, weight, bias, policy_normalizers, reference_normalizers, *_ = ctx.saved_tensors
         rule: LogitRule = ctx.rule
         with torch.autocast(hidden.device.type, enabled=False):
             logits = TiledLogits(hidden.to(rule.product_dtype), weight, bias, rule)
-            held = _reference_tiles(ctx.reference, rule)
+            reference = _reference_tiles(ctx.reference, rule)
 
             def gradient_tiles(vocabulary: slice, columns: Tensor) -> Iterator[tuple[slice, Tensor]]:
                 """That of the logits is grad * (p - r)."""
-                for tokens, tile, held_tile in _pairs(logits, held, vocabulary, columns):
+                for tokens, tile, reference_tile in _pairs(logits, reference, vocabulary, columns):
                     slope = rule.capped_slope(tile)
                     tile.sub_(policy_normalizers[tokens, None]).exp_()
-                    tile.sub_(held_tile.sub_(held_normalizers[tokens, None]).exp_()).mul_(grad[tokens, None])
+                    tile.sub_(reference_tile.sub_(reference_normalizers[tokens, None]).exp_()).mul_(grad[tokens, None])
                     yield tokens, rule.back_(tile, slope)
 
             wants = Wants(*ctx.needs_input_grad[:3])
@@ -144,35 +144,35 @@ class _Sums:
     """Sums over the vocabulary, changed in place.
 
     Args:
-        policy, held: Those of the logits of policy and reference.
+        policy, reference: Sums of the logits of policy and reference.
         difference: Sum of exp(reference logit - its largest) * (reference logit - policy logit). Shape: (target,).
     """
 
     policy: LogitSums
-    held: LogitSums
+    reference: LogitSums
     difference: Tensor
 
     @classmethod
     def of_nothing(cls, num_targets: int, *, dtype: torch.dtype, device: torch.device) -> "_Sums":
-        policy, held = (LogitSums.of_nothing(num_targets, dtype=dtype, device=device) for _ in range(2))
-        return cls(policy, held, torch.zeros_like(held.total))
+        policy, reference = (LogitSums.of_nothing(num_targets, dtype=dtype, device=device) for _ in range(2))
+        return cls(policy, reference, torch.zeros_like(reference.total))
 
-    def add_all_(self, logits: TiledLogits, held: "_Tiles") -> None:
+    def add_all_(self, logits: TiledLogits, reference: "_Tiles") -> None:
         """Take in all tiles."""
         for vocabulary in stretches(len(logits.weight), logits.rule.tiles.vocabulary):
-            for tokens, tile, held_tile in _pairs(logits, held, vocabulary, logits.columns(vocabulary)):
-                difference = held_tile - tile
+            for tokens, tile, reference_tile in _pairs(logits, reference, vocabulary, logits.columns(vocabulary)):
+                difference = reference_tile - tile
                 self.policy.add_(tokens, tile)
-                change = self.held.add_(tokens, held_tile)
+                change = self.reference.add_(tokens, reference_tile)
                 self.difference[tokens] *= change.exp_()
-                self.difference[tokens] += difference.mul_(held_tile).sum(-1)
+                self.difference[tokens] += difference.mul_(reference_tile).sum(-1)
 
 
 class _Tiles(Protocol):
     """Logits tile by tile."""
 
     def columns(self, vocabulary: slice) -> Tensor:
-        """What the logits of a stretch of the vocabulary are made of, beside what belongs to the tokens."""
+        """Factors of the logits that belong to a stretch of the vocabulary."""
 
     def tiles(self, vocabulary: slice, columns: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Stretches of tokens with their logits, which the caller may overwrite. Valid for one turn."""
@@ -181,7 +181,7 @@ class _Tiles(Protocol):
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class _GivenTiles:
-    """Logits that are there already. Shape: (target, vocabulary)."""
+    """Logits that are computed already. Shape: (target, vocabulary)."""
 
     logits: Tensor
     rule: LogitRule
@@ -205,12 +205,15 @@ def _reference_tiles(reference: LinearLogits | Tensor, rule: LogitRule) -> _Tile
 
 
 def _pairs(
-    logits: TiledLogits, held: _Tiles, vocabulary: slice, columns: Tensor
+    logits: TiledLogits, reference: _Tiles, vocabulary: slice, columns: Tensor
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Stretches of tokens with the logits of policy and reference."""
-    of_policy, of_reference = logits.tiles(vocabulary, columns), held.tiles(vocabulary, held.columns(vocabulary))
-    for (tokens, tile), (_, held_tile) in zip(of_policy, of_reference, strict=True):
-        yield tokens, tile, held_tile
+    of_policy, of_reference = (
+        logits.tiles(vocabulary, columns),
+        reference.tiles(vocabulary, reference.columns(vocabulary)),
+    )
+    for (tokens, tile), (_, reference_tile) in zip(of_policy, of_reference, strict=True):
+        yield tokens, tile, reference_tile
 
 
 def _detached(reference: LinearLogits | Tensor) -> LinearLogits | Tensor:

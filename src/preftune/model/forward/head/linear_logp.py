@@ -55,7 +55,7 @@ def linear_logp(
         bias: Shape: (vocabulary,).
         scale: Factor on the logits.
         softcap: Bound on the logits, > 0; None for no bound.
-        tiles: How the logits are cut up.
+        tiles: Size of the tiles.
     Returns:
         At most 0, in float32 or float64. Shape: (target,). Unit: nats.
     Differs: the target's own logit is a float32 dot product also under bfloat16, because its rounding error would go
@@ -77,14 +77,14 @@ def linear_token_values(
     tiles: Tiles = DEFAULT_TILES,
     kernel: LogpKernel | None = None,
 ) -> TokenValues:
-    """Log-prob of each target as `linear_logp` gives it, and what else is asked for, from the same tiles.
+    """Log-prob of each target as `linear_logp` gives it, and the requested extras, from the same tiles.
 
     Args:
-        logits: What the logits are made of.
+        logits: The logits, not computed yet.
         targets: Token ids. Shape: (target,).
-        extras: What to compute beside the log-probs.
-        tiles: How the logits are cut up.
-        kernel: What takes the place of the tiles where it fits; None for tiles everywhere.
+        extras: Values to compute beside the log-probs.
+        tiles: Size of the tiles.
+        kernel: Used instead of the tiles where supported; None for tiles everywhere.
     Returns:
         The values, but for the KL.
 
@@ -147,8 +147,8 @@ class ExtraSums:
 
     Args:
         sums: Largest logit and Z, changed in place by `add_`.
-        weighted: Sum of (logit - largest) * w, or None if not asked for. Shape: (target,).
-        squared: Sum of w^2, or None if not asked for. Shape: (target,).
+        weighted: Sum of (logit - largest) * w, or None if not requested. Shape: (target,).
+        squared: Sum of w^2, or None if not requested. Shape: (target,).
     """
 
     sums: LogitSums

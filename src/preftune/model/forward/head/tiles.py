@@ -25,7 +25,7 @@ __all__ = [
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearLogits:
-    """What logits are made of: some hundred numbers per token, where the logits are as many as the vocabulary has.
+    """Logits that are not computed yet: a hidden state per token takes far less memory than its logits.
 
     logits = scale * (hidden @ weight.T + bias), then softcap * tanh(logits / softcap) if there is a softcap
 
@@ -56,7 +56,7 @@ class LinearLogits:
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """How the logits are cut up.
+    """Size of the tiles.
 
     Args:
         tokens: Tokens per tile.
@@ -80,7 +80,7 @@ def product_dtype(hidden: Tensor) -> torch.dtype:
 
 @dataclass(frozen=True, slots=True)
 class LogitRule:
-    """What turns dot products into logits, and in which dtypes."""
+    """Map from dot products to logits, and the dtypes of both."""
 
     scale: float
     softcap: float | None
@@ -153,7 +153,7 @@ class TiledLogits:
 
 
 def _room(buffer: Tensor | None, hidden: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """A (token, vocabulary) tensor for a tile, the one at hand if it fits."""
+    """A (token, vocabulary) tensor for a tile, reusing `buffer` if its shape fits."""
     shape = (len(hidden), len(weight))
     return buffer if buffer is not None and buffer.shape == shape else hidden.new_empty(shape, dtype=dtype)
 
@@ -210,7 +210,7 @@ gradient is valid for one turn. Shape: (token of the tile, vocabulary of the til
 
 @dataclass(frozen=True, slots=True)
 class Wants:
-    """Which gradients are asked for."""
+    """Requested gradients."""
 
     hidden: bool
     weight: bool
@@ -223,10 +223,10 @@ def linear_gradients(
     """Gradients by hidden, weight and bias, summed up in the wide dtype over tiles.
 
     Args:
-        logits: What the dot products are made of.
+        logits: The logits that gradients flow into.
         gradient_tiles: Gives the gradient by the dot products, tile by tile.
         hidden_dtype: Dtype of the gradient by the hidden states.
-        wants: Which ones; the others are None.
+        wants: Requested gradients; the others are None.
     """
     rule, wide, bias = logits.rule, logits.rule.wide_dtype, logits.bias
     grad_hidden = torch.zeros_like(logits.hidden, dtype=wide) if wants.hidden else None

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 TokenExtra = Literal["entropy", "log_collision"]
-"""Values of `TokenValues` that are computed only when they are asked for."""
+"""Values of `TokenValues` that are computed only on request."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,8 +38,8 @@ class TokenValues:
 
     Args:
         logps: Differentiable by the policy.
-        entropy, log_collision: Without gradient; None where not asked for.
-        kl: Differentiable by the policy, at least 0 but for rounding; None where no reference was given.
+        entropy, log_collision: Without gradient; None if not requested.
+        kl: Differentiable by the policy, at least 0 up to rounding; None without reference.
 
     All are float32 or better. Shape: (target,). Unit: nats.
     """
@@ -53,7 +53,7 @@ class TokenValues:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class AllLogps:
-    """Log-probs of the whole vocabulary: what any model can give.
+    """Log-probs of the whole vocabulary, which any model can give.
 
     Args:
         logps: In float32 or better. Shape: (target, vocabulary). Unit: nats.
@@ -69,7 +69,7 @@ class AllLogps:
 
     @property
     def vocabulary_size(self) -> int:
-        """How many tokens have a probability."""
+        """Number of tokens that have a probability."""
         return self.logps.shape[1]
 
     def logits(self) -> Tensor:
@@ -88,7 +88,7 @@ class HeadStates:
     Args:
         hidden: In the dtype of the matrix products. Shape: (target, width).
         head: Of the model that the states are from.
-        vocabulary_size: How many tokens have a probability.
+        vocabulary_size: Number of tokens that have a probability.
     """
 
     hidden: Tensor
@@ -97,14 +97,14 @@ class HeadStates:
 
     @classmethod
     def at(cls, hidden: Tensor, head: Head) -> "HeadStates":
-        """Of hidden states as they arrive at a head whose weights are at hand. Shape: (target, width)."""
+        """From hidden states as they arrive at a head whose weights are gathered. Shape: (target, width)."""
         return cls(hidden.detach().to(product_dtype(hidden)), head, len(head.linear.weight))
 
     def logits(self) -> LinearLogits:
-        """What the logits are made of.
+        """The logits, not computed yet.
 
         Raises:
-            ModelError: the weights of the head are not at hand any more.
+            ModelError: the weights of the head are no longer gathered.
         """
         expected, found = (self.vocabulary_size, self.hidden.shape[1]), tuple(self.head.linear.weight.shape)
         if found != expected:
@@ -121,7 +121,7 @@ Distributions = HeadStates | AllLogps
 
 
 def check_same_tokens(reference: Distributions, vocabulary_size: int) -> None:
-    """Make sure that reference and policy give probabilities to the same tokens.
+    """Check that reference and policy give probabilities to the same tokens.
 
     Raises:
         ModelError: their vocabularies are not of one size.
@@ -147,7 +147,7 @@ def values_of_logits(
     Args:
         logits: At the predictors, in any dtype. Shape: (target, vocabulary).
         targets: Token ids. Shape: (target,).
-        extras: What to compute beside the log-probs.
+        extras: Values to compute beside the log-probs.
         reference: Distributions of the reference for the same targets; None for no KL.
     Raises:
         ModelError: reference and policy do not give probabilities to the same tokens.
@@ -157,16 +157,16 @@ def values_of_logits(
     (tensor([-1.3863]), tensor([1.3863]), tensor([-1.3863]))
     """
     all_logps = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
-    held = all_logps.detach()
+    detached = all_logps.detach()
     return TokenValues(
         logps=all_logps.gather(1, targets[:, None])[:, 0],
-        entropy=torch.special.entr(held.exp()).sum(-1) if "entropy" in extras else None,
-        log_collision=(2 * held).logsumexp(-1) if "log_collision" in extras else None,
+        entropy=torch.special.entr(detached.exp()).sum(-1) if "entropy" in extras else None,
+        log_collision=(2 * detached).logsumexp(-1) if "log_collision" in extras else None,
         kl=None if reference is None else _kl_to(all_logps, reference),
     )
 
 
 def _kl_to(all_logps: Tensor, reference: Distributions) -> Tensor:
     check_same_tokens(reference, all_logps.shape[1])
-    held = reference.logits()
-    return kl_of_logits(all_logps, held.computed() if isinstance(held, LinearLogits) else held)
+    logits = reference.logits()
+    return kl_of_logits(all_logps, logits.computed() if isinstance(logits, LinearLogits) else logits)

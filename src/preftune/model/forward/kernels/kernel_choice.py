@@ -22,7 +22,7 @@ __all__ = ["Candidates", "KernelChoice", "attention_fault", "candidates_on", "ch
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Kernels that could be used on a device; a text says why there is none.
+    """Kernels to test on a device; a string is the reason why there is none.
 
     Args:
         attention: For attention over packed rows.
@@ -42,7 +42,7 @@ class KernelChoice:
 
 
 def candidates_on(device: torch.device) -> Candidates | None:
-    """The kernels to try on a device; None where there is nothing but plain torch.
+    """The kernels to test on a device; None if there is only plain torch.
 
     >>> candidates_on(torch.device("cpu")) is None
     True
@@ -53,12 +53,12 @@ def candidates_on(device: torch.device) -> Candidates | None:
 
 
 def choose_kernels(model: nn.Module, batch: PackedBatch, candidates: Candidates) -> KernelChoice:
-    """Try the candidates on what this model asks of them, and keep those that are right.
+    """Test the candidates on the shapes of this model, and keep those that are correct.
 
     Args:
-        model: Right on packed rows with plain torch. Run it under the autocast of training, if any.
+        model: Correct on packed rows with plain torch. Call this under the autocast of training, if any.
         batch: A small one, on the model's device.
-        candidates: What to try.
+        candidates: Kernels to test.
     Raises:
         ModelError: the model cannot work on packed rows.
     """
@@ -83,7 +83,7 @@ def _attention(
 
 def _logps(candidate: LogpKernel | str, tasks: Collection[LogpTask]) -> tuple[LogpKernel | None, str]:
     if not tasks:
-        return None, "from the model's own logits (its head is not known here)"
+        return None, "from the model's own logits (unknown kind of head)"
     if isinstance(candidate, str):
         return None, f"tile by tile ({candidate})"
     misfits = {task: candidate.misfit(task) for task in tasks}
@@ -151,11 +151,11 @@ LOGIT_SPREAD = 3.0
 
 
 def attention_fault(kernel: AttentionKernel, layer: AttentionLayer) -> str | None:
-    """What is wrong with the kernel for this layer; None if output and gradients are right.
+    """Fault of the kernel for this layer; None if output and gradients are correct.
 
     Args:
-        kernel: To be tried.
-        layer: One that fits it.
+        kernel: Kernel to test.
+        layer: A layer that it supports.
     """
     plan = AttentionPlan(SPANS)
     window = None if layer.window is None else min(layer.window, MAX_WINDOW)
@@ -180,11 +180,11 @@ def attention_fault(kernel: AttentionKernel, layer: AttentionLayer) -> str | Non
 
 
 def logp_fault(kernel: LogpKernel, task: LogpTask) -> str | None:
-    """What is wrong with the kernel for this task; None if log-probs and gradients are right.
+    """Fault of the kernel for this task; None if log-probs and gradients are correct.
 
     Args:
-        kernel: To be tried.
-        task: One that fits it.
+        kernel: Kernel to test.
+        task: A task that it supports.
     """
     vocabulary_size = min(task.vocabulary_size, MAX_VOCABULARY)
     random = _Random(task.device)
@@ -221,7 +221,7 @@ class _Trial:
     plain: _Function
 
     def fault(self, tried: _Function) -> str | None:
-        """Where another function that should be the same is not."""
+        """Fault of another function that should give the same results."""
         device = next(iter(self.inputs.values())).device
         with torch.autocast(device.type, enabled=False), torch.enable_grad():
             exact = _results(self.exact, {name: tensor.double() for name, tensor in self.inputs.items()})
@@ -238,7 +238,7 @@ _Results = dict[str, Tensor]
 
 
 def _deviation(name: str, found: _Results, plain: _Results, exact: _Results) -> str | None:
-    """What is wrong with a result that was found, by the rounding of plain torch and by that of float64."""
+    """Fault of a result, if its error exceeds what the rounding of plain torch explains."""
     expected = exact[name]
     if found[name].shape != expected.shape:
         return f"{name} of shape {tuple(found[name].shape)}, not {tuple(expected.shape)}"
@@ -263,7 +263,7 @@ def _results(function: _Function, inputs: Mapping[str, Tensor]) -> _Results:
 
 
 class _Random:
-    """The same numbers on every device."""
+    """Random numbers that are the same on every device."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

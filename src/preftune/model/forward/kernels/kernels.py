@@ -1,7 +1,7 @@
-"""The seam for kernels that take the place of plain torch on some devices.
+"""Interfaces of kernels that replace plain torch on some devices.
 
-A kernel says itself what it cannot do. What it can do in principle may be wrong on the machine at hand, so that
-`choose_kernels` tries it before the first step; what was not tried is not used.
+A kernel states what it does not support. What it supports may still give wrong results on this machine, so
+`choose_kernels` tests it before the first step; an untested kernel is not used.
 """
 
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ __all__ = ["PLAIN", "AttentionKernel", "AttentionLayer", "Kernels", "LogpKernel"
 
 @dataclass(frozen=True, slots=True)
 class AttentionLayer:
-    """What an attention layer asks for, but for the numbers.
+    """Shapes, types and options of an attention layer.
 
     Args:
-        device: Where its tensors are.
+        device: Device of its tensors.
         dtype: Of queries, keys and values.
         num_heads, num_key_heads: Heads of the queries, and of keys and values.
         width, value_width: Of a head of queries and keys, and of values.
         scaling: Factor on the dot products.
         window: A token sees this many positions, itself included; None for all.
         softcap: Bound on the scores; None for no bound.
-        has_sinks: Whether it has attention sinks.
-        dropout: Probability that an attention weight is left out.
+        has_sinks: True if the layer has attention sinks.
+        dropout: Probability that an attention weight is set to 0.
     """
 
     device: torch.device
@@ -46,14 +46,14 @@ class AttentionLayer:
 
 
 class AttentionKernel(Protocol):
-    """Shared-prompt attention for the layers that fit it."""
+    """Shared-prompt attention for the layers that it supports."""
 
     @property
     def name(self) -> str:
-        """What users are told."""
+        """Name that users see."""
 
     def misfit(self, layer: AttentionLayer) -> str | None:
-        """Why the layer is not for this kernel; None if it is."""
+        """The reason why the layer is not supported; None if it is."""
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, keys: SegmentKeys, *, scaling: float, window: int | None
@@ -63,17 +63,17 @@ class AttentionKernel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LogpTask:
-    """What is asked of a kernel for log-probs, but for the numbers.
+    """Shapes, types and options of log-probs under a linear head.
 
     Args:
-        device: Where the tensors are.
+        device: Device of the tensors.
         dtype: Of the matrix products.
         weight_dtype: Of the head's weights, which may be wider.
         num_targets, width, vocabulary_size: Shapes of hidden states (target, width) and weights (vocabulary, width).
-        has_bias: Whether the head has a bias.
+        has_bias: True if the head has a bias.
         scale: Factor on the logits.
         softcap: Bound on the logits; None for no bound.
-        has_extras: Whether more than the log-probs is asked for.
+        has_extras: True if more than the log-probs is requested.
     """
 
     device: torch.device
@@ -98,14 +98,14 @@ class LogpTask:
 
 
 class LogpKernel(Protocol):
-    """Log-probs of targets under a linear head, for the tasks that fit it."""
+    """Log-probs of targets under a linear head, for the tasks that it supports."""
 
     @property
     def name(self) -> str:
-        """What users are told."""
+        """Name that users see."""
 
     def misfit(self, task: LogpTask) -> str | None:
-        """Why the task is not for this kernel; None if it is."""
+        """The reason why the task is not supported; None if it is."""
 
     def logps(self, logits: LinearLogits, targets: Tensor) -> Tensor:
         """As `linear_logp`. Shape: (target,)."""
@@ -113,7 +113,7 @@ class LogpKernel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """The kernels that may be used where they fit; None for plain torch.
+    """Kernels to use where they are supported; None for plain torch.
 
     Args:
         attention: For attention over packed rows.
@@ -124,11 +124,11 @@ class Kernels:
     logps: LogpKernel | None = None
 
     def shared_with(self, other: "Kernels") -> "Kernels":
-        """Those that were found right for both of two models."""
+        """Kernels that passed the test for both of two models."""
         return Kernels(
             self.attention if other.attention is not None else None, self.logps if other.logps is not None else None
         )
 
 
 PLAIN = Kernels()
-"""Plain torch, which is right everywhere."""
+"""Plain torch, which is correct everywhere."""
