@@ -208,12 +208,11 @@ def chosen_data(context: click.Context, sources: Sequence[str], problems: list[s
     """The data settings that the user gave, or None. Messages about what cannot work are added to `problems`."""
     if not sources:
         problems.append("data: is not given. Name at least one file, folder or data set.")
-        return None
     names = [item.name for item in settings_of(DataSettings) if item.name in context.params]
-    given = {**given_values(context, names), "data": list(sources)}
+    given = {**given_values(context, names), "data": list(sources) or ["-"]}
     built = build_section(DataSettings, given, problems)
     assert built is None or isinstance(built, DataSettings)
-    return built
+    return built if sources else None
 
 
 def row_source(data: DataSettings) -> RowSource:
