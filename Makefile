@@ -63,6 +63,7 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/deptry --no-ansi src tests benchmarks studies examples
+	$(BIN)/python .ci/docstrings.py src studies benchmarks examples
 
 format: setup
 	$(BIN)/ruff check --fix .

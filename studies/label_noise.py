@@ -32,7 +32,7 @@ _BETA = 0.1
 
 @dataclass(frozen=True, slots=True)
 class NoiseSize:
-    """How much is labelled, and how wrongly.
+    """Numbers of labelled pairs, and the share of flipped labels.
 
     Args:
         num_prompts: Prompts with two samples each.
@@ -191,7 +191,7 @@ class _Study:
 
 
 def judgement_of(found: LabelCheck, truth: tuple[Tensor, Tensor], *, epochs: int) -> Judgement:
-    """How well the margins tell flipped labels from others.
+    """Area under the ROC curve of the margins as a detector of flipped labels.
 
     Args:
         found: Of all pairs.
