@@ -15,7 +15,7 @@ def test_help_lists_every_subcommand_with_a_line() -> None:
     text = call("--help").stdout
     for name in ("demo", "sft", "train", "methods", "generate", "merge"):
         assert f" {name} " in text
-    assert "Write an adapter and its base model as one model." in text
+    assert "Merge an adapter into its base model." in text
 
 
 def test_help_and_version_import_no_heavy_library() -> None:

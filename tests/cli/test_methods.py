@@ -46,9 +46,9 @@ def test_no_name_option_or_paper_is_cut_off_at_a_usual_width(width: str) -> None
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_one_method_is_told_with_formula_options_source_and_example(name: str) -> None:
+def test_one_method_is_described_with_formula_options_source_and_example(name: str) -> None:
     text = call("methods", name).stdout
-    for heading in ("Use", "Learns from", "Given", "Returns", "Source", "Differs", "Example"):
+    for heading in ("Use", "Learns from", "Inputs", "Returns", "Source", "Differs", "Example"):
         assert f"\n{heading}\n" in text
     assert "loss" in text.partition("\nUse\n")[0]
     for option in loss_options(LOSSES[name]):

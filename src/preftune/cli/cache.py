@@ -1,4 +1,4 @@
-"""`preftune cache`: what is kept of reference log-probs, and how to be rid of it."""
+"""`preftune cache`: show and clear the cache of reference log-probs."""
 
 from pathlib import Path
 
@@ -15,16 +15,16 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 @click.group("cache")
 def command() -> None:
-    """Show or clear the reference log-probs that are kept from run to run.
+    """Show or clear the cache of reference log-probs.
 
-    They are in one file in the user's cache folder, or in the folder that PREFTUNE_CACHE names. A reference model is
-    run once on each completion; later runs on the same data look the log-probs up.
+    The cache is one file in the user's cache folder, or in the folder set by PREFTUNE_CACHE. The reference model runs
+    once on each completion; later runs on the same data read the log-probs from the cache.
     """
 
 
 @command.command("info")
 def info(verbose: bool) -> None:  # noqa: ARG001
-    """Show where the file is, how big it is and what it holds of which model."""
+    """Show the path and size of the cache, and its number of entries for each model."""
     from rich.table import Table
 
     from preftune.model.reference.store import LogpStore, files_of, store_path
@@ -52,9 +52,9 @@ def info(verbose: bool) -> None:  # noqa: ARG001
 
 
 @command.command("clear")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def clear(yes: bool, verbose: bool) -> None:  # noqa: ARG001
-    """Delete the file, and broken ones that were set aside. A run that goes on meanwhile keeps what it knows."""
+    """Delete the cache and any damaged copies. Runs in progress are not affected."""
     from preftune.model.reference.store import broken_files_of, files_of, store_path
 
     path, console = store_path(), main_console()

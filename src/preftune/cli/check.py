@@ -47,46 +47,57 @@ _FAILED = 1
 @click.command("check")
 @click.argument("data", nargs=-1)
 @click.option(
-    "--eval-data", multiple=True, metavar="DATA", panel="Data", help="Held-out data, to find prompts that are in both."
+    "--eval-data", multiple=True, metavar="DATA", panel="Data", help="Held-out data; report prompts that are in both."
 )
 @click.option(
     "--tokenizer",
     metavar="MODEL",
     panel=_TOKENS,
-    help="Tokenizer, by hub id or folder, to count tokens. Default: count words.",
+    help="Tokenizer for lengths in tokens: hub id or folder. Default: lengths in words.",
 )
-@click.option("--chat-template", metavar="FILE", panel=_TOKENS, help="Jinja file, for a tokenizer that has none.")
-@click.option("--model", metavar="RUN", panel=_LABELS, help="Folder of a run: list labels that its model contradicts.")
+@click.option(
+    "--chat-template",
+    metavar="FILE",
+    panel=_TOKENS,
+    help="Jinja file with a chat template, for a tokenizer that has none.",
+)
+@click.option("--model", metavar="RUN", panel=_LABELS, help="Run folder; list the labels that its model contradicts.")
 @click.option("--only", multiple=True, metavar="CHECK", panel=_CHECKS, help="Run only this check. May be repeated.")
 @click.option("--skip", multiple=True, metavar="CHECK", panel=_CHECKS, help="Skip this check. May be repeated.")
 @click.option("--list", "list_checks", is_flag=True, panel=_CHECKS, help="List the checks and exit.")
-@click.option("--seed", type=int, default=0, show_default=True, panel=_CHECKS, help="Seed of samples of large data.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, panel=_CHECKS, help="Random seed for sampling large data."
+)
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warning", "never"]),
     default="error",
     show_default=True,
     panel=_RESULT,
-    help="Exit with code 1 on a finding of this severity or worse.",
+    help="Exit with code 1 if a finding has this severity or a higher one.",
 )
-@click.option("--json", metavar="FILE", panel=_RESULT, help="Write the report as JSON; -: print it.")
-@click.option("--html", metavar="FILE", panel=_RESULT, help="Write a self-contained page with pictures.")
-@click.option("--overwrite/--no-overwrite", default=False, panel=_RESULT, help="Replace these files. Default: off.")
+@click.option("--json", metavar="FILE", panel=_RESULT, help="Write the report as JSON; -: to standard output.")
+@click.option(
+    "--html", metavar="FILE", panel=_RESULT, help="Write the report as a self-contained HTML page with figures."
+)
+@click.option(
+    "--overwrite/--no-overwrite", default=False, panel=_RESULT, help="Replace existing output files. Default: off."
+)
 @click.option(
     "--examples/--no-examples",
     default=True,
     panel=_RESULT,
-    help="Show excerpts of texts, not only their places. Default: on.",
+    help="Show excerpts of the rows, not only their line numbers. Default: on.",
 )
 @click.pass_context
 def command(context: click.RichContext, /, **values: Any) -> None:
-    """Find problems of preference data before training.
+    """Check preference data for problems before training.
 
     preftune check prefs.jsonl --tokenizer gpt2 --max-length 1024 --html report.html
 
-    Reads any data that training reads, needs no model, and keeps no texts in memory. With the folder of a run as
-    --model it also estimates how many labels are flipped, and lists the likeliest. Exit codes: 0 nothing as bad as
-    --fail-on, 1 something is, 2 the data or options cannot be used.
+    Reads the same data as training, needs no model, and does not keep texts in memory. With --model RUN it also
+    estimates the share of flipped labels and lists the most likely ones. Exit codes: 0: no finding reaches --fail-on;
+    1: a finding does; 2: the data or the options cannot be used.
     """
     if values["list_checks"]:
         show_checks(main_console())

@@ -1,4 +1,4 @@
-"""`preftune clean`: the data without rows that chosen rules leave out, in a new file."""
+"""`preftune clean`: remove rows from preference data by rules."""
 
 import json
 from collections.abc import Iterator
@@ -28,35 +28,41 @@ _SLOW_CHECKS = ("shortcuts", "near-duplicates")
 
 @click.command("clean")
 @click.argument("data", nargs=-1)
-@click.option("--drop-unusable", is_flag=True, panel=_RULES, help="Leave out rows that training cannot use.")
-@click.option("--drop-identical", is_flag=True, panel=_RULES, help="Leave out rows with equal completions.")
-@click.option("--dedupe", is_flag=True, panel=_RULES, help="Leave out rows that repeat an earlier one.")
-@click.option("--drop-ties", type=float, metavar="GAP", panel=_RULES, help="Leave out rows with a margin up to GAP.")
+@click.option("--drop-unusable", is_flag=True, panel=_RULES, help="Remove rows that training cannot use.")
+@click.option(
+    "--drop-identical", is_flag=True, panel=_RULES, help="Remove rows whose chosen and rejected completions are equal."
+)
+@click.option("--dedupe", is_flag=True, panel=_RULES, help="Remove rows that repeat an earlier one.")
+@click.option("--drop-ties", type=float, metavar="GAP", panel=_RULES, help="Remove rows with a margin of at most GAP.")
 @click.option(
     "--resolve-contradictions",
     type=click.Choice(["majority"]),
     panel=_RULES,
-    help="Leave out rows that contradict the majority on two completions; all of them if there is none.",
+    help="Remove rows that contradict the majority about two completions; all of them in a tie.",
 )
-@click.option("--cap-per-prompt", type=int, metavar="N", panel=_RULES, help="Keep N rows per prompt, at random.")
+@click.option(
+    "--cap-per-prompt", type=int, metavar="N", panel=_RULES, help="Keep at most N rows per prompt, chosen at random."
+)
 @click.option(
     "--balance-length",
     is_flag=True,
     panel=_RULES,
-    help="Leave out rows at random until the longer completion is chosen as often as the shorter.",
+    help="Remove random rows until the longer completion is chosen as often as the shorter.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, panel=_RULES, help="Seed of the random choices.")
-@click.option("--output", metavar="FILE.jsonl", panel=_RESULT, help="The new file. Must be given.")
-@click.option("--overwrite/--no-overwrite", default=False, panel=_RESULT, help="Replace that file. Default: off.")
+@click.option("--seed", type=int, default=0, show_default=True, panel=_RULES, help="Random seed.")
+@click.option("--output", metavar="FILE.jsonl", panel=_RESULT, help="File to write. Required.")
+@click.option(
+    "--overwrite/--no-overwrite", default=False, panel=_RESULT, help="Replace an existing output file. Default: off."
+)
 @click.pass_context
 def command(context: click.RichContext, /, **values: Any) -> None:
-    """Write preference data without the rows that chosen rules leave out.
+    """Write preference data without the rows that given rules remove.
 
     preftune clean prefs.jsonl --output clean.jsonl --dedupe --drop-ties 0
 
-    Rules are applied in the order below. Kept rows and the input file are not changed. FILE.jsonl.log.jsonl lists
-    each row that was left out, with its place and the reason. Without a rule, the rules that `preftune check`
-    recommends are listed.
+    Rules are applied in the order below. Kept rows and the input file do not change. FILE.jsonl.log.jsonl lists each
+    removed row with its line number and the reason. Without a rule, the command lists the rules that `preftune check`
+    recommends.
     """
     problems: list[str] = []
     data = chosen_data(context, values["data"], problems)

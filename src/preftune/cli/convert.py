@@ -1,4 +1,4 @@
-"""`preftune convert`: data of any layout as a file of another."""
+"""`preftune convert`: convert preference data from one format to another."""
 
 import json
 from collections.abc import Mapping
@@ -27,28 +27,30 @@ _SUFFIXES = (".jsonl", ".ndjson")
 
 @click.command("convert")
 @click.argument("data", nargs=-1, metavar="DATA...")
-@click.option("--to", "target", type=Word(tuple(TARGETS)), panel=_RESULT, help="The layout to write. Must be given.")
-@click.option("--output", metavar="FILE.jsonl", panel=_RESULT, help="The file to write. Must be given.")
-@click.option("--overwrite/--no-overwrite", default=False, panel=_RESULT, help="Replace that file. Default: off.")
+@click.option("--to", "target", type=Word(tuple(TARGETS)), panel=_RESULT, help="Format to write. Required.")
+@click.option("--output", metavar="FILE.jsonl", panel=_RESULT, help="File to write. Required.")
+@click.option(
+    "--overwrite/--no-overwrite", default=False, panel=_RESULT, help="Replace an existing output file. Default: off."
+)
 @click.option(
     "--score",
     "scores",
     multiple=True,
     metavar="NAME",
     panel=_DATA,
-    help="A further score to keep, such as safety, of data that have it; may be repeated.",
+    help="Auxiliary score to keep, such as safety. May be repeated.",
 )
 @click.pass_context
 def command(context: click.RichContext, /, **values: Any) -> None:
-    """Write data of any layout as a file of another that can hold them.
+    """Convert preference data from one format to another.
 
     preftune convert hh --to trl-preference --output hh.jsonl
 
     preftune convert lists.jsonl --to pairs --pairing best_vs_worst --output pairs.jsonl
 
-    DATA are files, folders, presets or hub ids, as for `preftune train --data`; `preftune formats` lists layouts and
-    presets. Data are never changed: the result is a new file, which is written atomically. Columns that
-    the layout does not know, such as an id, are not carried over.
+    DATA are files, folders, presets or hub ids, as for `preftune train --data`; `preftune formats` lists formats and
+    presets. The input is never changed; the output file is written atomically. Columns that the output format does
+    not have, such as an id, are dropped.
     """
     settings, converter, output = _checked(context, values)
     check_output("output", output, inputs=settings.data, overwrite=values["overwrite"])

@@ -12,14 +12,15 @@ __all__ = ["command"]
 
 @click.command("demo")
 @click.option("--output", default="demo", show_default=True, help="Folder for models, metrics and plots.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of everything random.")
-@click.option("--overwrite/--no-overwrite", default=False, help="Delete an earlier demo there. Default: off.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Random seed.")
+@click.option(
+    "--overwrite/--no-overwrite", default=False, help="Replace an earlier demo in the output folder. Default: off."
+)
 def command(output: str, seed: int, overwrite: bool, verbose: bool) -> None:
-    """See the whole thing work, in minutes and offline.
+    """Run a complete example, offline and in minutes.
 
-    Makes a small world of film reviews with a known reward, trains a small model on it by SFT, samples pairs from
-    it, trains it on them by DPO, shows both models side by side, and ends with a report of
-    each run.
+    Trains a small model by SFT on synthetic film reviews with a known reward, samples pairs from it, trains it on the
+    pairs by DPO, shows both models side by side, and writes a report of each run.
     """
     from preftune.cli.report import leave_report
     from preftune.demo.demo import run_demo

@@ -1,4 +1,4 @@
-"""`preftune eval`: find out what a model has become."""
+"""`preftune eval`: evaluate a model against its reference."""
 
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,15 @@ __all__ = ["command"]
 @click.command("eval")
 @click.pass_context
 def command(context: click.RichContext, /, verbose: bool, **_: Any) -> None:
-    """Evaluate a model: preferences on held-out data, distance from its reference, win rate with a judge.
+    """Evaluate a model: preferences on held-out data, KL to its reference, win rate with a judge.
 
     preftune eval --model run
 
     preftune eval --model run --data held-out.jsonl --samples 2 --judge openai:MODEL --against chosen
 
-    Every number comes with an interval; docs/evaluation.md explains each. The result is also written as JSON, for a run
-    into its folder, whose report shows it then. Verdicts and samples are kept: an interrupted evaluation goes on where
-    it was, and none is paid for twice.
+    Every estimate has a confidence interval; docs/evaluation.md explains each. The result is also written as JSON; for
+    a run, into its folder, and its report is updated. Verdicts and samples are saved as they arrive, so an interrupted
+    evaluation resumes and no verdict is paid for twice.
     """
     config = EvaluationConfig.of(**given_values(context, [flag.name for flag in _FLAGS if flag.name]))
     with quiet_libraries(verbose=verbose):

@@ -1,4 +1,4 @@
-"""`preftune formats`: the layouts that are read, and public data sets by a short name."""
+"""`preftune formats`: data formats and presets for public data sets."""
 
 from collections.abc import Sequence
 
@@ -18,21 +18,21 @@ __all__ = ["command"]
 
 @click.command("formats")
 def command(verbose: bool) -> None:  # noqa: ARG001
-    """List the row layouts that are read and written, and public data sets by a short name."""
+    """List the data formats and the presets for public data sets."""
     console = main_console()
-    _say(console, "Layouts that are read, recognised by their columns or named with --format:", style="bold")
-    console.print(_table(("name", "columns it needs", "a row holds"), [_format_row(known) for known in FORMATS]))
+    _say(console, "Input formats, detected from the columns or set by --format:", style="bold")
+    console.print(_table(("name", "required columns", "content of a row"), [_format_row(known) for known in FORMATS]))
     _say(
         console,
-        "\nPublic data sets (--data hh, or preset:hh where a file has that name); their pages say what may be done:",
+        "\nPresets for public data sets (--data hh, or preset:hh if a file is named hh); read each licence before use:",
         style="bold",
     )
     rows = [
         (name, f"{preset.hub_id} [{preset.split}]", f"{preset.about}. Licence: {preset.licence}")
         for name, preset in PRESETS.items()
     ]
-    console.print(_table(("name", "on the hub", "what it holds"), rows))
-    _say(console, "\nLayouts that `preftune convert` writes:", style="bold")
+    console.print(_table(("name", "on the hub", "content"), rows))
+    _say(console, "\nOutput formats of `preftune convert`:", style="bold")
     console.print(_table(("name", "columns"), [(name, target.about) for name, target in TARGETS.items()]))
 
 

@@ -1,4 +1,4 @@
-"""`preftune generate`: let a model continue prompts."""
+"""`preftune generate`: completions of prompts by a model."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -31,34 +31,39 @@ _PROMPTS, _SAMPLING, _RESULT = "Prompts", "Sampling", "Result"
 
 
 @click.command("generate")
-@click.option("--compare", metavar="MODEL", panel="Model", help="Another model, shown side by side; same kinds of id.")
+@click.option("--compare", metavar="MODEL", panel="Model", help="Second model to show side by side: hub id or folder.")
 @click.option(
     "--strength",
     type=float,
     panel="Model",
-    help="Draw from a mix of reference and model: 0 is the reference, 1 the model, more goes beyond.",
+    help="Sample from a mix of reference and model: 0 is the reference, 1 the model, above 1 extrapolates.",
 )
 @click.option(
     "--reference",
     metavar="MODEL",
     panel="Model",
-    help="What --strength mixes in. Default: of a run the one that it began from, of an adapter its base model.",
+    help="Reference model for --strength. Default: the starting model of a run, the base model of an adapter.",
 )
-@click.option("--prompt", multiple=True, panel=_PROMPTS, help="A text to continue; may be repeated.")
+@click.option("--prompt", multiple=True, panel=_PROMPTS, help="Prompt to complete. May be repeated.")
 @click.option(
     "--prompts",
     metavar="FILE",
     panel=_PROMPTS,
-    help="A .txt file with a prompt per line, or a data file whose rows hold a prompt.",
+    help="File of prompts: .txt with one per line, or a data file whose rows have a prompt.",
 )
 @click.option(
     "--chat/--no-chat",
     default=False,
     panel=_PROMPTS,
-    help="Give text as a user's turn, through the chat template, rather than as it is. Default: off.",
+    help="Format each text prompt as a user message with the chat template. Default: off.",
 )
 @click.option(
-    "--max-new-tokens", type=int, default=128, show_default=True, panel=_SAMPLING, help="Longest completion, in tokens."
+    "--max-new-tokens",
+    type=int,
+    default=128,
+    show_default=True,
+    panel=_SAMPLING,
+    help="Maximum length of a completion, in tokens.",
 )
 @click.option(
     "--temperature",
@@ -66,7 +71,7 @@ _PROMPTS, _SAMPLING, _RESULT = "Prompts", "Sampling", "Result"
     default=1.0,
     show_default=True,
     panel=_SAMPLING,
-    help="Divides the logits; 0: the likeliest token each time.",
+    help="Sampling temperature; 0: greedy decoding.",
 )
 @click.option(
     "--top-p",
@@ -74,7 +79,7 @@ _PROMPTS, _SAMPLING, _RESULT = "Prompts", "Sampling", "Result"
     default=1.0,
     show_default=True,
     panel=_SAMPLING,
-    help="Only the likeliest tokens that make up this share of probability; 1: all.",
+    help="Sample from the most likely tokens with this total probability; 1: all tokens.",
 )
 @click.option(
     "--top-k",
@@ -82,26 +87,30 @@ _PROMPTS, _SAMPLING, _RESULT = "Prompts", "Sampling", "Result"
     default=0,
     show_default=True,
     panel=_SAMPLING,
-    help="Only so many of the likeliest tokens; 0: all.",
+    help="Sample from this many of the most likely tokens; 0: all tokens.",
 )
 @click.option("--num-samples", type=int, default=1, show_default=True, panel=_SAMPLING, help="Completions per prompt.")
-@click.option("--seed", type=int, default=0, show_default=True, panel=_SAMPLING, help="Of the draws.")
+@click.option("--seed", type=int, default=0, show_default=True, panel=_SAMPLING, help="Random seed.")
 @click.option(
     "--batch-tokens",
     type=click.IntRange(min=1),
     default=16_384,
     show_default=True,
     panel=_SAMPLING,
-    help="Memory budget of a batch, in tokens, those to be generated included.",
+    help="Memory budget of a batch, in tokens, including those to be generated.",
 )
 @click.option(
-    "--output", metavar="FILE.jsonl", panel=_RESULT, help="Write a JSON line per completion instead of showing them."
+    "--output",
+    metavar="FILE.jsonl",
+    panel=_RESULT,
+    help="Write completions to this file, one JSON object per line, instead of printing them.",
 )
-@click.option("--overwrite/--no-overwrite", default=False, panel=_RESULT, help="Replace that file. Default: off.")
+@click.option(
+    "--overwrite/--no-overwrite", default=False, panel=_RESULT, help="Replace an existing output file. Default: off."
+)
 @click.pass_context
 def command(context: click.RichContext, /, **values: Any) -> None:
-    """Let a model continue prompts.
-
+    """Generate completions of prompts.
     preftune generate --model run --prompt "The film was" --compare gpt2
 
     preftune generate --model run --prompt "The film was" --strength 0.5

@@ -40,27 +40,27 @@ class LazyCommand(click.RichCommand):
 def preftune() -> None:
     """Preference tuning for language models: SFT, then DPO, straight from preference data.
 
-    New here? `preftune demo` shows the whole thing in minutes. `preftune COMMAND --help` tells the options.
+    New here? `preftune demo` shows a complete run in minutes. `preftune COMMAND --help` lists the options of a command.
     """
 
 
 for _command in (
+    LazyCommand("demo", "preftune.cli.demo", "Run SFT and DPO on a small synthetic task and compare before and after."),
+    LazyCommand("check", "preftune.cli.check", "Check preference data for problems before training."),
+    LazyCommand("clean", "preftune.cli.clean", "Write preference data without the rows that given rules remove."),
+    LazyCommand("sft", "preftune.cli.train:sft_command", "Fine-tune a model on completions (SFT)."),
+    LazyCommand("train", "preftune.cli.train", "Fine-tune a model on preference data, by any method."),
+    LazyCommand("methods", "preftune.cli.methods", "List the training methods, or describe one."),
+    LazyCommand("convert", "preftune.cli.convert", "Convert preference data from one format to another."),
+    LazyCommand("formats", "preftune.cli.formats", "List the data formats and the presets for public data sets."),
     LazyCommand(
-        "demo", "preftune.cli.demo", "See the whole thing work on a small world: SFT, pairs, DPO, before/after."
+        "generate", "preftune.cli.generate", "Generate completions, optionally next to those of another model."
     ),
-    LazyCommand("check", "preftune.cli.check", "Find out what is wrong with preference data before training."),
-    LazyCommand("clean", "preftune.cli.clean", "Write data without the rows that chosen rules leave out."),
-    LazyCommand("sft", "preftune.cli.train:sft_command", "Tune a model to imitate completions (SFT)."),
-    LazyCommand("train", "preftune.cli.train", "Tune a model by any method on preference data."),
-    LazyCommand("methods", "preftune.cli.methods", "List the methods to train by, or tell all about one."),
-    LazyCommand("convert", "preftune.cli.convert", "Write data of any layout as a file of another."),
-    LazyCommand("formats", "preftune.cli.formats", "List the layouts of data, and public data sets by a short name."),
-    LazyCommand("generate", "preftune.cli.generate", "Let a model continue prompts, beside another one if you like."),
-    LazyCommand("sweep", "preftune.cli.sweep", "Train at several settings, and find out which to take."),
+    LazyCommand("sweep", "preftune.cli.sweep", "Train with several settings and recommend the best."),
     LazyCommand("eval", "preftune.cli.eval", "Evaluate a model: preferences, KL to its reference, win rate."),
-    LazyCommand("report", "preftune.cli.report", "Show what became of a run, or of several, on one page."),
-    LazyCommand("merge", "preftune.cli.merge", "Write an adapter and its base model as one model."),
-    LazyCommand("cache", "preftune.cli.cache", "Show or clear the reference log-probs that are kept from run to run."),
+    LazyCommand("report", "preftune.cli.report", "Write an HTML report of one run or several."),
+    LazyCommand("merge", "preftune.cli.merge", "Merge an adapter into its base model."),
+    LazyCommand("cache", "preftune.cli.cache", "Show or clear the cache of reference log-probs."),
 ):
     preftune.add_command(_command)
 

@@ -1,4 +1,4 @@
-"""`preftune merge`: an adapter and its base model as one model."""
+"""`preftune merge`: merge an adapter into its base model."""
 
 import shutil
 from dataclasses import replace
@@ -26,17 +26,20 @@ _HELP = {
 
 
 @click.command("merge")
-@click.option("--output", metavar="FOLDER", panel="Result", help="Folder of the merged model. Must be given.")
+@click.option("--output", metavar="FOLDER", panel="Result", help="Folder for the merged model. Required.")
 @click.option(
-    "--overwrite/--no-overwrite", default=False, panel="Result", help="Replace the model there. Default: off."
+    "--overwrite/--no-overwrite",
+    default=False,
+    panel="Result",
+    help="Replace an existing model in the output folder. Default: off.",
 )
 @click.pass_context
 def command(context: click.RichContext, /, output: str | None, overwrite: bool, verbose: bool, **_: object) -> None:
-    """Write an adapter and its base model as one model, which needs peft no more.
+    """Merge an adapter into its base model. The result loads without peft.
 
     preftune merge --model run --output run-merged
 
-    Weights are added in float32 and then rounded once to the type that they are saved in.
+    Weights are added in float32, then rounded once to the data type in which they are saved.
     """
     problems: list[str] = []
     settings = chosen_model(context, problems)

@@ -26,9 +26,9 @@ __all__ = ["command"]
 @click.command("methods")
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--page", metavar="FILE", help="Write a Markdown page of all methods to FILE.")
+@click.option("--page", metavar="FILE", help="Write a Markdown reference of all methods to FILE.")
 def command(name: str | None, as_json: bool, page: str | None, verbose: bool) -> None:  # noqa: ARG001
-    """List the methods that `preftune train --method` takes, or describe the one called NAME."""
+    """List the methods of `preftune train --method`, or describe the method NAME."""
     if page is not None:
         _write_page(page, name, as_json=as_json)
     elif as_json:
@@ -94,7 +94,7 @@ def _list_methods(console: Console) -> None:
         if losses:
             console.print(table)
             console.print()
-    _say(console, "`preftune methods NAME` describes one of them. A weighted sum of methods is a method too:")
+    _say(console, "`preftune methods NAME` describes a method. Weighted sums of methods are methods, too:")
     _say(console, "  preftune train --method '0.8*dpo + 0.2*bco_pair + preferred_ft' ...")
 
 
@@ -115,9 +115,9 @@ def _show_method(name: str, loss: Loss, console: Console) -> None:
         "Use": Text("\n".join(part for part in (text.use, *text.notes) if part)),
         "Learns from": Text(FEEDBACK_TEXTS[loss.feedback]),
         "Needs": Text("; ".join(needs(loss))),
-        "Can take": Text("; ".join(abilities(loss))),
+        "Supports": Text("; ".join(abilities(loss))),
         "Options": _options(loss),
-        "Given": _given(loss),
+        "Inputs": _given(loss),
         "Returns": Text(text.returns),
         "Source": _linked(text.source),
         "Differs": _linked(text.differs),
@@ -160,5 +160,5 @@ def _linked(text: str) -> Text:
 
 
 def _say(console: Console, text: str, style: str | None = None) -> None:
-    """Print a text line by line as it is, whatever the console's width."""
+    """Print a text without wrapping, at any console width."""
     console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)

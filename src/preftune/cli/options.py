@@ -138,7 +138,7 @@ def _notes(setting: Setting) -> dict[str, bool]:
     """Notes that the help adds to a setting's text, and whether each applies."""
     return {
         "May be repeated.": get_origin(setting.type) is list,
-        "Must be given.": setting.default is MISSING,
+        "Required.": setting.default is MISSING,
         "Default: on.": setting.default is True,
         "Default: off.": setting.default is False,
     }

@@ -1,4 +1,4 @@
-"""`preftune report`: what became of a run, of several, or of a sweep, on one page."""
+"""`preftune report`: the report of a run, of several runs, or of a sweep, as one page."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,7 +53,7 @@ def write_sweep_report(folder: Path) -> Path:
 
 
 def leave_report(folder: Path, console: Console, *, says_where: bool = True) -> "RunReport | None":
-    """`write_run_report`; whatever goes wrong is said in a line, as what the run has done is worth more.
+    """`write_run_report`, except that a failure is a warning, because it must not fail a run that has trained.
 
     Args:
         folder: Of the run.
@@ -73,7 +73,7 @@ def leave_report(folder: Path, console: Console, *, says_where: bool = True) -> 
 
 
 def leave_sweep_reports(folder: Path, runs: Sequence[str], console: Console) -> None:
-    """The report of each run of a sweep, and one of the sweep; whatever goes wrong is said in a line.
+    """Write the report of each run of a sweep, and one of the sweep. A failure is a warning.
 
     Args:
         folder: Of the sweep.
@@ -106,11 +106,11 @@ _COMPARISON, _SWEEP = "report.html", "sweep.json"
     "--output",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Where the page goes. Default: report.html in the folder of the run, with its pictures in plots/; of several "
-    "runs, report.html in the current folder.",
+    help="File to write. Default: report.html in the run folder, with figures in plots/; for several runs, report.html "
+    "in the current folder.",
 )
 def command(runs: tuple[Path, ...], output: Path | None, verbose: bool) -> None:
-    """Show what became of a run, of several side by side, or of a sweep, on a page of its own.
+    """Write an HTML report of one run, of several side by side, or of a sweep.
 
     preftune report run
 
@@ -118,8 +118,8 @@ def command(runs: tuple[Path, ...], output: Path | None, verbose: bool) -> None:
 
     preftune report sweep
 
-    Training and evaluating a run write its report anyway. The page asks for nothing outside itself, so that it can be
-    sent. An earlier report is replaced, any other file is not.
+    `preftune train` and `preftune eval` write the report of a run by themselves. The page is a single self-contained
+    file. It replaces an earlier report, but no other file.
     """
     folders = list(runs)
     target = output if output is not None or len(folders) == 1 else Path(_COMPARISON)

@@ -1,4 +1,4 @@
-"""`preftune sweep`: many runs, and which of them to take."""
+"""`preftune sweep`: train with several settings and recommend the best."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,15 +30,15 @@ _BY_JUDGE = {
 @click.command("sweep")
 @click.pass_context
 def command(context: click.RichContext, /, config: str | None, verbose: bool, **_: Any) -> None:
-    """Train at several settings, and find out which to take.
+    """Train with several settings and recommend the best.
 
     preftune sweep --model MODEL --data prefs.jsonl --eval-fraction 0.1 --over beta=0.03,0.1,0.3 --output sweep
 
     preftune sweep --config run/config.yaml --search beta=0.01:1:log --trials 20 --judge openai:MODEL --output sweep
 
-    Every point is a run folder. The reference log-probs are computed once for all points. Each point and checkpoint is
-    evaluated: its KL to the reference, and its value: win rate, reward or held-out accuracy. The same command goes on
-    where it was interrupted. docs/sweeps.md explains the result.
+    Every point is a run folder. Reference log-probs are computed once for all points. Each point and checkpoint is
+    evaluated by its KL to the reference and its value: win rate, reward or held-out accuracy. Run the same command
+    again to resume an interrupted sweep. docs/sweeps.md explains the result.
     """
     given = {part: given_values(context, names) for part, names in _NAMES.items()}
     base = {**(read_settings(config) if config is not None else {}), **given["base"]}
@@ -94,7 +94,7 @@ _BASE = [
 _CONFIG = click.RichOption(
     ["--config"],
     metavar="FILE",
-    help="YAML file of settings of a run, such as its config.yaml; flags override it.",
+    help="YAML file of training settings, such as the config.yaml of a run. Flags override it.",
     panel=SweepSettings.title,
 )
 _NAMES = {

@@ -96,8 +96,8 @@ def method_flags(method: str | None = None) -> list[click.RichOption]:
         metavar="NAME",
         default="dpo",
         show_default=True,
-        help="Method, or weighted sum of methods such as '0.8*dpo + 0.2*ipo'; `preftune methods` lists them. Its "
-        "options: `preftune train --method NAME --help`, or `preftune methods NAME`.",
+        help="Method, or weighted sum of methods such as '0.8*dpo + 0.2*ipo'. `preftune methods` lists all; `preftune "
+        "train --method NAME --help` shows the options of one.",
         panel=_METHOD,
     )
     return [choice, *loss_option_flags(_METHOD, method)]
@@ -108,12 +108,10 @@ def _file_flags() -> list[click.RichOption]:
         click.RichOption(
             ["--config"],
             metavar="FILE",
-            help="YAML file of settings, such as the config.yaml of a run; flags override it.",
+            help="YAML file of settings, such as the config.yaml of a run. Flags override it.",
             panel=_FILE,
         ),
-        click.RichOption(
-            ["--print-config"], is_flag=True, help="Print all settings as such a file and exit.", panel=_FILE
-        ),
+        click.RichOption(["--print-config"], is_flag=True, help="Print all settings as YAML and exit.", panel=_FILE),
     ]
 
 
@@ -152,9 +150,9 @@ def _train(config: TrainConfig, console: Console, context: click.Context) -> Non
         report = leave_report(folder, console)
         lines = _what_next(config, None if report is None else report.run)
         if result.stopped_sick:
-            lines = _how_to_resume(config, "The run is sick and was ended. Go on with it all the same:", sick=True)
+            lines = _how_to_resume(config, "The run is sick and was stopped. To continue it anyway:", sick=True)
         elif result.stopped_early:
-            lines = _how_to_resume(config, "The run was stopped before its end. Go on with it:")
+            lines = _how_to_resume(config, "The run was stopped before its end. To resume it:")
         for line in lines:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
     if result.stopped_early or result.stopped_sick:
@@ -184,7 +182,7 @@ def _what_next(config: TrainConfig, run: "RunRecord | None") -> Iterator[str]:
 
 command = tuning_command(
     "train",
-    """Tune a model on preference data by any method.
+    """Fine-tune a model on preference data, by any method.
 
     preftune train --model MODEL --data prefs.jsonl --output run
 
@@ -196,7 +194,7 @@ command = tuning_command(
 
 sft_command = tuning_command(
     "sft",
-    """Tune a model to imitate completions (supervised fine-tuning).
+    """Fine-tune a model on completions (supervised fine-tuning).
 
     preftune sft --model MODEL --data demonstrations.jsonl --output run
 

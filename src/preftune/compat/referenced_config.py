@@ -39,7 +39,7 @@ class ReferencedConfig(TuningConfig):
     ref_model_mixup_alpha: float = field(
         default=_MIX, metadata={"help": "Weight of the policy in each update of the reference, in (0, 1]."}
     )
-    ref_model_sync_steps: int = field(default=_EVERY, metadata={"help": "Steps between two updates of the reference."})
+    ref_model_sync_steps: int = field(default=_EVERY, metadata={"help": "Steps between updates of the reference."})
 
     @property
     @override

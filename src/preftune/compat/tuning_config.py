@@ -150,7 +150,8 @@ class TuningConfig(TrainingArguments, ABC):
         default=10, metadata={"help": "Steps between logged metrics; below 1: share of all steps."}
     )
     gradient_checkpointing: bool = field(
-        default=True, metadata={"help": "Recompute activations in the backward pass: less memory, slower."}
+        default=True,
+        metadata={"help": "Recompute activations in the backward pass, which saves memory and takes longer."},
     )
     bf16: bool | None = field(
         default=None, metadata={"help": "Compute in bfloat16. Default: if the GPU supports it and fp16 is not set."}

@@ -63,7 +63,7 @@ def check_shift_decay(shift_decay: float) -> None:
 
 
 def nca_pair(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float) -> Tensor:
-    """Noise Contrastive Alignment of pairs: tells answers of the policy from those of the reference.
+    """Noise Contrastive Alignment (NCA) of pairs: classify answers as the policy's or the reference's.
 
     reward = beta * logratio
     loss   = -log sigmoid(chosen reward) - (log sigmoid(-chosen reward) + log sigmoid(-rejected reward)) / 2
@@ -102,7 +102,7 @@ def bco_pair(
     shift: bool = True,
     shift_decay: float = 1.0,
 ) -> Tensor:
-    """Binary Classifier Optimization of pairs: is an answer a chosen or a rejected one?
+    """Binary Classifier Optimization (BCO) of pairs: classify answers as chosen or rejected.
 
     shift = mean reward of all chosen and rejected answers so far, without gradient
     loss  = -log sigmoid(beta * chosen.logratio - shift) - log sigmoid(shift - beta * rejected.logratio)
@@ -172,7 +172,7 @@ def updated_bco_pair(
 
 
 def sppo_hard(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float) -> Tensor:
-    """Self-Play Preference Optimization with hard labels: regression of both logratios to their targets.
+    """Self-Play Preference Optimization (SPPO) with hard labels: regression of both logratios to targets.
 
     loss = (chosen.logratio - 1 / (2 * beta))^2 + (rejected.logratio + 1 / (2 * beta))^2
 
@@ -202,7 +202,7 @@ def sppo_hard(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float
 
 
 def apo_zero(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float) -> Tensor:
-    """Anchored Preference Optimization, zero: chosen answers become likelier, rejected ones less likely.
+    """Anchored Preference Optimization (APO-zero): make chosen answers more likely, rejected ones less likely.
 
     loss = -sigmoid(beta * chosen.logratio) + sigmoid(beta * rejected.logratio)
 
@@ -229,7 +229,7 @@ def apo_zero(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float)
 
 
 def apo_down(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float) -> Tensor:
-    """Anchored Preference Optimization, down: both answers become less likely, rejected ones more so.
+    """Anchored Preference Optimization (APO-down): make both answers less likely, rejected ones more so.
 
     loss = sigmoid(beta * chosen.logratio) - sigmoid(beta * (chosen.logratio - rejected.logratio))
 

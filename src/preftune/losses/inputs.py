@@ -78,7 +78,7 @@ _ALIGNMENT: Mapping[str, Any] = {
 }
 _SHARED: Mapping[str, Any] = {
     "needs": frozenset({"token_logps", "reference_token_logps"}),
-    "cost": "log-probs of tokens, not only of completions",
+    "cost": "log-probs per token, not only per completion",
     "probe": _same,
 }
 
@@ -90,7 +90,7 @@ _ROWS = (
         "(pair,)",
         "By how much the chosen completion is better, on the data's scale.",
         needs=frozenset({"margins"}),
-        cost="how much better the chosen completion is: a margin in the data, or scores of both",
+        cost="a margin in the data, or scores of both completions",
         probe=lambda logps: torch.ones_like(logps.policy),
     ),
     Input("chosen_kl", "(pair,)", "KL(reference || policy) summed over the tokens of `chosen`, in nats.", **_KL),
@@ -135,7 +135,7 @@ _ROWS = (
         "(mismatch,)",
         "Log-probs of completions after prompts of other rows, over the whole step, detached.",
         needs=frozenset({"mismatched"}),
-        cost="completions after prompts of others, run without gradient",
+        cost="log-probs of mismatched completions, computed without gradient",
         probe=_same,
     ),
     Input(
@@ -143,7 +143,7 @@ _ROWS = (
         "(token,)",
         "Log-probs of the tokens of all completions, `TokenLogps`.",
         needs=frozenset({"token_logps", "reference_token_logps"}),
-        cost="log-probs of tokens, not only of completions",
+        cost="log-probs per token, not only per completion",
         probe=_tokens,
     ),
     Input(
@@ -151,7 +151,7 @@ _ROWS = (
         "(2,)",
         "Result of `Loss.update` over the steps so far, this one included.",
         needs=frozenset({"state"}),
-        cost="a memory of earlier steps, kept in checkpoints",
+        cost="running statistics of earlier steps, saved in checkpoints",
         probe=_state,
     ),
 )

@@ -16,7 +16,7 @@ def dpo_length_normalized(chosen: ReferencedLogps, rejected: ReferencedLogps, *,
     loss   = -log sigmoid(margin)
 
     Use it when answers differ much in length and DPO makes them longer. Its beta is not that of DPO: the reward is per
-    token, so the same pull to the reference takes a beta that is larger by about the length of an answer.
+    token, so the same constraint needs a beta that is larger by a factor of about the length of an answer.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
@@ -39,18 +39,18 @@ def dpo_length_normalized(chosen: ReferencedLogps, rejected: ReferencedLogps, *,
 
 
 def rdpo_length(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float, alpha: float) -> Tensor:
-    """Length-regularized DPO (R-DPO): DPO for a reward from which the length of the answer is taken off.
+    """Length-regularized DPO (R-DPO): DPO with a length penalty in the reward.
 
     margin = beta * (chosen.logratio - rejected.logratio) + alpha * (chosen.num_tokens - rejected.num_tokens)
     loss   = -log sigmoid(margin)
 
-    Use it when chosen answers tend to be longer and should not be preferred for it: length explains part of the
+    Use it when chosen answers tend to be longer and length should not be rewarded: length explains part of the
     preference, so the policy learns less from pairs whose longer answer was chosen, and more from the others.
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
         beta: Reward per nat of logratio, > 0. Higher keeps the policy closer to the reference.
-        alpha: Reward that a token costs, >= 0. At 0 it is DPO.
+        alpha: Length penalty, in reward per token, >= 0. At 0 it is DPO.
     Returns:
         Loss per pair, not reduced. Shape: (pair,). Unit: nats.
     Raises:
@@ -92,8 +92,8 @@ def ld_dpo(
         chosen_shared, rejected_shared: Log-probs of their first tokens alone, as many as the shorter of the two has.
             Shape: (pair,). Unit: nats.
         beta: Reward per nat of logratio, > 0. Higher keeps the policy closer to the reference.
-        alpha: Weight of the tokens beyond the shorter answer's length, in [0, 1]. At 1 it is DPO, at 0 they are left
-            out.
+        alpha: Weight of the tokens beyond the shorter answer's length, in [0, 1]. At 1 it is DPO; at 0 they are
+            ignored.
     Returns:
         Loss per pair, not reduced. Shape: (pair,). Unit: nats.
     Raises:

@@ -31,7 +31,7 @@ def sft(completions: PolicyLogps) -> Tensor:
 
 
 def preferred_ft(chosen: PolicyLogps) -> Tensor:
-    """Preferred-FT: supervised fine-tuning on the chosen answers, rejected ones are ignored.
+    """Preferred-FT: supervised fine-tuning on the chosen answers; rejected answers are ignored.
 
     loss = -chosen.policy
 
@@ -53,7 +53,7 @@ def preferred_ft(chosen: PolicyLogps) -> Tensor:
 
 
 def unlikelihood(chosen: PolicyLogps, rejected: PolicyLogps, *, alpha: float = 1.0) -> Tensor:
-    """Unlikelihood of whole answers: chosen ones become likelier, rejected ones less likely, without end.
+    """Unlikelihood training: raise the log-prob of chosen answers and lower that of rejected ones, without bound.
 
     loss = -chosen.policy + alpha * rejected.policy
 

@@ -21,7 +21,7 @@ __all__ = [
 
 
 def plackett_luce(completions: ReferencedLogps, scores: Tensor, prompts: Tensor, *, beta: float) -> Tensor:
-    """DPO for rankings: negative log-likelihood of the order of a list under Plackett and Luce's model.
+    """DPO for rankings: negative log-likelihood of the order of a list under the Plackett-Luce model.
 
     reward = beta * logratio
     loss   = sum over completions i of the prompt of
@@ -61,7 +61,7 @@ def plackett_luce(completions: ReferencedLogps, scores: Tensor, prompts: Tensor,
 def infonca(
     completions: ReferencedLogps, scores: Tensor, prompts: Tensor, *, beta: float, alpha: float = 1.0
 ) -> Tensor:
-    """InfoNCA: cross-entropy of which completion of a list is the best, as the scores and as the rewards see it.
+    """InfoNCA: cross-entropy between the softmax of the scores and the softmax of the rewards of a list.
 
     reward = beta * logratio
     label  = softmax(scores / alpha) over the completions of the prompt
@@ -75,7 +75,7 @@ def infonca(
         scores: Higher is better, in nats times `alpha`. Shape: (completion,).
         prompts: Index of the prompt that a completion answers, counted from 0 without a gap. Shape: (completion,).
         beta: Reward per nat of logratio, > 0. Higher keeps the policy closer to the reference.
-        alpha: Difference of scores that makes the better of two answers e times as likely to be the best, > 0.
+        alpha: Temperature of the scores, > 0. Lower concentrates the label on the best answer.
     Returns:
         Loss per prompt, not reduced. Shape: (prompt,). Unit: nats.
     Raises:
@@ -97,7 +97,7 @@ def infonca(
 
 
 def nca(completions: ReferencedLogps, scores: Tensor, prompts: Tensor, *, beta: float, alpha: float = 1.0) -> Tensor:
-    """NCA: tell completions that the scores would draw from those that the reference would draw.
+    """Noise Contrastive Alignment (NCA): classify completions as drawn by the scores or by the reference.
 
     reward = beta * logratio
     label  = softmax(scores / alpha) over the K completions of the prompt
@@ -111,7 +111,7 @@ def nca(completions: ReferencedLogps, scores: Tensor, prompts: Tensor, *, beta: 
         scores: Higher is better, in nats times `alpha`. Shape: (completion,).
         prompts: Index of the prompt that a completion answers, counted from 0 without a gap. Shape: (completion,).
         beta: Reward per nat of logratio, > 0. Higher keeps the policy closer to the reference.
-        alpha: Difference of scores that makes the better of two answers e times as likely to be the best, > 0.
+        alpha: Temperature of the scores, > 0. Lower concentrates the label on the best answer.
     Returns:
         Loss per prompt, not reduced. Shape: (prompt,). Unit: nats.
     Raises:
@@ -133,7 +133,7 @@ def nca(completions: ReferencedLogps, scores: Tensor, prompts: Tensor, *, beta: 
 
 
 def lipo_lambda(completions: ReferencedLogps, scores: Tensor, prompts: Tensor, *, beta: float) -> Tensor:
-    """LiPO-lambda: logistic loss of all pairs of a list, weighed by what swapping the two would change in its DCG.
+    """LiPO-lambda: logistic loss on all pairs of a list, weighted by the change in DCG from swapping the pair.
 
     reward = beta * logratio, rank = place of the completion in its list by reward, 1 for the highest
     weight = |2^score_i - 2^score_j| * |1 / log(1 + rank_i) - 1 / log(1 + rank_j)|, without gradient

@@ -16,7 +16,7 @@ __all__ = ["Offset", "discopop", "dpop", "exo_pair", "odpo"]
 def exo_pair(
     chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float, label_smoothing: float = 1e-3
 ) -> Tensor:
-    """Efficient Exact Optimization of pairs: reverse KL from the policy's preference to the labels.
+    """Efficient Exact Optimization (EXO) of pairs: reverse KL from the policy's preference to the labels.
 
     margin = beta * (chosen.logratio - rejected.logratio)
     p      = sigmoid(margin)
@@ -66,7 +66,7 @@ def discopop(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float,
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
         beta: Reward per nat of logratio, > 0. Higher keeps the policy closer to the reference.
-        tau: Width of the change from one loss to the other, in (0, 1]. Unit: of the margin.
+        tau: Width of the transition from one loss to the other, in (0, 1], in units of the margin.
     Returns:
         Loss per pair, not reduced. Shape: (pair,). Unit: nats.
     Raises:
@@ -101,7 +101,7 @@ def odpo(
     alpha: float = 1.0,
     offset: Offset = "log",
 ) -> Tensor:
-    """DPO with an offset (ODPO): the better the chosen answer, the larger the margin that is asked for.
+    """DPO with an offset (ODPO): the better the chosen answer, the larger the required margin.
 
     offset = alpha * log(margins), or alpha * margins if linear
     loss   = -log sigmoid(beta * (chosen.logratio - rejected.logratio) - offset)
@@ -113,8 +113,8 @@ def odpo(
         margins: Score of the chosen minus score of the rejected answer, on the data's scale. Shape: (pair,).
         beta: Reward per nat of logratio, > 0. Higher keeps the policy closer to the reference.
         alpha: Weight of the offset, >= 0. At 0 it is DPO.
-        offset: Function of the margins that is asked for. log: a difference of less than 1 asks for a margin below 0.
-            linear: scores are taken for rewards in nats.
+        offset: Required margin as a function of the score difference. log: negative for differences below 1. linear:
+            scores are rewards in nats.
     Returns:
         Loss per pair, not reduced. Shape: (pair,). Unit: nats.
     Raises:
@@ -136,7 +136,7 @@ def odpo(
 
 
 def dpop(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float, penalty: float) -> Tensor:
-    """DPO-Positive (DPOP): DPO that does not let chosen answers become less likely than under the reference.
+    """DPO-Positive (DPOP): DPO with a penalty if a chosen answer becomes less likely than under the reference.
 
     loss = -log sigmoid(beta * (chosen.logratio - rejected.logratio - penalty * max(0, -chosen.logratio)))
 
@@ -146,8 +146,8 @@ def dpop(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float, pen
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
         beta: Reward per nat of logratio, > 0. Higher keeps the policy closer to the reference.
-        penalty: Nats taken off the margin per nat that the chosen answer has lost, lambda in the paper, >= 0. At 0 it
-            is DPO.
+        penalty: Reduction of the margin, in nats per nat that the chosen answer lost, >= 0; lambda in the paper. At 0
+            it is DPO.
     Returns:
         Loss per pair, not reduced. Shape: (pair,). Unit: nats.
     Raises:

@@ -66,7 +66,7 @@ def dpo(
     divergence: Divergence = "reverse_kl",
     alpha: float = 0.5,
 ) -> Tensor:
-    """Direct Preference Optimization: logistic loss on the margin of implicit rewards.
+    """Direct Preference Optimization (DPO): logistic loss on the margin of implicit rewards.
 
     margin = beta * (f'(chosen) - f'(rejected)), where f' of an answer is its logratio
     loss   = -(1 - label_smoothing) * log sigmoid(margin) - label_smoothing * log sigmoid(-margin)
@@ -107,7 +107,7 @@ def dpo(
 
 
 def robust_dpo(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float, label_smoothing: float) -> Tensor:
-    """Robust DPO (rDPO): the DPO loss of the true labels, estimated without bias from labels that may be flipped.
+    """Robust DPO (rDPO): unbiased estimate of the DPO loss on the true labels, from labels that may be flipped.
 
     margin = beta * (chosen.logratio - rejected.logratio)
     loss   = -((1 - label_smoothing) * log sigmoid(margin) - label_smoothing * log sigmoid(-margin))
@@ -140,7 +140,7 @@ def robust_dpo(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: floa
 
 
 def ipo(chosen: ReferencedLogps, rejected: ReferencedLogps, *, tau: float, length_normalized: bool = False) -> Tensor:
-    """Identity Preference Optimization: squared distance of the logratios' difference from a target.
+    """Identity Preference Optimization (IPO): squared distance between the difference of logratios and a target.
 
     loss = (chosen.logratio - rejected.logratio - 1 / (2 * tau))^2
 
@@ -148,7 +148,7 @@ def ipo(chosen: ReferencedLogps, rejected: ReferencedLogps, *, tau: float, lengt
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
-        tau: Strength of the pull to the reference, > 0: the target is 1 / (2 * tau) nats.
+        tau: Strength of the constraint to the reference, > 0: the target is 1 / (2 * tau) nats.
         length_normalized: Average each logratio over the tokens of the answer instead of summing. The same target
             is then one per token, and asks for far more: raise tau with it.
     Returns:
@@ -173,7 +173,7 @@ def ipo(chosen: ReferencedLogps, rejected: ReferencedLogps, *, tau: float, lengt
 
 
 def hinge(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float) -> Tensor:
-    """Hinge loss on the margin of implicit rewards: SLiC-HF, normalised by the reference.
+    """Hinge loss on the margin of implicit rewards: SLiC-HF with a reference.
 
     loss = max(0, 1 - beta * (chosen.logratio - rejected.logratio))
 

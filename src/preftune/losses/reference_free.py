@@ -11,7 +11,7 @@ __all__ = ["cpo", "orpo", "simpo", "slic"]
 
 
 def orpo(chosen: PolicyLogps, rejected: PolicyLogps, *, lambda_or: float, sft_weight: float = 1.0) -> Tensor:
-    """Odds Ratio Preference Optimization: SFT on the chosen answers and, in the same step, a preference.
+    """Odds Ratio Preference Optimization (ORPO): SFT on the chosen answers plus an odds-ratio preference term.
 
     odds(p) = p / (1 - p), of the mean probability per token p = exp(mean log-prob)
     loss    = -sft_weight * mean log-prob of chosen - lambda_or * log sigmoid(log(odds of chosen / odds of rejected))
@@ -52,7 +52,7 @@ def _log_odds(logp: Tensor) -> Tensor:
 
 
 def simpo(chosen: PolicyLogps, rejected: PolicyLogps, *, beta: float, gamma: float) -> Tensor:
-    """Simple Preference Optimization: logistic loss on mean log-probs per token, with a target margin.
+    """Simple Preference Optimization (SimPO): logistic loss on mean log-probs per token, with a target margin.
 
     margin = beta * (mean log-prob of chosen - mean log-prob of rejected)
     loss   = -log sigmoid(margin - gamma)
@@ -61,8 +61,8 @@ def simpo(chosen: PolicyLogps, rejected: PolicyLogps, *, beta: float, gamma: flo
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
-        beta: Reward per nat of mean log-prob, > 0. Of another size than DPO's: 2 to 10.
-        gamma: Target margin of rewards, >= 0. The authors' code is given gamma / beta, from 0 to 1.
+        beta: Reward per nat of mean log-prob, > 0. Larger than in DPO: 2 to 10.
+        gamma: Target margin of rewards, >= 0. The authors' code takes gamma / beta, from 0 to 1.
     Returns:
         Loss per pair, not reduced. Shape: (pair,). Unit: nats.
     Raises:
@@ -91,7 +91,7 @@ def cpo(
     length_normalized: bool = True,
     sft_weight: float = 1.0,
 ) -> Tensor:
-    """Contrastive Preference Optimization: DPO without its reference, and SFT on the chosen answers.
+    """Contrastive Preference Optimization (CPO): DPO without a reference, plus SFT on the chosen answers.
 
     loss = -log sigmoid(beta * (chosen.policy - rejected.policy)) - sft_weight * log-prob of chosen
 
@@ -133,7 +133,7 @@ def _check_sft_weight(sft_weight: float) -> None:
 
 
 def slic(chosen: PolicyLogps, rejected: PolicyLogps, *, delta: float, lambda_reg: float) -> Tensor:
-    """Sequence Likelihood Calibration, SLiC-HF: a hinge on the difference of log-probs, and SFT on the chosen answers.
+    """Sequence Likelihood Calibration (SLiC-HF): hinge loss on log-probs, plus SFT on the chosen answers.
 
     loss = max(0, delta - chosen.policy + rejected.policy) - lambda_reg * chosen.policy
 
@@ -141,7 +141,7 @@ def slic(chosen: PolicyLogps, rejected: PolicyLogps, *, delta: float, lambda_reg
 
     Args:
         chosen, rejected: Row i of both is pair i. Shape: (pair,). Unit: nats.
-        delta: Difference of log-probs from which on a pair is ordered well enough, > 0. Unit: nats.
+        delta: Difference of log-probs above which a pair has no gradient, in nats, > 0.
         lambda_reg: Weight of SFT, >= 0; lambda in the paper.
     Returns:
         Loss per pair, not reduced. Shape: (pair,). Unit: nats.

@@ -17,10 +17,10 @@ __all__ = ["FEEDBACK_TEXTS", "TEXTS_FILE", "LossText", "abilities", "loss_text",
 TEXTS_FILE = Path(__file__).with_name("texts.json")
 
 FEEDBACK_TEXTS: Mapping[Feedback, str] = {
-    "demonstrations": "Demonstrations: answers to imitate",
-    "pairs": "Pairs: the better of two answers",
-    "thumbs": "Thumbs: good and bad answers",
-    "lists": "Lists: answers of a prompt in an order, or with scores",
+    "demonstrations": "Demonstrations: completions to imitate",
+    "pairs": "Pairs: a chosen and a rejected completion",
+    "thumbs": "Thumbs: completions labelled good or bad",
+    "lists": "Lists: completions of a prompt with ranks or scores",
 }
 """Data that each kind of loss learns from, in the order in which losses are listed."""
 
@@ -78,7 +78,7 @@ def needs(loss: Loss) -> Iterator[str]:
         yield "a reference"
     yield from dict.fromkeys(cost for name in loss.takes if (cost := INPUTS[name].cost))
     if loss.across_rows:
-        yield "the whole step at once, so with several micro-batches the policy runs once more, without gradient"
+        yield "the whole step at once: with several micro-batches, an additional forward pass without gradient"
 
 
 def abilities(loss: Loss) -> Iterator[str]:
@@ -86,7 +86,7 @@ def abilities(loss: Loss) -> Iterator[str]:
 
     >>> from preftune.losses import LOSSES
     >>> list(abilities(LOSSES["dpo"])), list(abilities(LOSSES["ipo"]))
-    (['further scores, weighted in by --auxiliary'], [])
+    (['auxiliary scores (--auxiliary)'], [])
     """
     if loss.tiltable:
-        yield "further scores, weighted in by --auxiliary"
+        yield "auxiliary scores (--auxiliary)"

@@ -20,7 +20,7 @@ def kto(
     desirable_weight: float = 1.0,
     undesirable_weight: float = 1.0,
 ) -> Tensor:
-    """Kahneman-Tversky Optimization: the utility that a completion fails to give a human who is averse to loss.
+    """Kahneman-Tversky Optimization (KTO): maximize the utility of completions to a loss-averse human.
 
     reward = beta * logratio
     z0     = max(0, mean of beta * mismatched.logratio), without gradient
@@ -28,17 +28,17 @@ def kto(
              undesirable_weight * sigmoid(z0 - reward)    if not
     loss   = the value's weight - value
 
-    Use it when there are thumbs instead of pairs: one answer per prompt, more of one kind than of the other, noisy
-    labels. Answers whose reward is far from z0, on either side, have almost no gradient.
+    Use it when there are thumbs instead of pairs, also if one label is more frequent or labels are noisy. Answers whose
+    reward is far from z0, on either side, have almost no gradient.
 
     Args:
         completions: Shape: (completion,). Unit: nats.
-        desirable: Thumbs up or down, bool. Shape: (completion,).
-        mismatched: Completions after prompts that they do not belong to, one or more. Shape: (mismatch,). Unit: nats.
+        desirable: True for thumbs up, false for thumbs down. Shape: (completion,).
+        mismatched: Completions after prompts of other rows, one or more. Shape: (mismatch,). Unit: nats.
         beta: Reward per nat of logratio, > 0. Higher keeps the policy closer to the reference.
-        desirable_weight: Weight, which is the highest loss, of a desirable completion, > 0. See `kto_weight_problem`
+        desirable_weight: Weight and maximum loss of a desirable completion, > 0. See `kto_weight_problem`
             for uneven numbers.
-        undesirable_weight: Weight, which is the highest loss, of an undesirable completion, > 0.
+        undesirable_weight: Weight and maximum loss of an undesirable completion, > 0.
     Returns:
         Loss per completion, not reduced, between 0 and its weight. Shape: (completion,). Unit: none.
     Raises:
@@ -68,21 +68,21 @@ def apo_zero_unpaired(
     desirable_weight: float = 1.0,
     undesirable_weight: float = 1.0,
 ) -> Tensor:
-    """APO-zero for single completions: raise what is good and lower what is bad, each against the reference.
+    """APO-zero for single completions: raise good completions and lower bad ones, relative to the reference.
 
     reward = beta * logratio
     loss   = desirable_weight * sigmoid(-reward)     if desirable
              undesirable_weight * sigmoid(reward)    if not
 
-    Use it when good answers are better than those of the model itself, such as a stronger model's, so that their
-    log-probs should rise, not only their margins. It is `kto` with z0 = 0.
+    Use it when good answers are better than the model's own, such as a stronger model's, so that their log-probs
+    should rise and not only their margins. It is `kto` with z0 = 0.
 
     Args:
         completions: Shape: (completion,). Unit: nats.
-        desirable: Thumbs up or down, bool. Shape: (completion,).
+        desirable: True for thumbs up, false for thumbs down. Shape: (completion,).
         beta: Reward per nat of logratio, > 0. Higher keeps the policy closer to the reference.
-        desirable_weight: Weight, which is the highest loss, of a desirable completion, > 0.
-        undesirable_weight: Weight, which is the highest loss, of an undesirable completion, > 0.
+        desirable_weight: Weight and maximum loss of a desirable completion, > 0.
+        undesirable_weight: Weight and maximum loss of an undesirable completion, > 0.
     Returns:
         Loss per completion, not reduced, between 0 and its weight. Shape: (completion,). Unit: none.
     Raises:
@@ -103,7 +103,7 @@ def apo_zero_unpaired(
 def bco(
     completions: ReferencedLogps, desirable: Tensor, state: Tensor, *, beta: float, shift_decay: float = 1.0
 ) -> Tensor:
-    """Binary Classifier Optimization: tell good from bad completions by their implicit reward.
+    """Binary Classifier Optimization (BCO): classify completions as good or bad by their implicit reward.
 
     reward = beta * logratio
     shift  = (mean reward of desirable + mean reward of undesirable) / 2, over the steps so far, without gradient
@@ -111,11 +111,11 @@ def bco(
              -log sigmoid(shift - reward)     if not
 
     Use it when there are thumbs instead of pairs and the labels can be trusted: unlike `kto`, it keeps a gradient for
-    answers that are classified wrongly by far. Steps should hold some of both kinds.
+    answers that are far on the wrong side. Steps should contain both labels.
 
     Args:
         completions: Shape: (completion,). Unit: nats.
-        desirable: Thumbs up or down, bool. Shape: (completion,).
+        desirable: True for thumbs up, false for thumbs down. Shape: (completion,).
         state: Of the reward shift, from `updated_bco`, this step included. Shape: (2,).
         beta: Reward per nat of logratio, > 0. Higher keeps the policy closer to the reference.
         shift_decay: Factor of the weight of earlier steps in the shift, per step, in [0, 1]. At 1 it is the mean over

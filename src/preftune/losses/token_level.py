@@ -25,7 +25,7 @@ def tdpo(
     alpha: float = _USUAL_ALPHA,
     form: Form = "tdpo2",
 ) -> Tensor:
-    """Token-level DPO (TDPO): DPO that also balances how far each answer has moved from the reference.
+    """Token-level DPO (TDPO): DPO that also balances the KL of both answers to the reference.
 
     tdpo1: loss = -log sigmoid(beta * (chosen.logratio - rejected.logratio - (rejected_kl - chosen_kl)))
     tdpo2: loss = -log sigmoid(beta * (chosen.logratio - rejected.logratio - alpha * (rejected_kl - sg(chosen_kl))))
@@ -41,7 +41,7 @@ def tdpo(
             differentiable. Shape: (pair,). Unit: nats.
         beta: Reward per nat of logratio, > 0. Higher keeps the policy closer to the reference.
         alpha: Weight of the difference of KLs in tdpo2, >= 0. At 0 it is DPO.
-        form: tdpo1 follows from the Bradley-Terry model; tdpo2 is the authors' better one.
+        form: tdpo1 follows from the Bradley-Terry model; tdpo2 performed better in the paper.
     Returns:
         Loss per pair, not reduced. Shape: (pair,). Unit: nats.
     Raises:
@@ -75,7 +75,7 @@ def wpo(
     beta: float,
     clamped: bool = True,
 ) -> Tensor:
-    """Weighted Preference Optimization (WPO): DPO in which pairs count by how likely the policy is to write them.
+    """Weighted Preference Optimization (WPO): DPO with pairs weighted by their probability under the policy.
 
     weight = min(1, exp(chosen_alignment + rejected_alignment)), without gradient
     loss   = -weight * log sigmoid(beta * (chosen.logratio - rejected.logratio))
@@ -87,7 +87,7 @@ def wpo(
         chosen_alignment, rejected_alignment: Mean over the tokens of log p(token) - log sum_v p(v)^2 under the policy:
             0 where the answer is as likely as the policy's own samples. Shape: (pair,). Unit: nats.
         beta: Reward per nat of logratio, > 0. Higher keeps the policy closer to the reference.
-        clamped: Bound weights by 1.
+        clamped: Clamp weights to at most 1.
     Returns:
         Loss per pair, not reduced. Shape: (pair,). Unit: nats.
     Raises:

@@ -12,13 +12,13 @@ __all__ = ["aot", "aot_unpaired", "average_gap", "beta_dpo"]
 
 
 def aot(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float, label_smoothing: float = 0.0) -> Tensor:
-    """Alignment via Optimal Transport, paired: the policy's margins are to dominate the reference's.
+    """Alignment via Optimal Transport (AOT), paired: make the policy's margins dominate the reference's.
 
     u = chosen.policy - rejected.policy, v = chosen.reference - rejected.reference
     margin_i = beta * (u_i - the v of the same rank as u_i)
     loss     = -(1 - label_smoothing) * log sigmoid(margin) - label_smoothing * log sigmoid(-margin)
 
-    Use it when the distribution of preferences should improve as one, not pair by pair. Use large steps. The margins of
+    Use it when margins should improve as a distribution, not pair by pair. Use large steps. The margins of
     a step are sorted, so that the smallest under the policy is compared with the smallest under the reference.
 
     Args:
@@ -48,7 +48,7 @@ def aot(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float, labe
 def aot_unpaired(
     chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float, label_smoothing: float = 0.0
 ) -> Tensor:
-    """Alignment via Optimal Transport, unpaired: rewards of chosen answers are to dominate those of rejected ones.
+    """Alignment via Optimal Transport (AOT), unpaired: make chosen rewards dominate rejected ones.
 
     margin_i = beta * (chosen.logratio_i - the rejected.logratio of the same rank as chosen.logratio_i)
     loss     = -(1 - label_smoothing) * log sigmoid(margin) - label_smoothing * log sigmoid(-margin)
@@ -104,7 +104,7 @@ def beta_dpo(
     kept: float,
     momentum: float,
 ) -> Tensor:
-    """β-DPO: a step whose pairs are further apart than usual is learned with a higher beta, and outliers not at all.
+    """β-DPO: DPO with a beta that rises with the mean margin of the step, and without outliers.
 
     gap    = chosen.logratio - rejected.logratio
     usual  = momentum * usual + (1 - momentum) * mean of the step's gaps
@@ -116,13 +116,13 @@ def beta_dpo(
 
     Args:
         chosen, rejected: Row i of both is pair i; all pairs of the step. Shape: (pair,). Unit: nats.
-        state: The usual gap, in nats, and the number of steps that it is of. Shape: (2,).
-        beta: Reward per nat of logratio in a usual step, beta_0 in the paper, > 0.
+        state: Running mean of the gap, in nats, and the number of steps in it. Shape: (2,).
+        beta: Reward per nat of logratio in an average step, > 0; beta_0 in the paper.
         alpha: Relative rise of beta per nat of the step's gap above its running mean, >= 0. At 0, with
             all pairs kept, it is DPO.
-        kept: Share of a step's pairs that is learned from, rho in the paper, in (0, 1]: those whose gap is nearest to
-            the usual.
-        momentum: Weight of the steps before in the usual gap, in [0, 1).
+        kept: Share of a step's pairs to learn from, in (0, 1]: those whose gap is nearest to the running mean; rho in
+            the paper.
+        momentum: Weight of earlier steps in the running mean of the gap, in [0, 1).
     Returns:
         Loss per pair, not reduced; the mean over all pairs is the mean over those kept. Shape: (pair,). Unit: nats.
     Raises:
@@ -155,7 +155,7 @@ def average_gap(
     """The state of `beta_dpo` with one more step.
 
     Args:
-        state: The usual gap and the number of steps that it is of; zeros before the first. Shape: (2,).
+        state: Running mean of the gap and the number of steps in it; zeros before the first. Shape: (2,).
         chosen, rejected: All pairs of the step. Shape: (pair,). Unit: nats.
         momentum: As for `beta_dpo`, whose other options do nothing here.
     Returns:
@@ -174,8 +174,10 @@ def average_gap(
 
 def _check_options(alpha: float, kept: float, momentum: float) -> None:
     if not alpha >= 0:
-        raise ValueError(f"alpha = {alpha}: must be at least 0. Below 0 outliers would be learned with force.")
+        raise ValueError(f"alpha = {alpha}: must be at least 0. Below 0 outliers would have the largest weight.")
     if not 0 < kept <= 1:
-        raise ValueError(f"kept = {kept}: must be in (0, 1], the share of a step's pairs that is learned from.")
+        raise ValueError(f"kept = {kept}: must be in (0, 1], the share of a step's pairs to learn from.")
     if not 0 <= momentum < 1:
-        raise ValueError(f"momentum = {momentum}: must be in [0, 1). At 1 the usual gap would never change.")
+        raise ValueError(
+            f"momentum = {momentum}: must be in [0, 1). At 1 the running mean of the gap would never change."
+        )

@@ -64,7 +64,7 @@ def _section(name: str, loss: Loss) -> Iterator[str]:
     yield from text.notes
     if text.use:
         yield text.use
-    facts = {"Needs": needs(loss), "Can take": abilities(loss), "Averaged over": [_UNITS[loss.unit]]}
+    facts = {"Needs": needs(loss), "Supports": abilities(loss), "Averaged over": [_UNITS[loss.unit]]}
     yield " ".join(f"{name}: {'; '.join(found)}." for name, texts in facts.items() if (found := list(texts)))
     if options := loss_options(loss):
         rows = [["option", "default", "values", "meaning"]]

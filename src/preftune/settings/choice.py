@@ -25,25 +25,25 @@ class DrawSettings(Section):
 
     eval_samples: int = setting(
         8,
-        "Prompts to sample from before the first step, at each evaluation and after the last step, for samples.jsonl, "
+        "Number of prompts to sample at each evaluation, before the first step and after the last, for samples.jsonl, "
         "KL, entropy and lengths; 0: none.",
         within="[0, inf)",
         because="where 0 draws none",
     )
-    eval_sample_tokens: int = setting(128, "Longest sample, in tokens.", within="[1, inf)")
+    eval_sample_tokens: int = setting(128, "Maximum length of a sample, in tokens.", within="[1, inf)")
     eval_kl: bool = setting(
         False,
-        "Load the reference at each evaluation to measure the KL of the samples. Not needed with an adapter or with "
+        "Load the reference at each evaluation to measure the KL of the samples. Not needed with --lora or "
         "--no-reference-cache.",
         changes="course",
     )
     judge: str | None = setting(
         None,
         "Judge of the samples at each evaluation: reward:MODEL or python:MODULE:FUNCTION. Logs win_rate, and reward "
-        "if the judge gives scores.",
+        "if the judge returns scores.",
     )
     judge_samples: int = setting(
-        _JUDGED, "Prompts whose samples the judge rates; at least as many are sampled.", within="[1, inf)"
+        _JUDGED, "Number of prompts whose samples the judge rates; overrides a smaller eval_samples.", within="[1, inf)"
     )
     judge_against: Literal["start", "chosen"] = setting(
         "start", "Opponent for win_rate: samples before the first step, or the chosen completions of the data."
@@ -106,23 +106,23 @@ class ChoiceSettings(Section):
     title: ClassVar[str] = "Checkpoint choice"
 
     keep: Literal["last", "best"] = setting(
-        "last", "Weights that become the run's model: those of the last step, or of the best evaluation."
+        "last", "Weights to save as the model: those of the last step, or of the best evaluation."
     )
     metric: str | None = setting(
         None,
-        "Metric on held-out data that decides which evaluation is best, such as loss or rewards/margins; with a judge "
-        "win_rate, reward or reward_at_kl_budget; NAME:higher or NAME:lower for your own measure. Default: "
-        "rewards/accuracies, or loss for methods without it.",
+        "Held-out metric that selects the best evaluation, such as loss or rewards/margins; with a judge win_rate, "
+        "reward or reward_at_kl_budget; NAME:higher or NAME:lower for a custom measure. Default: rewards/accuracies, "
+        "or loss for methods without it.",
     )
     kl_budget: float | None = setting(
         None,
-        "For metric = reward_at_kl_budget: largest KL of the samples to the reference, in nats.",
+        "Largest KL of the samples to the reference, in nats, for metric = reward_at_kl_budget.",
         within="(0, inf)",
         because="in nats",
     )
     early_stopping: int | None = setting(
         None,
-        "Evaluations in a row without a new best after which the run ends. Needs keep = best. Default: never.",
+        "Stop after this many evaluations in a row without a new best. Requires keep = best. Default: never.",
         within="[1, inf)",
     )
 

@@ -95,21 +95,20 @@ class DataSettings(Section):
     )
     mix: list[float] = setting(
         [],
-        "Weight of each data source in an epoch, in order, such as 0.7 and 0.3. Default: all of each source.",
+        "Weight of each data source in an epoch, in order, such as 0.7 and 0.3. Default: all rows of every source.",
         decides="mix",
         within="(0, inf)",
         because="as a weight; leave out data that are not wanted",
     )
     prompts_per_epoch: int | None = setting(
         None,
-        "Prompts in an epoch of a mix. Default: as many as possible without repeating one.",
+        "Number of prompts in an epoch of a mix. Default: as many as possible without repeating any.",
         decides="mix",
         within="[1, inf)",
     )
     max_per_prompt: int | None = setting(
         None,
-        "Maximum pairs, completions or lists per prompt; the rest is left out at random, by the seed. Default: no "
-        "limit.",
+        "Maximum number of pairs, completions or lists per prompt, chosen at random. Default: no limit.",
         within="[1, inf)",
     )
     split: str | None = setting(
@@ -120,29 +119,29 @@ class DataSettings(Section):
     )
     format: str | None = setting(
         None,
-        "Layout of the rows. Default: detected from the columns.",
+        "Format of the rows (`preftune formats`). Default: detected from the columns.",
         decides="data",
         used_by=("eval", "check", "clean", "convert"),
     )
     columns: Mapping[str, str] = setting(
         {},
-        "Names of the columns in the data, such as chosen=better.",
+        "Column names in the data, such as chosen=better.",
         decides="data",
         used_by=("eval", "check", "clean", "convert"),
     )
     where: list[str] = setting(
         [],
-        "Use only rows in which a column holds, such as 'score_ratio>=2' or lang=en.",
+        "Use only rows that meet a condition on a column, such as 'score_ratio>=2' or lang=en.",
         decides="data",
         used_by=("eval", "check", "convert"),
     )
     on_bad_row: Literal["error", "skip"] = setting(
-        "error", "Stop at a row that cannot be used, or skip, count and list such rows.", used_by=("eval", "convert")
+        "error", "Unusable rows: stop with an error, or skip, count and list them.", used_by=("eval", "convert")
     )
     pairing: Literal["given", "all", "best_vs_worst", "adjacent"] | None = setting(
         None,
-        "Source of pairs: given in the data, or made from scores: all that differ, best and worst, or neighbours in "
-        "order. Default: given if there are any, else all.",
+        "Pairs: given in the data, or made from scores: all that differ, best and worst, or adjacent in rank. "
+        "Default: given if there are any, else all.",
         decides="data",
         used_by=("eval", "convert"),
         from_run=True,
@@ -150,7 +149,7 @@ class DataSettings(Section):
     )
     min_score_gap: float = setting(
         0.0,
-        "Smallest difference of two scores that makes a pair, on the data's scale.",
+        "Minimum difference of two scores that makes a pair, in units of the scores.",
         decides="data",
         within="[0, inf)",
         used_by=("eval", "convert"),
@@ -159,26 +158,26 @@ class DataSettings(Section):
     )
     auxiliary: Mapping[str, float] = setting(
         {},
-        "Weights of further scores to learn from, such as safety=0.5; length is the number of tokens.",
+        "Weights of auxiliary scores to learn from, such as safety=0.5; length is the number of tokens.",
         for_preferences=True,
     )
     token_weights: Literal["data", "from_first_difference"] = setting(
         "data",
-        "Tokens that count: as in the data, or only those after chosen and rejected first differ.",
+        "Token weights: those of the data, or 0 before the first token at which chosen and rejected differ.",
         for_preferences=True,
     )
     eval_data: list[str] = setting([], "Held-out data: files, folders or hub ids.", decides="held out")
     eval_split: str | None = setting(None, "Split of the held-out data.", decides="held out")
     eval_fraction: float = setting(
         0.0,
-        "Share of the prompts to hold out if there is no eval_data, in [0, 1).",
+        "Share of the prompts to hold out, in [0, 1), instead of eval_data.",
         decides="held out",
         within="[0, 1)",
         because="as a share of the prompts",
     )
     max_length: int | None = setting(
         None,
-        "Longest prompt + completion, in tokens. Default: the model's number of positions.",
+        "Maximum length of prompt + completion, in tokens. Default: the model's number of positions.",
         decides="longest",
         within="[2, inf)",
         because="for a prompt token and a completion token",
@@ -187,11 +186,13 @@ class DataSettings(Section):
     )
     too_long: Literal["cut", "drop", "error"] = setting(
         "cut",
-        "Treatment of text beyond max_length; cut: prompts at the left, then completions at the end.",
+        "Text beyond max_length: cut (prompts from the left, then completions from the right), drop, or error.",
         used_by=("eval",),
         from_run=True,
     )
-    num_processes: int = setting(1, "Processes that tokenize.", changes="speed", within="[1, inf)", used_by=("eval",))
+    num_processes: int = setting(
+        1, "Number of processes for tokenization.", changes="speed", within="[1, inf)", used_by=("eval",)
+    )
     check_data: bool = setting(
         True, "Check up to 20,000 rows for problems and write them to data-check.json.", changes="output"
     )

@@ -39,7 +39,7 @@ _HELP = {
     "model": "The model: hub id, local folder, or folder of a run, a checkpoint or an adapter.",
     "data": "Held-out preferences: files, folders, presets or hub ids. Default: the held-out data of a run.",
     "weights_dtype": "Data type of the weights; auto: as saved. Default: as in the run, else auto.",
-    "precision": "Data type of the arithmetic (autocast). Default: as in the run, else bf16 on a GPU that supports it.",
+    "precision": "Data type of computations (autocast). Default: as in the run, else bf16 on a GPU that supports it.",
 }
 
 

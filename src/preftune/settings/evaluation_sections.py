@@ -28,17 +28,17 @@ class ReferenceSettings(Section):
 
     reference: str | None = setting(
         None,
-        "Model to compare with, or none. Default: the starting model of a run, the base model of an adapter.",
+        "Reference model, or none. Default: the starting model of a run, the base model of an adapter.",
     )
     beta: float | None = setting(
         None,
-        "Implicit reward per nat of logratio. Default: beta of the run, 0.1 for other models; divided by the strength.",
+        "Implicit reward per nat of logratio. Default: beta of the run, else 0.1; both divided by the strength.",
         within="(0, inf)",
     )
     strength: float | None = setting(
         None,
-        "Evaluate a mix of reference and model, close to training with beta / strength: 0 is the reference, 1 the "
-        "model, more extrapolates. Default: the model.",
+        "Evaluate a mix of reference and model, which approximates training with beta / strength: 0 is the reference, "
+        "1 the model, above 1 extrapolates. Default: 1.",
     )
 
     def conflicts(self) -> Iterator[str]:
@@ -61,41 +61,41 @@ class SampleSettings(Section):
         within="[0, inf)",
     )
     prompts: str | None = setting(
-        None, "File of prompts to sample from: .txt with one per line, or data. Default: the prompts of the data."
+        None, "File of prompts: .txt with one per line, or a data file. Default: the prompts of the data."
     )
     num_prompts: int | None = setting(
         256, "Maximum number of prompts to sample from, spread evenly over the data.", within="[1, inf)"
     )
-    max_new_tokens: int = setting(256, "Longest completion, in tokens.", within="[1, inf)")
+    max_new_tokens: int = setting(256, "Maximum length of a completion, in tokens.", within="[1, inf)")
     temperature: list[float] = setting(
         [1.0],
-        "Temperature of the completions that the judge compares. KL and entropy are always at temperature 1.",
+        "Sampling temperature for the judge. KL and entropy are always measured at temperature 1.",
         within="[0, inf)",
         because="where 0 takes the most likely token",
     )
     top_p: float = setting(
         1.0,
-        "For the judge: sample from the most likely tokens that make up this share of probability.",
+        "For the judge: sample from the most likely tokens with this total probability.",
         within="(0, 1]",
     )
     top_k: int = setting(
-        0, "For the judge: sample from this many of the most likely tokens; 0: from all.", within="[0, inf)"
+        0, "For the judge: sample from this many of the most likely tokens; 0: all tokens.", within="[0, inf)"
     )
     best_of: int | None = setting(
         None,
-        "Also sample this many completions per prompt and take the one with the highest implicit reward.",
+        "Also evaluate best-of-N sampling by implicit reward, with N completions per prompt.",
         within="[2, inf)",
         because="as one completion leaves no choice",
         not_swept="points are compared by single samples",
     )
     best_of_from: Literal["reference", "policy"] = setting(
         "reference",
-        "Model that the best-of-N completions are sampled from.",
+        "Model from which best-of-N completions are sampled.",
         not_swept="points are compared by single samples",
     )
     seed: int = setting(
         0,
-        "Seed of samples and intervals.",
+        "Random seed for samples and intervals.",
         within="[0, inf)",
         not_swept="points are compared on the same prompts and random numbers",
     )
@@ -152,8 +152,8 @@ class JudgeSettings(Section):
 
     judge: str | None = setting(
         None,
-        "Judge of completions: openai:MODEL (any endpoint with that protocol; OPENAI_BASE_URL, OPENAI_API_KEY), "
-        "reward:MODEL, python:MODULE:FUNCTION, or file:PATH with verdicts of people.",
+        "Judge of completions: openai:MODEL (any compatible endpoint; set OPENAI_BASE_URL and OPENAI_API_KEY), "
+        "reward:MODEL, python:MODULE:FUNCTION, or file:PATH with human verdicts.",
     )
     against: str | None = setting(
         None,
@@ -161,17 +161,19 @@ class JudgeSettings(Section):
         "reference, or chosen if there is no reference.",
     )
     judge_prompt: str | None = setting(
-        None, "Question to an endpoint: dialogue, summary, concise_summary, or a Jinja file. Default: dialogue."
+        None, "Prompt of an endpoint judge: dialogue, summary, concise_summary, or a Jinja file. Default: dialogue."
     )
     judge_budget: int | None = setting(
         None,
-        "Maximum number of paid answers of an endpoint in this call. Default: no limit.",
+        "Maximum number of endpoint answers to pay for in this command. Default: no limit.",
         changes="speed",
         within="[1, inf)",
     )
-    judge_concurrency: int = setting(8, "Simultaneous calls of an endpoint.", changes="speed", within="[1, inf)")
+    judge_concurrency: int = setting(
+        8, "Maximum number of simultaneous calls to an endpoint.", changes="speed", within="[1, inf)"
+    )
     judge_timeout: float = setting(
-        60.0, "Seconds to wait for an answer of an endpoint.", changes="speed", within="(0, inf]"
+        60.0, "Time-out of a call to an endpoint, in seconds.", changes="speed", within="(0, inf]"
     )
 
     def conflicts(self) -> Iterator[str]:
@@ -207,7 +209,7 @@ class MemorySettings(Section):
 
     max_tokens: int = setting(
         8192,
-        "Memory budget of a forward pass, in tokens. A prompt that needs more with its completions runs alone.",
+        "Memory budget of a forward pass, in tokens. A larger group runs alone.",
         changes="speed",
         within="[2, inf)",
     )
@@ -226,9 +228,9 @@ class ResultSettings(Section):
     title: ClassVar[str] = "Result"
 
     json: str | None = setting(
-        None, "File for the result. Default: evaluation.json in the folder of a run.", changes="folder"
+        None, "File for the result, as JSON. Default: evaluation.json in the run folder.", changes="folder"
     )
-    overwrite: bool = setting(False, "Replace that file.", changes="folder")
+    overwrite: bool = setting(False, "Replace an existing result file.", changes="folder")
 
     def conflicts(self) -> Iterator[str]:
         """Messages about values that cannot work together."""

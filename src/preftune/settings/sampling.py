@@ -27,27 +27,27 @@ class Sampling(Section):
 
     title: ClassVar[str] = "Sampling"
 
-    max_new_tokens: int = setting(256, "Longest completion, in tokens.", within="[1, inf)")
+    max_new_tokens: int = setting(256, "Maximum length of a completion, in tokens.", within="[1, inf)")
     temperature: float = setting(
         1.0,
-        "Divisor of the logits; 0: always the most likely token.",
+        "Sampling temperature; 0: greedy decoding.",
         within="[0, inf)",
         because="where 0 takes the most likely token",
     )
     top_p: float = setting(
         1.0,
-        "Sample from the most likely tokens that make up this share of probability; 1: from all.",
+        "Sample from the most likely tokens with this total probability; 1: all tokens.",
         within="(0, 1]",
         because="as a share of probability",
     )
     top_k: int = setting(
         0,
-        "Sample from this many of the most likely tokens; 0: from all.",
+        "Sample from this many of the most likely tokens; 0: all tokens.",
         within="[0, inf)",
         because="where 0 allows all tokens",
     )
     num_samples: int = setting(1, "Completions per prompt.", within="[1, inf)")
-    seed: int = setting(0, "Seed of the samples.", within="[0, inf)")
+    seed: int = setting(0, "Random seed.", within="[0, inf)")
 
     def __post_init__(self) -> None:
         problems = list(self.problems())

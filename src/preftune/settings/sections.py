@@ -29,13 +29,13 @@ class ModelSettings(Section):
 
     model: str = setting(
         MISSING,
-        "The model to tune: hub id, local folder, or folder of a run or adapter.",
+        "Model to fine-tune: hub id, local folder, or folder of a run or adapter.",
         used_by=("eval", "generate", "merge"),
     )
     revision: str | None = setting(None, "Branch, tag or commit of a hub model.", used_by=("eval", "generate", "merge"))
     reference_model: str | None = setting(
         None,
-        "Another model as the reference, with the same tokenizer. Default: the model before training.",
+        "Reference model, with the same tokenizer. Default: the model before training.",
         for_preferences=True,
     )
     reference_cache: bool = setting(
@@ -46,27 +46,27 @@ class ModelSettings(Section):
     )
     reference_sync: Literal["off", "soft", "hard"] = setting(
         "off",
-        "Update the reference from the policy during training (TR-DPO): mix it in (soft), or copy it (hard).",
+        "Update the reference from the policy during training (TR-DPO): soft: average the two; hard: copy the policy.",
         for_preferences=True,
     )
     reference_sync_every: int = setting(
-        _SYNC_EVERY, "Steps between two updates of the reference.", within="[1, inf)", for_preferences=True
+        _SYNC_EVERY, "Steps between updates of the reference.", within="[1, inf)", for_preferences=True
     )
     reference_sync_mix: float = setting(
         _SYNC_MIX,
-        "Share of the policy in a soft update of the reference, in (0, 1].",
+        "Weight of the policy in a soft update of the reference, in (0, 1].",
         within="(0, 1]",
         for_preferences=True,
     )
     weights_dtype: Literal["float32", "bfloat16", "float16", "auto"] = setting(
         "float32",
-        "Data type of the weights; auto: as saved. float32 trains best at small learning rates.",
+        "Data type of the weights; auto: as saved. bfloat16 and float16 lose updates at small learning rates.",
         used_by=("eval", "generate", "merge"),
         from_run=True,
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = setting(
         "auto",
-        "Data type of the arithmetic (autocast); auto: bf16 on a GPU that supports it, else fp32.",
+        "Data type of computations (autocast); auto: bf16 on a GPU that supports it, else fp32.",
         used_by=("eval",),
         from_run=True,
     )
@@ -76,8 +76,10 @@ class ModelSettings(Section):
         used_by=("eval", "generate"),
         from_run=True,
     )
-    gradient_checkpointing: bool = setting(False, "Recompute activations in the backward pass: less memory, slower.")
-    dropout: bool = setting(False, "Keep the model's dropout on. It adds noise to the log-probs.")
+    gradient_checkpointing: bool = setting(
+        False, "Recompute activations in the backward pass, which saves memory and takes longer."
+    )
+    dropout: bool = setting(False, "Keep the model's dropout, which adds noise to the log-probs.")
     chat_template: str | None = setting(
         None, "Jinja file with a chat template, for a tokenizer that has none.", used_by=("eval", "generate")
     )
@@ -144,7 +146,7 @@ class AdapterSettings(Section):
         0.0, "Dropout inside the adapter, a probability in [0, 1).", within="[0, 1)", because="as a probability"
     )
     lora_targets: list[str] = setting(
-        ["all-linear"], "Modules that get an adapter, by the end of their name; all-linear: all but the head."
+        ["all-linear"], "Modules to adapt, by name suffix; all-linear: all linear layers except the head."
     )
 
     def conflicts(self) -> Iterator[str]:
@@ -162,17 +164,17 @@ class StepSettings(Section):
     batch_size: int = setting(64, "Pairs (sft: completions) per optimizer step, over all GPUs.", within="[1, inf)")
     max_tokens_per_microbatch: int | Literal["auto"] | None = setting(
         None,
-        "Memory budget of a forward and backward pass, in tokens; auto: as many as fit. Default: 8192, or more if the "
-        "largest group needs it.",
+        "Memory budget of a forward and backward pass, in tokens; auto: as many as fit. Default: 8192, or the size of "
+        "the largest group if that is more.",
         within="[2, inf)",
         because="or auto",
     )
     epochs: float = setting(1.0, "Passes over the data.", within="(0, inf)")
-    max_steps: int | None = setting(None, "Optimizer steps; overrides epochs.", within="[1, inf)")
+    max_steps: int | None = setting(None, "Number of optimizer steps; overrides epochs.", within="[1, inf)")
     shuffle: bool = setting(True, "Shuffle the data in each epoch.")
     seed: int = setting(
         0,
-        "Seed of the order, the held-out split and the adapter's initial weights.",
+        "Random seed for data order, held-out split and initial adapter weights.",
         within="[0, inf)",
         not_swept="seeds are given by --seeds",
     )
@@ -190,16 +192,14 @@ class OptimizerSettings(Section):
     schedule: Literal["cosine", "linear", "constant", "inverse_sqrt"] = setting(
         "cosine", "Decay of the learning rate after warm-up."
     )
-    warmup: float = setting(
-        0.1, "Steps over which the learning rate rises; below 1: share of all steps.", within="[0, inf)"
-    )
-    optimizer: str = setting("adamw_torch", "Optimizer, by its name in transformers, such as adamw_8bit.")
-    weight_decay: float = setting(0.0, "Weight decay per step and unit of learning rate.", within="[0, inf)")
-    adam_beta1: float = setting(0.9, "Decay rate of Adam's mean of gradients, in [0, 1).", within="[0, 1)")
-    adam_beta2: float = setting(0.999, "Decay rate of Adam's mean of squared gradients, in [0, 1).", within="[0, 1)")
-    adam_epsilon: float = setting(1e-8, "Added to the root of Adam's mean of squared gradients.", within="[0, inf)")
+    warmup: float = setting(0.1, "Warm-up, in steps; below 1: as a share of all steps.", within="[0, inf)")
+    optimizer: str = setting("adamw_torch", "Optimizer, by its transformers name, such as adamw_8bit.")
+    weight_decay: float = setting(0.0, "Weight decay, multiplied by the learning rate at each step.", within="[0, inf)")
+    adam_beta1: float = setting(0.9, "Decay rate of Adam's first moment, in [0, 1).", within="[0, 1)")
+    adam_beta2: float = setting(0.999, "Decay rate of Adam's second moment, in [0, 1).", within="[0, 1)")
+    adam_epsilon: float = setting(1e-8, "Added to Adam's denominator for numerical stability.", within="[0, inf)")
     max_grad_norm: float = setting(
-        1.0, "Gradients with a larger norm are scaled down to it; 0: no clipping.", within="[0, inf]"
+        1.0, "Maximum gradient norm; larger gradients are clipped to it. 0: no clipping.", within="[0, inf]"
     )
 
 
@@ -211,13 +211,13 @@ class OutputSettings(Section):
 
     output: str = setting(
         MISSING,
-        "Folder of the run: model, checkpoints, config, metrics.",
+        "Folder for the run: model, checkpoints, config, metrics.",
         changes="folder",
         not_swept="every point has its own folder inside the sweep's",
     )
     overwrite: bool = setting(
         False,
-        "Delete the run in the output folder.",
+        "Replace an existing run in the output folder.",
         changes="folder",
         not_swept="a sweep replaces nothing",
     )
@@ -238,10 +238,10 @@ class OutputSettings(Section):
         None, "Steps between checkpoints. Default: the end of each epoch.", changes="course", within="[1, inf)"
     )
     keep_checkpoints: int = setting(
-        1, "Checkpoints kept on disk; older ones are deleted.", changes="course", within="[1, inf)"
+        1, "Number of checkpoints to keep; older ones are deleted.", changes="course", within="[1, inf)"
     )
     report_to: list[str] = setting(
-        ["tensorboard"], "Loggers beside the run folder: tensorboard, wandb, trackio, mlflow, none.", changes="output"
+        ["tensorboard"], "Additional loggers: tensorboard, wandb, trackio, mlflow or none.", changes="output"
     )
     run_name: str | None = setting(
         None, "Name of the run in loggers. Default: name of the output folder.", changes="output"
@@ -263,6 +263,6 @@ class HealthSettings(Section):
 
     stop_on_sick: bool = setting(
         False,
-        "End the run with a checkpoint and exit code 3 when a rule of docs/health.md finds it sick.",
+        "Stop with a checkpoint and exit code 3 if a health rule reports the run as sick (docs/health.md).",
         changes="course",
     )

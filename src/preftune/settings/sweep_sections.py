@@ -30,23 +30,23 @@ class SweepSettings(Section):
 
     title: ClassVar[str] = "Sweep"
 
-    output: str = setting(MISSING, "Folder of the sweep: a run folder for each point, sweep.json, frontier.png.")
+    output: str = setting(MISSING, "Folder for the sweep: a run folder per point, sweep.json, frontier.png.")
     over: list[str] = setting(
-        [], "A setting or option and its values, such as beta=0.03,0.1,0.3. All combinations are run."
+        [], "Setting or option to sweep and its values, such as beta=0.03,0.1,0.3. All combinations are run."
     )
     search: list[str] = setting(
         [],
-        "Instead of a grid: a setting or option and its range or choices for Optuna, such as beta=0.01:1:log or "
-        "method=dpo,ipo.",
+        "Setting or option to search with Optuna, instead of a grid, and its range or choices, such as "
+        "beta=0.01:1:log or method=dpo,ipo.",
     )
     trials: int | None = setting(
-        None, "Number of points of a search, including those of earlier calls.", within="[1, inf)"
+        None, "Number of points of a search, including those of earlier commands.", within="[1, inf)"
     )
-    seeds: str | None = setting(None, "Seeds of the runs of each point, such as 0,1. Default: the seed of the runs.")
+    seeds: str | None = setting(None, "Training seeds for each point, such as 0,1. Default: the value of --seed.")
     reward: str | None = setting(
         None,
-        "Reward of a completion: python:MODULE:FUNCTION, (prompt, completion) -> number, or reward:MODEL. The value "
-        "of a point is its mean over samples. Default: the win rate (--judge), or else held-out accuracy.",
+        "Reward of a completion: python:MODULE:FUNCTION, a function (prompt, completion) -> number, or reward:MODEL. "
+        "The value of a point is its mean over samples. Default: the win rate with --judge, else held-out accuracy.",
     )
     kl_budget: float | None = setting(
         None,
@@ -55,9 +55,10 @@ class SweepSettings(Section):
         because="in nats",
     )
     realign: str | None = setting(
-        None, "Point, or folder of a run, to mix with its reference at several strengths, beside the trained frontier."
+        None,
+        "Point or run folder to mix with its reference at several strengths, for comparison with the trained runs.",
     )
-    strengths: str = setting(_STRENGTHS, "Strengths of that mix: 0 is the reference, 1 the run; beta / strength.")
+    strengths: str = setting(_STRENGTHS, "Strengths of --realign: 0 is the reference, 1 the run.")
 
     def conflicts(self) -> Iterator[str]:
         """Messages about values that cannot work together."""
