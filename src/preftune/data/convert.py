@@ -11,7 +11,7 @@ from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin, PromptGroup, Text, WeightedSpan
 from preftune.losses import Feedback
 
-__all__ = ["TARGETS", "Columns", "Conversion", "Converter", "Target"]
+__all__ = ["TARGETS", "Columns", "Conversion", "Converter"]
 
 Columns = dict[str, Any]
 """A row to write, by column."""
@@ -128,8 +128,6 @@ class Conversion:
     """Counts of a conversion in progress.
 
     Args:
-        num_groups: Groups read.
-        num_written: Rows written.
         left_out: Number of rows, pairs or completions left out, by reason.
         places: Origins of the first of them, by reason.
     """
@@ -191,9 +189,6 @@ class Converter:
     def rows(self, items: Iterable[PromptGroup | BadRow | LeftOut], conversion: Conversion) -> Iterator[Columns]:
         """The rows of groups, one by one, in memory that does not grow with the data.
 
-        Args:
-            items: Groups, and rows that gave none.
-            conversion: Counts, updated.
         Raises:
             DataError: an unusable row, unless these are skipped; no row can be written.
             ConfigError: the pair rule does not apply to a group.

@@ -19,18 +19,7 @@ from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin, PromptGroup
 from preftune.losses import LOSSES, Feedback
 
-__all__ = [
-    "LACKS",
-    "FeedbackReport",
-    "FittedGroups",
-    "check_fit",
-    "check_margins",
-    "check_rule_is_used",
-    "fits",
-    "groups_for",
-    "methods_that_fit",
-    "view_of",
-]
+__all__ = ["LACKS", "FeedbackReport", "check_rule_is_used", "fits", "groups_for", "methods_that_fit", "view_of"]
 
 LACKS: Mapping[Feedback, str] = {
     "pairs": "has no pair of a chosen and a rejected completion",
@@ -47,11 +36,7 @@ _WAYS_OUT: Mapping[Feedback, str] = {
 
 
 def check_fit(feedback: Feedback, groups: Sequence[PromptGroup], rule: PairRule) -> None:
-    """Raise an error unless every group has the feedback that a method learns from.
-
-    Raises:
-        DataError: a group lacks it. The message names the methods that fit the data.
-    """
+    """Raise an error unless every group has the feedback that a method learns from."""
     without = [group for group in groups if not fits(feedback, group, rule)]
     if not without:
         return
@@ -66,11 +51,7 @@ def check_fit(feedback: Feedback, groups: Sequence[PromptGroup], rule: PairRule)
 
 
 def check_margins(groups: Sequence[PromptGroup]) -> None:
-    """Raise an error unless every pair has a margin, given or as a difference of scores.
-
-    Raises:
-        DataError: a pair has none. The message names the methods that fit the data.
-    """
+    """Raise an error unless every pair has a margin, given or as a difference of scores."""
     without = [group for group in groups if not has_margins(group)]
     if without:
         raise DataError(
@@ -127,16 +108,7 @@ _NOTHING_LEFT: Mapping[Feedback, str] = {
 
 @dataclass(frozen=True, slots=True)
 class FeedbackReport:
-    """Unused feedback: an origin for each pair, prompt or completion.
-
-    Args:
-        tied: Pairs of equal scores.
-        under_gap: Pairs of scores closer than `min_score_gap`.
-        equal: Pairs of equal completions with different scores.
-        unpaired: Prompts without completions to compare.
-        ambiguous: Completions that are chosen in one pair and rejected in another.
-        unmarked: Completions without thumbs beside others that have them.
-    """
+    """Unused feedback by reason, as in `LOST`: the origin of each pair, prompt or completion."""
 
     tied: tuple[Origin, ...] = ()
     under_gap: tuple[Origin, ...] = ()
@@ -155,11 +127,7 @@ class FittedGroups:
 
 
 def groups_for(
-    feedback: Feedback,
-    groups: Sequence[PromptGroup],
-    *,
-    needs_margins: bool = False,
-    rule: PairRule | None = None,
+    feedback: Feedback, groups: Sequence[PromptGroup], *, needs_margins: bool = False, rule: PairRule | None = None
 ) -> FittedGroups:
     """Reduce groups to the feedback that a method learns from.
 
@@ -168,9 +136,6 @@ def groups_for(
     imitate. An empty group is left out and reported.
 
     Args:
-        feedback: Feedback of the method.
-        groups: The data.
-        needs_margins: Require a margin for each pair.
         rule: Source of the pairs. Default: pairs of the data, else all pairs of different scores.
     Raises:
         DataError: the data lack the feedback. The message names the methods that fit the data.
@@ -196,11 +161,7 @@ def groups_for(
 
 
 def check_rule_is_used(feedback: Feedback, groups: Sequence[PromptGroup], rule: PairRule) -> None:
-    """Raise an error if the options of `rule` have no effect on some groups.
-
-    Raises:
-        ConfigError: they have none.
-    """
+    """Raise an error if the options of `rule` have no effect on some groups."""
     marked = next((group for group in groups if feedback == "thumbs" and has_thumbs(group)), None)
     if marked is not None and (rule.pairing or rule.min_score_gap):
         raise ConfigError([f"pairing: {marked.origin} has thumbs of its own, so no pairs are made. Leave it out."])

@@ -16,7 +16,7 @@ from preftune.data.sources import OpenRows, parts_of
 from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin, PromptGroup
 
-__all__ = ["GroupStream", "LoadedGroups", "OnBadRow", "Part", "groups_from_rows", "iter_groups", "load_groups"]
+__all__ = ["GroupStream", "LoadedGroups", "OnBadRow", "groups_from_rows", "iter_groups", "load_groups"]
 
 OnBadRow = Literal["error", "skip"]
 """Stop at the first unusable row, or skip such rows and list them."""

@@ -18,7 +18,6 @@ class Mixture:
     Args:
         members: Indices of the groups of each source.
         counts: Groups of each source per epoch, each at least 1.
-        seed: Seed of the draws.
     """
 
     members: tuple[tuple[int, ...], ...]
@@ -37,11 +36,8 @@ class Mixture:
         """A mixture in which the share of each source in an epoch is proportional to its weight.
 
         Args:
-            members: Indices of the groups of each source.
             weights: Weight of each source, > 0.
-            names: Names of the sources, for errors.
             num_groups: Groups per epoch. Default: the most for which no source repeats a group within an epoch.
-            seed: Seed of the draws.
         Raises:
             ConfigError: a source without a group in an epoch.
 

@@ -18,11 +18,6 @@ class Preset:
     """A public data set.
 
     Args:
-        hub_id: Id on the hub.
-        format: Name of the format of its rows.
-        about: Content, in a few words.
-        licence: Short form of the licence note on its page.
-        split: Split to train on.
         config: Configuration. Default: the only one.
         folder: Folder of the repository with the data. Default: the whole repository.
         revision: Branch, tag or commit. Default: the newest.

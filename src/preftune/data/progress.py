@@ -12,8 +12,6 @@ def track(items: Iterable[Item], description: str, *, total: int | None, show: b
     """The items, with a progress bar on standard error while they are consumed.
 
     Args:
-        description: Text before the bar.
-        total: Number of items, if known.
         show: If false, the items are returned as they are.
     """
     if not show:

@@ -65,7 +65,6 @@ def split_by_prompt(
 
     Args:
         fraction: Fraction of the distinct prompts to hold out, in (0, 1), on average over prompts.
-        seed: Determines which prompts are held out.
     Returns:
         The groups to train on and the held-out groups, each in the given order.
     Raises:
@@ -122,10 +121,6 @@ def cap_per_prompt(groups: Sequence[PromptGroup], limit: int, *, feedback: Feedb
     Args:
         groups: As given by `groups_for`.
         limit: Most pairs, completions (thumbs, demonstrations) or lists of a prompt; at least 1.
-        feedback: Feedback of the method; determines the unit that is counted.
-        seed: Determines which units are kept.
-    Returns:
-        The groups that are not empty, in order.
 
     >>> from preftune.groups import Completion, Pair
     >>> answers = tuple(map(Completion, "abc"))

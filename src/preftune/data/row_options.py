@@ -40,11 +40,7 @@ class RowOptions:
 
     @staticmethod
     def of(**given: Unpack[RowArguments]) -> "RowOptions":
-        """The options that keyword arguments give.
-
-        Raises:
-            ConfigError: an invalid condition.
-        """
+        """The options that keyword arguments give."""
         return RowOptions(
             given.get("format"),
             given.get("columns") or {},

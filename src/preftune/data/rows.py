@@ -30,11 +30,6 @@ class Row:
 class BadRow:
     """A row that cannot be used.
 
-    Args:
-        origin: File and line.
-        problem: The problem, in full sentences.
-        fault: Kind of the problem.
-
     >>> print(BadRow(Origin("prefs.jsonl", 3), "the line is not UTF-8."))
     prefs.jsonl:3: the line is not UTF-8.
     """
@@ -57,7 +52,6 @@ class LeftOut:
     """A valid row that a condition excludes, or that carries no training signal, such as a tie.
 
     Args:
-        origin: File and line.
         reason: Reason, in a few words that are the same for all such rows.
 
     >>> print(LeftOut(Origin("prefs.jsonl", 3), "not lang=en"))

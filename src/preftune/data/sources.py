@@ -13,16 +13,7 @@ from preftune.data.text_files import COMPRESSIONS, TEXT_READERS, data_suffix, re
 from preftune.errors import DataError
 from preftune.groups import Origin
 
-__all__ = [
-    "OpenRows",
-    "is_hub_name",
-    "is_saved_dataset",
-    "parts_of",
-    "read_hub_dataset",
-    "read_parquet",
-    "read_rows",
-    "read_saved_dataset",
-]
+__all__ = ["OpenRows", "parts_of", "read_rows"]
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
@@ -80,9 +71,7 @@ def read_hub_dataset(name: str, split: str | None, preset: Preset | None = None)
     """Rows of one split of a data set on the hub, or of its only split. Origins count rows.
 
     Args:
-        name: Id of the data set.
         split: Name of the split. Default: that of the preset, or the only one.
-        preset: Provides the split, configuration, folder and revision.
     Raises:
         DataError: it cannot be loaded, or has several splits and none was chosen.
     """
@@ -156,8 +145,6 @@ def read_rows(source: str, *, split: str | None = None) -> Iterator[Row | BadRow
 def parts_of(source: str, *, split: str | None = None) -> list[OpenRows]:
     """Parts of a source that each have one format and can be read more than once: the files of a folder, or the source.
 
-    Args:
-        source, split: As in `read_rows`.
     Raises:
         DataError: a source that cannot be found. Opening a part raises it where that cannot be read or has no rows.
     """

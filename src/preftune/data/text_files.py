@@ -18,16 +18,7 @@ from preftune.data.rows import BadRow, Row
 from preftune.errors import DataError
 from preftune.groups import Origin
 
-__all__ = [
-    "COMPRESSIONS",
-    "TEXT_READERS",
-    "data_suffix",
-    "open_bytes",
-    "read_delimited",
-    "read_json",
-    "read_json_lines",
-    "read_text_file",
-]
+__all__ = ["COMPRESSIONS", "TEXT_READERS", "data_suffix", "open_bytes", "read_text_file"]
 
 
 class _ZstdReader(io.RawIOBase):
@@ -105,8 +96,6 @@ def data_suffix(path: Path) -> str:
 def open_bytes(path: Path) -> IO[bytes]:
     """Open a file for reading, decompressed by its suffix.
 
-    Args:
-        path: A file.
     Returns:
         A stream of bytes. Reading a damaged file raises OSError, EOFError, zlib.error, lzma.LZMAError or
         zstandard.ZstdError.
@@ -246,7 +235,6 @@ def read_text_file(path: Path, source: str, suffix: str) -> Iterator[Row | BadRo
     """Rows of a text file, compressed or not.
 
     Args:
-        source: Name of the file in origins and errors.
         suffix: A key of `TEXT_READERS`.
     Returns:
         Rows in order. A malformed row is a `BadRow` and does not end the stream.

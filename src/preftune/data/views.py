@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 Lost = Literal["tied", "under_gap", "equal", "unpaired", "ambiguous", "unmarked"]
-"""Reason why feedback was not used; see `FeedbackReport`."""
+"""Reason why feedback was not used; `LOST` has the texts."""
 
 LOST: Mapping[Lost, str] = {
     "tied": "pairs have equal scores",
@@ -227,7 +227,6 @@ def thumb_view(group: PromptGroup, rule: PairRule) -> View:
 
     Args:
         group: A group with marks, or one that `rule` fits.
-        rule: Source of the pairs.
 
     >>> from preftune.groups import Completion, Origin, Pair
     >>> group = PromptGroup("?", tuple(map(Completion, "abc")), (Pair(0, 1), Pair(1, 2)), Origin("doc", 1))

@@ -21,7 +21,6 @@ class BestOf:
 
     Args:
         num_samples: N.
-        source: Model that the samples are from.
         reward, plain_reward: Mean implicit reward of the best sample, and of a plain sample of the policy.
         length, plain_length: Their mean lengths. Unit: tokens.
         kl: Upper bound of KL(best of N || source). Unit: nats.
@@ -42,7 +41,6 @@ def best_samples(drawn: Sequence[Sequence[Generation]], rewards: Tensor) -> tupl
     """The sample with the highest reward of each prompt, and that reward.
 
     Args:
-        drawn: Samples by prompt.
         rewards: Rewards of all samples, in order. Shape: (completion,).
     """
     by_prompt = rewards.split([len(samples) for samples in drawn])
@@ -64,8 +62,6 @@ def rate_best(
 
     Args:
         best, plain: A sample with its implicit reward for each prompt.
-        num_samples, source, win_rate: As in `BestOf`.
-        bootstrap: Method of the intervals.
     """
 
     def mean(values: Sequence[float]) -> Interval:

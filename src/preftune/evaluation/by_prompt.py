@@ -14,7 +14,7 @@ from preftune.groups import Text
 from preftune.judges.judge import JudgedComparison
 from preftune.metrics.intervals import FloatArray, Statistic, ratio_of, sums_by_prompt
 
-__all__ = ["ByPrompt", "PromptMetric", "PromptRecord", "accuracy_by_prompt", "record_verdicts"]
+__all__ = ["ByPrompt", "PromptRecord", "accuracy_by_prompt", "record_verdicts"]
 
 PromptMetric = Literal["accuracy", "kl", "win_rate", "score", "their_score"]
 """Held-out accuracy; KL to the reference; points by the judge; the judge's scores of us and of the opponent."""
@@ -27,7 +27,6 @@ class ByPrompt:
     Args:
         prompts: A digest of each prompt, each once.
         sums: Sum over the rows of each prompt.
-        counts: Number of rows of each prompt.
 
     >>> ByPrompt(("a", "b"), (3.0, 1.0), (2.0, 2.0)).mean
     1.0
@@ -58,12 +57,7 @@ PromptRecord = MutableMapping[PromptMetric, ByPrompt]
 
 
 def accuracy_by_prompt(groups: Sequence[TokenGroup], table: PairTable) -> ByPrompt:
-    """Share of pairs whose chosen completion has the higher reward.
-
-    Args:
-        groups: Groups that the table was made from.
-        table: Their pairs.
-    """
+    """Share of pairs whose chosen completion has the higher reward."""
     digests = {
         number: hashlib.blake2b(group.prompt.tobytes(), digest_size=8).hexdigest()
         for number, group in zip(prompt_numbers(groups), groups, strict=True)

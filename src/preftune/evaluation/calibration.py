@@ -20,7 +20,6 @@ class ReliabilityBin:
 
     Args:
         low, high: Bounds of the probability that the model assigns to the completion it prefers.
-        num_pairs: Number of pairs, > 0.
         confidence: Mean of that probability.
         accuracy: Share of the pairs whose label agrees.
     """
@@ -61,8 +60,6 @@ def calibrate(table: PairTable, bootstrap: Bootstrap, *, num_bins: int = 10) -> 
     a calibrated model, whose error the percentiles of resamples never cover because they are biased upwards.
 
     Args:
-        table: The pairs.
-        bootstrap: Method of the intervals.
         num_bins: Bins of the reliability curve, >= 1.
     Source: Guo et al. 2017, arXiv:1706.04599, Eq. 3, for the Bradley-Terry model; the bias: Kumar et al. 2019,
         arXiv:1909.10155.

@@ -34,9 +34,6 @@ class Drawer:
 
     Args:
         store: Keeps samples; None to keep none.
-        arithmetic: Device and precision.
-        batch_tokens: Memory budget of a batch, as in `generate`.
-        show_progress: Show a progress bar.
     """
 
     store: EvaluationStore | None
@@ -59,9 +56,6 @@ class Drawer:
 
         Args:
             model: On its device. It must not change while the drawer is in use.
-            tokenizer: The model's.
-            prompts: Texts and conversations.
-            sampling: Temperature, top-p, top-k, number, length and seed.
             adapters: Names of the active adapters. Default: as set in the model.
             realignment: Draw from this mix of the model and its reference; None: from the model.
         """

@@ -41,7 +41,6 @@ def evaluate(
     """Evaluate a model, and write the result file if `config` names one.
 
     Args:
-        config: The settings.
         console: Shows progress. Default: nothing is shown.
         by_prompt: Receives the metrics of each prompt.
     Raises:
@@ -248,11 +247,7 @@ class _Sampling:
                 "command again to ask for those that were not answered"
             )
         return rate_wins(
-            judged,
-            judge=self.judge.name,
-            against=against,
-            temperature=temperature,
-            bootstrap=self.config.bootstrap,
+            judged, judge=self.judge.name, against=against, temperature=temperature, bootstrap=self.config.bootstrap
         )
 
     def _draw(self, sampling: Sampling) -> list[list[Generation]]:
@@ -270,11 +265,7 @@ class _Sampling:
 
 
 def _check_reference(config: EvaluationConfig, models: Models) -> None:
-    """Make sure that there is a reference if the settings need one.
-
-    Raises:
-        ConfigError: there is none.
-    """
+    """Make sure that there is a reference if the settings need one."""
     problems = []
     advice = "the model is not a run, so it has no reference. Name one with --reference"
     if config.judge.against == "reference" and not models.has_reference:

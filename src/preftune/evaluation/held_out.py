@@ -22,9 +22,6 @@ def read_groups(config: EvaluationConfig, *, show_progress: bool = False) -> Loa
     """Groups to evaluate on, with their pairs: the data in the config, else the data that the run held out.
 
     Groups keep all their completions. Scores make pairs if the data have none, as in training.
-
-    Raises:
-        DataError: data that cannot be read.
     """
     settings = config.data
     if settings is not None:
@@ -48,13 +45,7 @@ def tokens_of(
     """Tokenized groups, and a line for each kind of group that was cut or left out. Log-probs ignore token weights.
 
     Args:
-        groups: Groups with text.
-        tokenizer: The policy's.
-        config: Gives the maximum length.
         context: Number of positions of the model; None for no limit.
-        show_progress: Show a progress bar.
-    Raises:
-        DataError, TokenizerError: groups that cannot be tokenized.
     """
     settings = config.data or (config.run.data if config.run is not None else None)
     assert settings is not None, "groups come from data"

@@ -32,7 +32,6 @@ class CheckedPair:
     """A pair whose label was checked.
 
     Args:
-        origin: Row of the data.
         prompt, chosen, rejected: Excerpts; empty if texts are left out.
     """
 
@@ -48,7 +47,6 @@ class LabelCheck:
 
     Args:
         run: Folder of the run whose model was used.
-        pairs: In the order of the data.
         noise: Margins and flip probabilities. Row i is pair i.
         num_shown: Pairs to list, the likeliest flipped first.
     """

@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import brentq, minimize_scalar
 from torch import Tensor
 
-__all__ = ["LabelNoise", "WrongSigns", "label_noise"]
+__all__ = ["LabelNoise", "label_noise"]
 
 _CHI_SQUARE_95 = 3.841458820694124
 """Twice the drop of the log-likelihood at the ends of a 95 % interval of one parameter."""
@@ -25,7 +25,6 @@ class WrongSigns:
 
     Args:
         threshold: Minimum size of the margin.
-        num_pairs: Number of pairs with such a margin.
         wrong: Share of them that the model would label the other way; a margin of 0 counts half.
     """
 

@@ -34,11 +34,9 @@ class PairTable:
 
     Args:
         prompts: Number of the pair's prompt, counted from 0 without gaps. Groups with the same prompt share it.
-        chosen_reward, rejected_reward: Implicit rewards.
         is_right: 1 where the chosen completion has the higher reward, 0 where the rejected, 0.5 for a tie.
         length_difference: Tokens of the chosen completion minus those of the rejected one.
         data_margin: Margin of the pair on the data's scale; NaN if unknown.
-        sources: Source of the pair.
     """
 
     prompts: IntArray
@@ -56,9 +54,7 @@ class PairTable:
         """The pairs of the groups, or None if they have none.
 
         Args:
-            groups: With or without pairs.
             logps: Log-probs of all their completions, in order.
-            reward: The reward that compares completions.
         """
         indices = pair_indices(groups)
         if not len(indices):
@@ -142,9 +138,6 @@ class Slice:
     """Metrics on a subset of the pairs.
 
     Args:
-        kind: Property that defines the subset.
-        label: Its value, for people.
-        num_pairs: Number of pairs.
         accuracy: Share of them whose chosen completion has the higher reward.
         margin: Mean margin of the implicit reward.
     """

@@ -16,7 +16,6 @@ from preftune.metrics.implicit_reward import ImplicitReward
 from preftune.metrics.intervals import Bootstrap, FloatArray, IntArray, Interval, Statistic, ratio_of, sums_by_prompt
 
 __all__ = [
-    "ListAgreement",
     "PairAgreement",
     "Preferences",
     "ReferenceFree",
@@ -35,12 +34,9 @@ class PairAgreement:
     """Agreement of the implicit reward with the labels of pairs.
 
     Args:
-        num_pairs: Number of pairs.
         accuracy: Share of pairs whose chosen completion has the higher reward; a tie counts half.
         margin: Mean reward of the chosen minus that of the rejected completion.
         chosen_reward, rejected_reward: Mean rewards of either side.
-        calibration: Calibration of the margins as log-odds.
-        slices: Accuracy and margin on parts of the pairs.
     """
 
     num_pairs: int
@@ -57,7 +53,6 @@ class ListAgreement:
     """Agreement of implicit rewards and scores on lists of three completions or more whose scores differ.
 
     Args:
-        num_lists: Number of lists.
         kendall_tau: Mean of Kendall's tau-b over lists; 1: the same order, 0: unrelated, -1: the reverse.
         best_of_list: Share of lists in which the completion with the highest reward has the highest score.
         best_by_chance: The same share for a random choice.
@@ -74,7 +69,6 @@ class ReferenceFree:
     """Log-probs of completions, and how often the chosen one is likelier.
 
     Args:
-        num_completions: Number of completions.
         logp: Mean log-prob of a completion. Unit: nats.
         logp_per_token: Log-prob of all completions over their number of tokens. Unit: nats.
         chosen_per_token, rejected_per_token: The same for the completions on either side of pairs; None without pairs.
@@ -96,7 +90,6 @@ class Preferences:
     """Agreement of a policy with preference data.
 
     Args:
-        num_groups: Number of groups.
         reward: The implicit reward; None if it needs a reference and there is none.
         pairs: Agreement on pairs by the implicit reward; None without it or without pairs.
         lists: Agreement on scored lists of completions; None without them.
@@ -126,7 +119,6 @@ def evaluate_preferences(
         logps: Log-probs of all their completions, in order: `referenced_logps` or `policy_logps`.
         reward: The implicit reward; None leaves `pairs` and `lists` out.
         bootstrap: Method of the intervals. Default: 1000 resamples, 95 %.
-        num_bins: Bins of the reliability curve.
         by_prompt: Receives the accuracy of each prompt.
     Raises:
         ValueError: no group, or a reward that needs a reference and log-probs without one.
@@ -166,7 +158,6 @@ def list_agreement(groups: Sequence[TokenGroup], rewards: Tensor, bootstrap: Boo
     Args:
         groups: Those without scores, with fewer than three completions or with equal scores do not count.
         rewards: Rewards of all their completions, in order. Shape: (completion,).
-        bootstrap: Method of the intervals.
     """
     rows = []
     by_group = rewards.double().split([len(group.completions) for group in groups])

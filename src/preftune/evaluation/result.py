@@ -27,10 +27,7 @@ class EvaluationResult:
     Args:
         model: Hub id or folder of the policy.
         reference: Name of its reference; None for none.
-        data: Sources of preferences and prompts.
         confidence: Coverage of the intervals, in (0, 1).
-        num_resamples: Bootstrap resamples of the prompts.
-        seed: Seed of samples and resamples.
         preferences: Agreement with held-out preference data; None without data.
         samples: Estimates from samples; None if none were drawn.
         win_rates: Win rates by temperature; empty without a judge.
@@ -57,20 +54,12 @@ class EvaluationResult:
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> "EvaluationResult":
-        """Inverse of `as_dict`.
-
-        Raises:
-            ValueError: the values have another shape.
-        """
+        """Inverse of `as_dict`."""
         found: EvaluationResult = from_json(EvaluationResult, values)
         return found
 
     def write(self, path: Path) -> None:
-        """Write the result as JSON, atomically.
-
-        Raises:
-            SaveError: it cannot be written.
-        """
+        """Write the result as JSON, atomically."""
         write_whole(path, json.dumps(self.as_dict(), indent=2, ensure_ascii=False) + "\n")
 
     @staticmethod

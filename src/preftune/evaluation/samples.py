@@ -30,7 +30,6 @@ class Example:
 
     Args:
         prompt: As text, one line per turn of a conversation.
-        policy: First sample of the policy.
         reference: First sample of the reference; None without one.
     """
 
@@ -81,7 +80,6 @@ class Samples:
         entropy: Mean entropy of the policy's next-token distributions on its samples. Unit: nats per token.
         policy, reference: Lengths and diversity of their samples.
         length_drift: Mean length of the policy's minus that of the reference's samples; None without a reference.
-        examples: The first prompts.
     """
 
     num_prompts: int
@@ -113,14 +111,8 @@ def evaluate_samples(
     KL = mean over samples y of log policy(y | x) - log reference(y | x)
 
     Args:
-        policy: The model that the samples are from.
-        reference: Model that the policy is compared with; `NoReference` for none.
         drawn: Samples of the policy by prompt, the same number for each, **at temperature 1, top_p 1, top_k 0**:
             otherwise they are from another distribution than the one whose log-probs are computed.
-        drawn_by_reference: Samples of the reference, or None.
-        runner: Forward, precision and memory budget.
-        prompts: Prompts of the samples, for the examples.
-        max_new_tokens: Length at which samples were cut off.
         bootstrap: Method of the intervals. Default: 1000 resamples, 95 %.
         by_prompt: Receives the KL of each prompt.
     Raises:

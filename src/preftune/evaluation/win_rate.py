@@ -17,7 +17,7 @@ from preftune.runs.samples import SamplePrompts
 from preftune.settings.evaluation_config import EvaluationConfig
 from preftune.settings.sampling import Sampling
 
-__all__ = ["Opponent", "WinRate", "compare", "draw_from_reference", "find_opponent", "rate_wins"]
+__all__ = ["WinRate", "compare", "draw_from_reference", "find_opponent", "rate_wins"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,6 @@ class WinRate:
     """Win rate of a model against an opponent, by a judge.
 
     Args:
-        judge, against: Names of the judge and of the opponent.
         temperature: Temperature of the completions, and of the opponent's if these are drawn.
         num_comparisons: Comparisons with a verdict in every order asked. All other fields are about these.
         num_without_verdict: Comparisons without one: no answer, or one that does not say which is better.
@@ -68,8 +67,6 @@ def rate_wins(
     """The win rate with its intervals, or None if no comparison has a verdict.
 
     Args:
-        judged: Comparisons with their verdicts.
-        judge, against, temperature: As in `WinRate`.
         bootstrap: Method of the intervals. Default: 1000 resamples, 95 %.
     """
     complete = [item for item in judged if item.is_complete]
@@ -187,7 +184,6 @@ class Opponent:
     """Source of the completions that the model's are compared with.
 
     Args:
-        name: Name for people.
         texts: Returns its completions for each prompt, `Sampling.num_samples` of them; None for a prompt without an
             answer.
     """

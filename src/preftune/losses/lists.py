@@ -7,17 +7,7 @@ from torch.nn.functional import logsigmoid
 from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta
 
-__all__ = [
-    "infonca",
-    "lipo_lambda",
-    "logsumexp_by",
-    "nca",
-    "num_segments",
-    "pairs_in",
-    "plackett_luce",
-    "ranks_in",
-    "sum_by",
-]
+__all__ = ["infonca", "lipo_lambda", "nca", "plackett_luce"]
 
 
 def plackett_luce(completions: ReferencedLogps, scores: Tensor, prompts: Tensor, *, beta: float) -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn.functional import logsigmoid
 from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta, check_word
 
-__all__ = ["Offset", "discopop", "dpop", "exo_pair", "odpo"]
+__all__ = ["discopop", "dpop", "exo_pair", "odpo"]
 
 
 def exo_pair(

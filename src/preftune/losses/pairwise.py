@@ -10,7 +10,7 @@ from torch.nn.functional import logsigmoid
 from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta, check_label_smoothing, check_unused, check_word
 
-__all__ = ["Divergence", "divergence_score", "dpo", "hinge", "ipo", "logistic", "robust_dpo"]
+__all__ = ["Divergence", "dpo", "hinge", "ipo", "logistic", "robust_dpo"]
 
 Divergence = Literal["reverse_kl", "forward_kl", "js", "alpha"]
 

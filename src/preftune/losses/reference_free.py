@@ -84,12 +84,7 @@ def simpo(chosen: PolicyLogps, rejected: PolicyLogps, *, beta: float, gamma: flo
 
 
 def cpo(
-    chosen: PolicyLogps,
-    rejected: PolicyLogps,
-    *,
-    beta: float,
-    length_normalized: bool = True,
-    sft_weight: float = 1.0,
+    chosen: PolicyLogps, rejected: PolicyLogps, *, beta: float, length_normalized: bool = True, sft_weight: float = 1.0
 ) -> Tensor:
     """Contrastive Preference Optimization (CPO): DPO without a reference, plus SFT on the chosen answers.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from preftune.losses.inputs import INPUTS, Feedback
 from preftune.losses.loss import Loss
 
-__all__ = ["FEEDBACK_TEXTS", "TEXTS_FILE", "LossText", "abilities", "loss_text", "loss_texts", "needs"]
+__all__ = ["FEEDBACK_TEXTS", "TEXTS_FILE", "abilities", "loss_text", "loss_texts", "needs"]
 
 TEXTS_FILE = Path(__file__).with_name("texts.json")
 

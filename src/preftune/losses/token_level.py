@@ -8,7 +8,7 @@ from torch.nn.functional import logsigmoid
 from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta, check_unused, check_word
 
-__all__ = ["Form", "tdpo", "wpo"]
+__all__ = ["tdpo", "wpo"]
 
 Form = Literal["tdpo1", "tdpo2"]
 

@@ -38,7 +38,6 @@ def stop_before_step(step: int, guilty: Sequence[Origin], rows: Sequence[Origin]
     Args:
         step: The step that was not taken, counted from 1.
         guilty: Rows of the step whose log-probs are not finite when run by themselves.
-        rows: All rows of the step.
     """
     if guilty and len(guilty) < len(rows):
         seen = f"of its {len(rows)} rows {len(guilty)} have log-probs that are not finite either: {_listed(guilty)}"

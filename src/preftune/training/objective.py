@@ -22,7 +22,7 @@ from preftune.training.step_metrics import add_metrics, total_metrics
 from preftune.training.step_values import StepValues, measure
 from preftune.training.steps import Step
 
-__all__ = ["LossStates", "Objective", "StepContext"]
+__all__ = ["Objective"]
 
 
 class LossStates(TrainerCallback, ExportableState):
@@ -105,12 +105,6 @@ class StepContext:
 class Objective:
     """The objective of a run: from a micro-batch to its share of the loss.
 
-    Args:
-        method: The losses and their options.
-        reference: Source of reference log-probs.
-        forward: Computes log-probs.
-        states: Memory of losses over steps.
-
     A loss whose rows depend on each other is exact for any number of micro-batches and ranks: `begin` runs the policy
     once without a graph, takes the gradient of the whole step's loss by its log-probs, and each micro-batch is then
     run with a graph and given its part of that gradient.
@@ -125,10 +119,8 @@ class Objective:
         """Compute the context of a step. Every rank calls it.
 
         Args:
-            model: The policy, as the trainer wraps it.
             step: This rank's share, on its device.
             learns: Update the states of losses with this step.
-            is_start: As in `StepContext`.
         """
         context = StepContext(step.num_units, self._mismatched(model, step), is_start=is_start)
         is_one_batch = PartialState().num_processes == 1 and len(step.micro_batches) == 1
@@ -145,11 +137,9 @@ class Objective:
         """This micro-batch's share of the step's loss, and the sums of its metrics.
 
         Args:
-            model: The policy, as the trainer wraps it.
             batch: A micro-batch; with weight 0 it gives a loss of 0 that still reaches every parameter.
             context: Result of `begin` for the step.
             index: Which micro-batch of this rank's share it is.
-            learns: As for `begin`.
         Returns:
             The share: those of all micro-batches and ranks add up to the loss, the weighted sum of the parts' exact
             means over the step. Shape: (). And the metrics.
@@ -192,13 +182,7 @@ class Objective:
         return measure(self.method, self.reference, self.forward, model, batch, with_entropy=with_entropy)
 
     def _whole_step(
-        self,
-        step: Step,
-        own: list[StepValues],
-        ranks: list[list[StepValues]],
-        context: StepContext,
-        *,
-        learns: bool,
+        self, step: Step, own: list[StepValues], ranks: list[list[StepValues]], context: StepContext, *, learns: bool
     ) -> WholeStep:
         device = step.micro_batches[0].token_ids.device
         leaves = [[values.to(device).as_leaves() for values in micro_batches] for micro_batches in ranks]

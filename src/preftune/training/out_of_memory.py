@@ -25,11 +25,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def ways_out_of_memory(biggest_group: int) -> str:
-    """Advice to users.
-
-    Args:
-        biggest_group: Tokens of the biggest group.
-    """
+    """Advice to users."""
     return (
         f"Lower max_tokens_per_microbatch (DPOTrainer: per_device_train_batch_size), down to the {biggest_group:,} "
         "tokens of the biggest prompt with its completions; lower max_length; recompute activations with "
@@ -60,8 +56,6 @@ class OutOfMemory:
 
         Args:
             learn: Adds the gradients of a step and returns its loss.
-            step: One of `steps`.
-            steps: Cuts the step, and those to come.
             undo: Reverts a failed `learn`: gradients, for example.
         Raises:
             TrainingError: out of memory for good.

@@ -37,11 +37,7 @@ def add_expected_loss(
     that jump where rewards are equal, such as `lipo_lambda` with its ranks.
 
     Args:
-        metrics: Sums to add to.
         part: The loss. A loss without a reference can begin anywhere, so nothing is added for it.
-        values: Log-probs of the micro-batch or step.
-        mismatched: As in `StepContext`.
-        count, weight: As for the loss itself.
     """
     if not part.loss.needs_reference:
         return
@@ -60,7 +56,6 @@ def check_start(method: Method, means: Mapping[str, float]) -> None:
     """Check the metrics of the first step, taken before the first update, when the policy still is its reference.
 
     Args:
-        method: Of the run.
         means: Metrics of the whole step, with those of `add_expected_loss`.
     Raises:
         SickRunError: a loss or an implicit reward is off.

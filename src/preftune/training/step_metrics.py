@@ -23,9 +23,6 @@ def add_metrics(metrics: MetricSums, method: Method, values: StepValues, weight:
     All: how far the policy is from its reference, if it has one, and the entropy where that was measured.
 
     Args:
-        metrics: Sums to add to.
-        method: Defines the implicit reward.
-        values: Of a micro-batch.
         weight: 1, or 0 for a micro-batch that does not count.
     """
     if method.feedback == "demonstrations":

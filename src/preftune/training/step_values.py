@@ -239,11 +239,6 @@ def measure(
     """Run the policy on a micro-batch, and the reference if its log-probs are not known yet.
 
     Args:
-        method: Decides which values are computed.
-        reference: Source of reference log-probs.
-        forward: Computes log-probs.
-        model: The policy, as the trainer wraps it.
-        batch: The micro-batch.
         with_entropy: Measure the entropy too, which no loss needs.
     """
     # The reference goes first: without a gradient it leaves nothing behind in memory.

@@ -41,10 +41,7 @@ class Batching:
         max_tokens: Memory budget of a micro-batch, in tokens as the model sees them.
         layout: Layout of the groups in the model's input.
         work: Cost model that ranks are balanced by.
-        seed: Seed of the order of groups.
         shuffle: Shuffle each epoch anew. If false, groups keep the order of the file.
-        num_ranks: Processes that share each step.
-        rank: Index of this process.
     """
 
     batch_size: int
@@ -152,9 +149,7 @@ class StepDataset(Dataset[Step]):
     """The steps of a tokenized data set. Item i is a pure function of the groups, the seed and the epoch.
 
     Args:
-        groups: The data set, tokenized.
         method: Decides the units that steps and means of losses are counted in.
-        batching: Settings that make steps of groups.
         mixture: Draws the groups of each epoch. Default: all groups.
     """
 

@@ -40,11 +40,7 @@ class Measure(Protocol):
     """
 
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
-        """Values by name, without `eval_`.
-
-        Args:
-            model: The policy, as the trainer wraps it.
-        """
+        """Values by name, without `eval_`."""
 
 
 class PreferenceTrainer(Trainer):
@@ -57,13 +53,10 @@ class PreferenceTrainer(Trainer):
     Args:
         model: The policy; with adapters of peft, or plain.
         args: `per_device_train_batch_size` and `gradient_accumulation_steps` must be 1: `batch_size` says it all.
-        objective: Method, reference and forward.
-        train_steps: Source of the steps to learn from.
         eval_steps: Held-out steps, or several sets of them by name; needed if `args.eval_strategy` is not `no`.
         out_of_memory: Handles steps that run out of memory. Default: end the run.
         reference_sync: Moves the reference as training goes. Default: it stays as it is.
         starts_at_reference: Policy and reference are equal before the first step, so that its loss is checked.
-        measures: Further metrics of every evaluation.
         processing_class, callbacks, optimizers: As for `transformers.Trainer`.
 
     `num_tokens` counts the tokens that this rank has learned from, since the trainer was made; `train_steps` are the

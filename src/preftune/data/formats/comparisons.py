@@ -20,18 +20,7 @@ from preftune.data.rows import Row
 from preftune.errors import DataError
 from preftune.groups import Pair, PromptGroup, Text
 
-__all__ = [
-    "ALPACA_EVAL",
-    "COMPARISONS",
-    "SHP",
-    "SUMMARIES",
-    "chosen_group",
-    "preference_group",
-    "read_alpaca_eval",
-    "read_comparison",
-    "read_shp",
-    "read_summaries",
-]
+__all__ = ["ALPACA_EVAL", "COMPARISONS", "SHP", "SUMMARIES", "chosen_group"]
 
 _TIES = (0.0, 1.5)
 
@@ -40,9 +29,6 @@ def read_comparison(row: Row) -> PromptGroup:
     """A group of two completions and the pair that `preference` states, from `prompt`, `completion_1`, `completion_2`.
 
     Optional: `margin`. All three are text, or some are lists of messages, as in `read_pair`.
-
-    Raises:
-        DataError: a field that is missing or of a wrong type; an empty completion; equal completions.
 
     >>> from preftune.groups import Origin
     >>> fields = {"prompt": "2+2=", "completion_1": "5", "completion_2": "4", "preference": 1.75}
@@ -63,10 +49,6 @@ def preference_group(row: Row, prompt: Text, completions: Mapping[str, Text]) ->
     A preference p is in [1, 2]: 1 if the first is better, 2 if the second. The scores are 2 - p and p - 1. The margin
     of the pair is their difference, unless there is a field `margin`. 1.5 and 0 are ties: equal scores and no pair.
 
-    Args:
-        completions: The two completions, by field.
-    Raises:
-        DataError: a preference that is missing or out of range; an empty completion; equal completions.
     Source: annotations of AlpacaEval, https://github.com/tatsu-lab/alpaca_eval
     """
     preference = _preference(row)
@@ -98,10 +80,6 @@ def chosen_group(
     Args:
         completions: The completions, by field.
         chosen: Index of the best one.
-        margin: Margin of each pair.
-        scores: Score of each completion.
-    Raises:
-        DataError: an empty completion; another completion equal to the best one.
     """
     names = list(completions)
     better = completions[names[chosen]]
@@ -149,8 +127,6 @@ def read_alpaca_eval(row: Row) -> PromptGroup:
     `preference` lies between 1 and 2, as `preference_group` explains. The instruction becomes a user turn, an output
     an assistant turn.
 
-    Raises:
-        DataError: a field that is missing or of a wrong type; an empty output; equal outputs.
     Source: https://github.com/tatsu-lab/alpaca_eval, annotations.json
 
     >>> from preftune.groups import Origin
@@ -169,8 +145,6 @@ def read_shp(row: Row) -> PromptGroup:
     `labels` is 1 if A is better, else 0. Optional: the votes `score_A` and `score_B`. The post becomes a user turn, a
     comment an assistant turn. Pairs of a clear preference only: `--where 'score_ratio>=2'`.
 
-    Raises:
-        DataError: a field that is missing or of a wrong type; an empty comment; equal comments.
     Source: Ethayarajh et al. 2022; https://huggingface.co/datasets/stanfordnlp/SHP
 
     >>> from preftune.groups import Origin
@@ -195,8 +169,6 @@ def read_summaries(row: Row) -> PromptGroup:
     its `subreddit` and `title`, or a news `article`. The prompt is text, as in the paper:
     `SUBREDDIT: r/...\n\nTITLE: ...\n\nPOST: ...\n\nTL;DR:` or `Article:\n...\n\nTL;DR:`.
 
-    Raises:
-        DataError: a field that is missing or of a wrong type; an empty summary; equal summaries.
     Source: Stiennon et al. 2020, arXiv:2009.01325, Table 4;
         https://huggingface.co/datasets/openai/summarize_from_feedback, config `comparisons`.
 

@@ -17,7 +17,6 @@ def read_weights(row: Row, name: str, content: Text, *, num_before: int = 0) -> 
     """The weighted spans of a completion from a field; empty if it is missing or blank.
 
     Args:
-        content: The completion.
         num_before: Number of characters before the completion in the text that the spans index.
     Raises:
         DataError: not a list of spans; a span beyond the completion; overlapping spans; a negative weight.
@@ -31,15 +30,7 @@ def read_weights(row: Row, name: str, content: Text, *, num_before: int = 0) -> 
 
 
 def to_weights(row: Row, name: str, value: Any, content: Text, *, num_before: int = 0) -> tuple[WeightedSpan, ...]:
-    """A value as the weighted spans of a completion.
-
-    Args:
-        row, name: Place of the value, for errors.
-        value: The field, or a part of it.
-        content, num_before: As in `read_weights`.
-    Raises:
-        DataError: as in `read_weights`.
-    """
+    """A value as the weighted spans of a completion."""
     if not isinstance(value, list | tuple):
         raise row.error(name, f"is of type {type(value).__name__}. It must be {_SPANS}.")
     spans = tuple(_span(row, f"{name}[{index}]", item, num_before) for index, item in enumerate(value))
@@ -64,10 +55,7 @@ def read_extra_scores(row: Row, names: Collection[str], column: str) -> dict[str
     """Auxiliary scores of one completion.
 
     Args:
-        names: Names of the scores.
         column: Column of a score, with `{}` for its name, such as `chosen_{}`.
-    Raises:
-        DataError: a score that is missing or not a finite number.
 
     >>> from preftune.groups import Origin
     >>> read_extra_scores(Row(Origin("prefs.jsonl", 1), {"chosen_safety": 2}), ["safety"], "chosen_{}")
@@ -81,9 +69,6 @@ def read_score_lists(row: Row, names: Collection[str], length: int) -> list[dict
 
     Args:
         names: Names of the scores, which are the columns.
-        length: Number of completions.
-    Raises:
-        DataError: a list that is missing or of another length, or an item that is not a finite number.
     """
     lists = {name: read_items(row, name, "a number for each completion", length=length) for name in names}
     return [
@@ -93,11 +78,7 @@ def read_score_lists(row: Row, names: Collection[str], length: int) -> list[dict
 
 
 def refuse_extra_scores(row: Row, names: Collection[str]) -> None:
-    """Raise an error if auxiliary scores are requested of a row that has no columns for them.
-
-    Raises:
-        DataError: some are requested.
-    """
+    """Raise an error if auxiliary scores are requested of a row that has no columns for them."""
     if names:
         raise DataError(
             f"{row.origin}: the row has no columns for auxiliary scores, but --auxiliary asks for {', '.join(names)}. "

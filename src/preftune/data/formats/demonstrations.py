@@ -10,16 +10,13 @@ from preftune.data.formats.format import Format, each_row
 from preftune.data.rows import Row
 from preftune.groups import Message, PromptGroup
 
-__all__ = ["DEMONSTRATIONS", "REVIEWS", "THUMBS", "last_turn_group", "read_demonstration", "read_review", "read_thumb"]
+__all__ = ["DEMONSTRATIONS", "REVIEWS", "THUMBS", "last_turn_group"]
 
 
 def read_demonstration(row: Row) -> PromptGroup:
     """A group of one completion and no pairs, from `prompt` and `completion`, or from `messages`.
 
     The last turn of `messages` is the completion and must be the assistant's; the turns before it are the prompt.
-
-    Raises:
-        DataError: a field that is missing or of a wrong type; an empty completion; no turn before the last.
 
     >>> from preftune.groups import Origin
     >>> turns = [{"role": "user", "content": "2+2="}, {"role": "assistant", "content": "4"}]
@@ -38,11 +35,7 @@ def read_demonstration(row: Row) -> PromptGroup:
 
 
 def last_turn_group(row: Row, name: str, messages: tuple[Message, ...]) -> PromptGroup:
-    """A group of one completion, the last turn of a conversation.
-
-    Raises:
-        DataError: the last turn is not the assistant's; no turn before it.
-    """
+    """A group of one completion, the last turn of a conversation."""
     if messages[-1].role != "assistant":
         raise row.error(name, f"ends with a turn of '{messages[-1].role}'. The assistant must have the last turn.")
     if len(messages) == 1:
@@ -59,9 +52,6 @@ def read_thumb(row: Row) -> PromptGroup:
     A label is true or false, or 1 or 0, also as text (CSV files). Prompt and completion are text or lists of messages.
     Optional: `weights`.
 
-    Raises:
-        DataError: a field that is missing or of a wrong type; an empty completion.
-
     >>> from preftune.groups import Origin
     >>> row = Row(Origin("sums.jsonl", 1), {"prompt": "2+2=", "completion": "4", "label": True})
     >>> read_thumb(row).completions[0].desirable
@@ -69,11 +59,7 @@ def read_thumb(row: Row) -> PromptGroup:
     """
     group = read_demonstration(row)
     [completion] = group.completions
-    known = replace(
-        completion,
-        desirable=_read_label(row),
-        weights=read_weights(row, "weights", completion.content),
-    )
+    known = replace(completion, desirable=_read_label(row), weights=read_weights(row, "weights", completion.content))
     return replace(group, completions=(known,))
 
 
@@ -102,8 +88,6 @@ def read_review(row: Row) -> PromptGroup:
     `label` is 1 for a positive text, a desirable completion, and 0 for a negative one. -1: unlabelled, a completion
     to imitate.
 
-    Raises:
-        DataError: a field that is missing or of a wrong type; a text of four words or fewer.
     Source: https://huggingface.co/datasets/stanfordnlp/imdb; prompts are beginnings of 2 to 8 tokens in Rafailov et
         al. 2023, arXiv:2305.18290, Appendix C.1.
 

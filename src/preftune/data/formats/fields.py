@@ -1,4 +1,7 @@
-"""Type-checked fields of a row. `row` and `name` name the field in errors; `value` is the field or a part of it."""
+"""Type-checked fields of a row. `row` and `name` name the field in errors; `value` is the field or a part of it.
+
+All raise DataError for a value that is missing, of another type, out of its range, or not Unicode text.
+"""
 
 import math
 from collections.abc import Mapping
@@ -29,9 +32,6 @@ __all__ = [
 def read_text(row: Row, name: str) -> Text:
     """A field that is plain text or a list of messages.
 
-    Raises:
-        DataError: the field is missing, of another type, an empty list, or not Unicode text.
-
     >>> from preftune.groups import Origin
     >>> read_text(Row(Origin("prefs.jsonl", 1), {"prompt": "2+2="}), "prompt")
     '2+2='
@@ -40,11 +40,7 @@ def read_text(row: Row, name: str) -> Text:
 
 
 def to_text(row: Row, name: str, value: Any) -> Text:
-    """A value as plain text or messages.
-
-    Raises:
-        DataError: as in `read_text`.
-    """
+    """A value as plain text or messages."""
     if value is None or isinstance(value, str):
         return to_string(row, name, value)
     if isinstance(value, list | tuple):
@@ -53,29 +49,17 @@ def to_text(row: Row, name: str, value: Any) -> Text:
 
 
 def to_message(row: Row, name: str, value: Any) -> Message:
-    """A value as one message.
-
-    Raises:
-        DataError: it is not a message, or not Unicode text.
-    """
+    """A value as one message."""
     return _checked(row, name, read_message(row, name, value))
 
 
 def read_string(row: Row, name: str) -> str:
-    """A field that is plain text.
-
-    Raises:
-        DataError: the field is missing, of another type, or not Unicode text.
-    """
+    """A field that is plain text."""
     return to_string(row, name, row.fields.get(name))
 
 
 def to_string(row: Row, name: str, value: Any) -> str:
-    """A value as plain text.
-
-    Raises:
-        DataError: as in `read_string`.
-    """
+    """A value as plain text."""
     if value is None:
         raise row.error(name, "is missing.")
     if not isinstance(value, str):
@@ -86,11 +70,7 @@ def to_string(row: Row, name: str, value: Any) -> str:
 
 
 def read_number(row: Row, name: str) -> float | None:
-    """A field that is a finite number, or None if it is missing or blank. CSV files give numbers as text.
-
-    Raises:
-        DataError: the field is not a number, or not a finite one.
-    """
+    """A field that is a finite number, or None if it is missing or blank. CSV files give numbers as text."""
     value: Any = row.fields.get(name)
     return None if is_blank(value) else to_number(row, name, value)
 
@@ -101,11 +81,7 @@ def is_blank(value: Any) -> bool:
 
 
 def to_number(row: Row, name: str, value: Any) -> float:
-    """A value as a finite number.
-
-    Raises:
-        DataError: it is not a number, or not a finite one.
-    """
+    """A value as a finite number."""
     if isinstance(value, bool) or not isinstance(value, SupportsFloat | str):
         raise row.error(name, f"is of type {type(value).__name__}. It must be a number.")
     try:
@@ -118,11 +94,7 @@ def to_number(row: Row, name: str, value: Any) -> float:
 
 
 def read_choice(row: Row, name: str, number: int) -> int:
-    """A field that is an index from 0 to `number` - 1.
-
-    Raises:
-        DataError: the field is missing, or not one of 0 to `number` - 1.
-    """
+    """A field that is an index from 0 to `number` - 1."""
     value: Any = row.fields.get(name)
     if is_blank(value):
         raise row.error(name, "is missing.")
@@ -143,8 +115,6 @@ def read_items(row: Row, name: str, what: str, *, length: int | None = None) -> 
     Args:
         what: Description of its items, for errors, such as "a number for each completion".
         length: Required number of items. Default: at least one.
-    Raises:
-        DataError: the field is missing, not a list, or of another length.
     """
     value: Any = row.fields.get(name)
     if is_blank(value):
@@ -169,9 +139,6 @@ def read_completion(
 ) -> Completion:
     """The completion in a field.
 
-    Args:
-        content: The completion without the prompt.
-        score, extra_scores, weights: As in `Completion`.
     Raises:
         DataError: it is blank, or its first message is not the assistant's.
     """
@@ -216,8 +183,6 @@ def read_objects(row: Row, name: str, what: str) -> list[Mapping[str, Any]]:
 
     Args:
         what: Description of its items, for errors, such as "the answers".
-    Raises:
-        DataError: the field is missing, empty, or holds something else.
 
     >>> from preftune.groups import Origin
     >>> row = Row(Origin("prefs", 1), {"answers": {"text": ["4", "5"], "rank": [1, 2]}})

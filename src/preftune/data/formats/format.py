@@ -7,14 +7,18 @@ from preftune.data.rows import BadRow, DataRow, LeftOut, Row, RowStream
 from preftune.errors import DataError
 from preftune.groups import PromptGroup
 
-__all__ = ["Format", "FormatReader", "each_row", "each_scored_row", "without_scores"]
+__all__ = ["Format", "each_row", "each_scored_row", "without_scores"]
 
 FormatReader = Callable[[RowStream, Collection[str]], Iterator[DataRow]]
 """Turns the rows of a file into groups, with auxiliary scores of these names. Other items are passed on in order."""
 
 
 def each_scored_row(read: Callable[[Row, Collection[str]], PromptGroup | LeftOut]) -> FormatReader:
-    """A reader that makes one group of each row, with auxiliary scores."""
+    """A reader that makes one group of each row, with auxiliary scores.
+
+    `read` raises DataError for a row that it cannot use: a field that is missing or of a wrong type, an empty
+    completion, a pair of equal completions. The reader yields a `BadRow` for it.
+    """
 
     def read_rows(rows: RowStream, extra_scores: Collection[str]) -> Iterator[DataRow]:
         for row in rows:
@@ -44,13 +48,10 @@ class Format:
     """A format of rows.
 
     Args:
-        name: Name that users write.
-        about: Content of a row, in a few words.
         required: Required columns. With several sets, any one of them suffices.
         optional: Further columns that are read.
         extra: Columns of an auxiliary score, with `{}` for its name.
         nested_extra: Auxiliary scores are fields of the objects in a required column.
-        read: Turns rows into groups.
     """
 
     name: str

@@ -21,18 +21,7 @@ from preftune.data.formats.format import Format, each_row, each_scored_row
 from preftune.data.rows import LeftOut, Row
 from preftune.groups import PromptGroup, Text, WeightedSpan
 
-__all__ = [
-    "LISTS",
-    "NECTAR",
-    "STACK_EXCHANGE",
-    "ULTRAFEEDBACK",
-    "Answer",
-    "read_list",
-    "read_nectar",
-    "read_stack_exchange",
-    "read_ultrafeedback",
-    "scored_group",
-]
+__all__ = ["LISTS", "NECTAR", "STACK_EXCHANGE", "ULTRAFEEDBACK", "Answer", "scored_group"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +30,6 @@ class Answer:
 
     Args:
         name: Field of the answer, for errors.
-        content: Text or messages of the answer.
         score, extra_scores, weights: As in `Completion`.
     """
 
@@ -53,11 +41,7 @@ class Answer:
 
 
 def scored_group(row: Row, prompt: Text, answers: Sequence[Answer]) -> PromptGroup:
-    """A group of scored completions without pairs. If any part is messages, text becomes a user or assistant turn.
-
-    Raises:
-        DataError: an empty answer, or one that does not start with the assistant.
-    """
+    """A group of scored completions without pairs. If any part is messages, text becomes a user or assistant turn."""
     is_text = all(isinstance(text, str) for text in (prompt, *(answer.content for answer in answers)))
     completions = tuple(
         read_completion(
@@ -79,9 +63,6 @@ def read_list(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     `completions` and `scores` are lists of equal length. Rank 1 is the best and becomes the score -1. Prompt and
     completions are text or lists of messages; if any is a list of messages, text becomes a user or assistant turn.
     Optional: `weights`, with the spans of each completion, and a list for each auxiliary score.
-
-    Raises:
-        DataError: a field that is missing or of a wrong type; lists of unequal length; an empty completion.
 
     >>> from preftune.groups import Origin
     >>> row = Row(Origin("sums.jsonl", 1), {"prompt": "2+2=", "completions": ["4", "5"], "scores": [1, 0.5]})
@@ -130,8 +111,6 @@ def read_ultrafeedback(row: Row, extra_scores: Collection[str]) -> PromptGroup |
 
     Returns:
         The group, or `LeftOut` for a row without completions, of which the published data have some.
-    Raises:
-        DataError: a field that is missing or of a wrong type; an empty response; a completion without a score.
     Source: Cui et al. 2023, arXiv:2310.01377; https://huggingface.co/datasets/openbmb/UltraFeedback
 
     >>> from preftune.groups import Origin
@@ -180,8 +159,6 @@ def read_nectar(row: Row) -> PromptGroup:
     The text of an answer is in `answer` and its rank in `rank`; rank 1 is the best and becomes the score -1. Prompts of
     the published data are transcripts, `\n\nHuman: ... \n\nAssistant: `, and are kept as text.
 
-    Raises:
-        DataError: a field that is missing or of a wrong type; an empty answer.
     Source: https://huggingface.co/datasets/berkeley-nest/Nectar
 
     >>> from preftune.groups import Origin
@@ -209,8 +186,6 @@ def read_stack_exchange(row: Row) -> PromptGroup:
     accepted it, -1 for negative votes. The question becomes a user turn, an answer an assistant turn. Both are HTML in
     the published data and are kept as they are.
 
-    Raises:
-        DataError: a field that is missing or of a wrong type; an empty answer.
     Source: https://huggingface.co/datasets/HuggingFaceH4/stack-exchange-preferences; scores: Askell et al. 2021,
         arXiv:2112.00861.
 

@@ -21,7 +21,7 @@ from preftune.data.formats.pairs import PAIR_EXTRA, PAIR_OPTIONAL, pair_group, s
 from preftune.data.rows import Row
 from preftune.groups import Message, PromptGroup
 
-__all__ = ["ALPACA", "SHAREGPT", "read_alpaca", "read_sharegpt"]
+__all__ = ["ALPACA", "SHAREGPT"]
 
 
 def read_alpaca(row: Row, extra_scores: Collection[str]) -> PromptGroup:
@@ -31,8 +31,6 @@ def read_alpaca(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     after a line break; `system`; `history`, a list of earlier [instruction, output]; and, with `chosen` and `rejected`,
     all that is optional for pairs.
 
-    Raises:
-        DataError: a field that is missing or of a wrong type; an empty output; equal outputs.
     Source: https://github.com/tatsu-lab/stanford_alpaca; pairs, system and history:
         https://github.com/hiyouga/LLaMA-Factory, data/README.md
 
@@ -105,9 +103,6 @@ def read_sharegpt(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     the completion. Optional: `system`, a turn before all others, and, with `chosen` and `rejected`, all that is
     optional for pairs.
 
-    Raises:
-        DataError: a field that is missing or of a wrong type; an empty completion, or one that is not the
-            assistant's; equal completions; auxiliary scores requested of a single completion.
     Source: https://github.com/hiyouga/LLaMA-Factory, data/README.md
 
     >>> from preftune.groups import Origin

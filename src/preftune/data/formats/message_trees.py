@@ -13,15 +13,7 @@ from preftune.data.rows import BadRow, LeftOut, Row, RowStream
 from preftune.errors import DataError
 from preftune.groups import Message, Origin, PromptGroup
 
-__all__ = [
-    "MESSAGE_ROWS",
-    "MESSAGE_TREES",
-    "Node",
-    "groups_of_trees",
-    "read_message_rows",
-    "read_message_trees",
-    "read_node",
-]
+__all__ = ["MESSAGE_ROWS", "MESSAGE_TREES"]
 
 _ROLES = {"prompter": "user", "assistant": "assistant"}
 
@@ -31,11 +23,8 @@ class Node:
     """A message of a tree.
 
     Args:
-        origin: Its row.
         prefix: Path within the row, such as `prompt.replies[0].`.
-        id: Id of the message.
         parent: Id of the message it answers; None for a root.
-        message: Its role and text.
         rank: Rank among the answers to its parent, 0 for the best; None if it has none.
     """
 
@@ -53,8 +42,6 @@ def read_node(row: Row, prefix: str, fields: Mapping[str, Any], parent: str | No
     Args:
         row, prefix, parent: As in `Node`.
         fields: `message_id`, `role` (prompter or assistant), `text`; optional: `rank`, `deleted`.
-    Raises:
-        DataError: a field that is missing or of a wrong type; an answer without text.
     """
     name = to_string(row, f"{prefix}message_id", fields.get("message_id"))
     role = to_string(row, f"{prefix}role", fields.get("role"))

@@ -6,26 +6,18 @@ from typing import Any
 from preftune.data.rows import Row
 from preftune.groups import Message
 
-__all__ = ["num_shared_messages", "read_message", "read_messages", "start_of_completion"]
+__all__ = ["read_message", "read_messages", "start_of_completion"]
 
 
 def read_messages(row: Row, name: str, value: Sequence[Any]) -> tuple[Message, ...]:
-    """Messages of a field: objects with `role` and `content`; other fields are kept for the chat template.
-
-    Raises:
-        DataError: no messages, one that is not an object, has no role or no content, or has a part that is not text.
-    """
+    """Messages of a field: objects with `role` and `content`; other fields are kept for the chat template."""
     if not value:
         raise row.error(name, "is an empty list. It must hold at least one message.")
     return tuple(read_message(row, f"{name}[{index}]", message) for index, message in enumerate(value))
 
 
 def read_message(row: Row, name: str, value: Any) -> Message:
-    """One message, as in `read_messages`.
-
-    Raises:
-        DataError: it is not an object, has no role or no content, or has a part that is not text.
-    """
+    """One message, as in `read_messages`."""
     if not isinstance(value, Mapping):
         raise row.error(name, f"is of type {type(value).__name__}. A message is an object with 'role' and 'content'.")
     role = value.get("role")

@@ -10,18 +10,7 @@ from preftune.data.rows import Row
 from preftune.errors import DataError
 from preftune.groups import Completion, Message, Pair, PromptGroup, Text, common_start
 
-__all__ = [
-    "ORCA",
-    "PAIRS",
-    "PAIR_EXTRA",
-    "PAIR_OPTIONAL",
-    "TRANSCRIPTS",
-    "pair_group",
-    "read_orca",
-    "read_pair",
-    "read_transcripts",
-    "system_turn",
-]
+__all__ = ["ORCA", "PAIRS", "PAIR_EXTRA", "PAIR_OPTIONAL", "TRANSCRIPTS", "pair_group", "system_turn"]
 
 
 PAIR_OPTIONAL = (
@@ -48,9 +37,6 @@ def read_pair(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     `score_chosen`, `score_rejected` or `chosen_score`, `rejected_score`; `chosen_weights`, `rejected_weights`; and
     `chosen_<name>`, `rejected_<name>` for each auxiliary score.
 
-    Raises:
-        DataError: a field that is missing or of a wrong type; an empty completion; equal completions.
-
     >>> from preftune.groups import Origin
     >>> group = read_pair(Row(Origin("sums.jsonl", 1), {"prompt": "2+2=", "chosen": "4", "rejected": "5"}), ())
     >>> group.completions[0].content, group.pairs
@@ -68,10 +54,7 @@ def pair_group(
     """The group of one pair, with the margin, scores and weights in the row.
 
     Args:
-        extra_scores: Names of auxiliary scores that the row must have.
         num_before: Characters before the completions in the fields `chosen` and `rejected`, which weights count too.
-    Raises:
-        DataError: an empty completion; equal completions; a margin, score or weight that cannot be used.
     """
     if chosen == rejected:
         raise DataError(
@@ -121,8 +104,6 @@ def read_orca(row: Row, extra_scores: Collection[str]) -> PromptGroup:
 
     All three are text and become turns. Optional: `system`, a turn before them, and all that is optional for pairs.
 
-    Raises:
-        DataError: a field that is missing or of a wrong type; an empty completion; equal completions.
     Source: https://huggingface.co/datasets/Intel/orca_dpo_pairs
 
     >>> from preftune.groups import Origin
@@ -150,9 +131,6 @@ def read_transcripts(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     Text with the markers of Anthropic's HH: up to and including the last shared `\n\nAssistant:`. Other text: the
     longest common start, cut back to the end of a word; white space after it belongs to the completions. Optional: all
     that is optional for pairs; weights of text count the characters of the whole transcript.
-
-    Raises:
-        DataError: a field that is missing or of a wrong type; no shared start; an empty completion; equal completions.
 
     >>> from preftune.groups import Origin
     >>> fields = {"chosen": "The sky is blue", "rejected": "The sky is bleak"}

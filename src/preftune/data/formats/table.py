@@ -39,9 +39,6 @@ FORMATS: tuple[Format, ...] = (
 def recognise(columns: Collection[str], *, source: str = "rows") -> Format:
     """The format that has these columns; the most specific where several fit.
 
-    Args:
-        columns: Names of the columns.
-        source: Their source, for the error.
     Raises:
         DataError: no format fits.
 
@@ -62,10 +59,6 @@ def recognise(columns: Collection[str], *, source: str = "rows") -> Format:
 def find_format(name: str, columns: Collection[str], *, source: str = "rows") -> Format:
     """The format of a name, which must fit the columns.
 
-    Args:
-        name: One of the names in `FORMATS`.
-        columns: Names of the columns.
-        source: Their source, for the error.
     Raises:
         DataError: there is no such format, or a column that it needs is not there.
     """

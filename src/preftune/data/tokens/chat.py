@@ -18,9 +18,6 @@ def render_chat(
     """The text of a conversation, including special tokens.
 
     Args:
-        tokenizer: Provides the chat template.
-        messages: The turns.
-        place: Their origin, for errors.
         is_prompt: Let the template open an assistant turn at the end.
     Raises:
         TokenizerError: the tokenizer has no chat template.
@@ -49,8 +46,6 @@ def find_behind(prompt: str, content: str, whole: str) -> int | None:
 
     Args:
         prompt: The rendered turns before it. Only its common prefix with the conversation is skipped.
-        content: Content of the message.
-        whole: The rendered conversation.
 
     >>> find_behind("user: a bot: ", "a", "user: a bot: a man")
     13

@@ -47,10 +47,6 @@ class GroupEncoder:
     def encode(self, groups: Sequence[PromptGroup]) -> list[TokenGroup]:
         """Token ids of each group, without a length limit.
 
-        Args:
-            groups: Texts and conversations may be mixed.
-        Returns:
-            One per group, in order.
         Raises:
             DataError: a group that the chat template cannot render, a completion without tokens of its own, or an
                 empty prompt where the tokenizer has no beginning-of-sequence token.

@@ -25,8 +25,6 @@ class MethodGroups:
     """The token groups that a method learns from, and reports of what was left out or cut.
 
     Args:
-        tokenized: The token groups, with a report of their lengths.
-        feedback: Feedback that could not be used.
         over_cap: Origins of the pairs, completions or lists beyond the cap per prompt, once for each.
     """
 
@@ -40,14 +38,11 @@ class TokenPipeline:
     """Turns prompt groups into token groups.
 
     Args:
-        tokenizer: Of Hugging Face transformers.
         max_length: Most tokens of a prompt and one completion; None for no limit.
         too_long: Treatment of longer groups: see `LengthLimit`.
         learns_prompts: Train on prompts too: all tokens but the first belong to the completion.
         auxiliary: Weight of each auxiliary score: see `with_auxiliary`.
         from_first_difference: Give weight 0 to the tokens that chosen and rejected share at their start.
-        num_processes: Processes that tokenize.
-        show_progress: Show progress bars.
     """
 
     tokenizer: "PreTrainedTokenizerBase"
@@ -79,11 +74,7 @@ class TokenPipeline:
         )
 
     def tokens(self, groups: Sequence[PromptGroup]) -> TokenizedGroups:
-        """The token groups of prompt groups, which are taken as they are.
-
-        Raises:
-            DataError, TokenizerError: as in `tokenize_groups` and `weighted_from_first_difference`.
-        """
+        """The token groups of prompt groups, which are taken as they are."""
         found = tokenize_groups(
             groups,
             self.tokenizer,
@@ -110,15 +101,8 @@ class TokenPipeline:
         """The token groups that a method learns from.
 
         Args:
-            groups: The data.
-            method: Determines the kind of feedback, and whether margins or mismatched completions are needed.
             rule: Source of the pairs. Default: pairs of the data, else all pairs of different scores.
             max_per_prompt: Most pairs, completions or lists of a prompt; None for no cap.
-            seed: Determines which of them are kept.
-        Raises:
-            DataError: the data lack the method's feedback, or cannot be tokenized.
-            ConfigError: `rule` does not apply to the data.
-            TokenizerError: the tokenizer cannot handle the data.
         """
         fitted = groups_for(method.feedback, groups, needs_margins=method.needs("margins"), rule=rule)
         capped = Capped(fitted.groups, ())

@@ -29,7 +29,6 @@ class TokenGroup:
             with its completion. At least one, because the first completion token is predicted from it.
         completions: Tokens after the prompt in each sequence, including the end-of-sequence token; none is empty.
         pairs: Preferences among the completions.
-        origin: Source and row.
         scores: Score of each completion on the scale of the data; empty if unknown.
         desirable: Thumbs up or down for each completion; empty if unknown.
         auxiliary: Auxiliary reward of each completion, a weighted sum; empty if there is none.
@@ -115,8 +114,6 @@ def end_once(completion: TokenIds, eos: int, is_blank: Callable[[int], bool]) ->
 
     Args:
         completion: Token ids. Shape: (token,).
-        eos: Id of the end-of-sequence token.
-        is_blank: Tests if a token is white space only.
     Returns:
         Token ids. Shape: (token,).
 

@@ -19,16 +19,7 @@ from preftune.groups import Message, Origin, PromptGroup
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = [
-    "CUT_TEXTS",
-    "LengthLimit",
-    "Limited",
-    "TokenReport",
-    "TokenizedGroups",
-    "TooLong",
-    "check_vocabulary",
-    "tokenize_groups",
-]
+__all__ = ["CUT_TEXTS", "TokenizedGroups", "TooLong", "check_vocabulary", "tokenize_groups"]
 
 CUT_TEXTS: Mapping[str, str] = {
     "dropped": "prompts were too long and were left out",
@@ -50,8 +41,6 @@ class Limited:
 
     Args:
         group: The group, or None if it was dropped.
-        is_prompt_cut: True if the prompt was shortened.
-        num_completions_cut: Number of completions that were shortened.
     """
 
     group: TokenGroup | None
@@ -65,9 +54,6 @@ class LengthLimit:
 
     Args:
         max_length: Most tokens of a prompt and its longest completion, at least 2; None for no limit.
-        too_long: Treatment of a longer group.
-    Raises:
-        ConfigError: a value out of range.
     """
 
     max_length: int | None
@@ -91,10 +77,6 @@ class LengthLimit:
         All completions share one prompt, so the longest determines the cut. `keep_start` cuts completions only, and
         drops a group whose prompt reaches the limit.
 
-        Args:
-            group: The group before tokenization.
-            tokens: The same group as token ids.
-            encoder: Tokenizes the group again with fewer messages.
         Raises:
             DataError: the group is too long and `too_long` is "error".
         """
@@ -173,7 +155,6 @@ class TokenReport:
     """Groups that tokenization shortened or dropped.
 
     Args:
-        num_groups: Number of prompt groups.
         dropped: Origins of the groups that are too long and were dropped.
         prompts_cut: Origins of the groups whose prompt was cut.
         completions_cut: Origins of the completions that were cut, once for each completion.
@@ -221,11 +202,9 @@ def tokenize_groups(
         auxiliary: Weight of each auxiliary score in the auxiliary reward of a completion: see `with_auxiliary`.
         num_processes: Number of worker processes. With more than one, a script needs `if __name__ == "__main__":`. The
             result does not depend on it.
-        show_progress: Show a progress bar.
     Returns:
         The token groups in order, and origins of all groups cut or dropped.
     Raises:
-        ConfigError: an option out of range.
         DataError: a group that cannot be tokenized, or is too long and `too_long` is "error"; all groups dropped;
             a completion that lacks a score of `auxiliary`.
         TokenizerError: no end-of-sequence token; conversations and no chat template; weights and a slow tokenizer.
@@ -256,8 +235,6 @@ def check_vocabulary(groups: Iterable[TokenGroup], embedding_size: int) -> None:
 
     Args:
         embedding_size: Rows of the model's input embedding.
-    Raises:
-        TokenizerError: a token id without a row.
     """
     for group in groups:
         largest = max(int(ids.max()) for ids in (group.prompt, *group.completions))

@@ -27,7 +27,6 @@ def character_weights(length: int, start: int, spans: Sequence[WeightedSpan]) ->
     """The weight of each character of a text.
 
     Args:
-        length: Length of the text.
         start: Position in the text of the character that the spans call 0.
         spans: Spans that do not overlap. Characters outside them have weight 1.
     Returns:
@@ -72,11 +71,8 @@ def with_auxiliary(tokens: TokenGroup, group: PromptGroup, weights: Mapping[str,
     auxiliary = sum over names of weight * score, where the score `length` is the number of tokens after truncation
 
     Args:
-        tokens: The group as token ids.
         group: The same group before tokenization, with the scores.
         weights: Weight by name of the score. If empty, the group is returned unchanged.
-    Raises:
-        DataError: a completion that lacks a score.
     Source: Zhou et al. 2023 (MODPO), arXiv:2310.03708: the weighted rewards of all objectives
         but the one that the pairs show, w_{-k}^T r_{-k} / w_k.
 

@@ -72,7 +72,6 @@ def generate(
             keeps a second cache.
         realignment: Draw from this mix of the model and its reference; None: from the model. Completions end at the
             model's end-of-sequence tokens.
-        show_progress: Show a progress bar.
     Returns:
         `num_samples` completions per prompt, in the order of the prompts.
     Raises:
@@ -104,11 +103,7 @@ def generate(
     lengths = [len(encoded[index]) + sampling.max_new_tokens for index in rows]
     batches = batches_by_length(lengths, batch_tokens // num_caches)
     completions: dict[int, TokenIds] = {}
-    with (
-        _generating(model),
-        _seeded(model.device, seed),
-        nullcontext() if mix is None else mix.mixer(model) as mixer,
-    ):
+    with _generating(model), _seeded(model.device, seed), nullcontext() if mix is None else mix.mixer(model) as mixer:
         for batch in track(batches, "Generating", total=len(batches), show=show_progress):
             drawn = _draw(model, [encoded[rows[row]] for row in batch], sampling, ends, mixer)
             completions.update(zip(batch, drawn, strict=True))

@@ -16,9 +16,6 @@ __all__ = ["encode_prompts", "text_of"]
 def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Text]) -> list[TokenIds]:
     """Token ids of each prompt, as in training: text as it is, conversations through the chat template.
 
-    Args:
-        tokenizer: The model's.
-        prompts: Texts and conversations, in any mixture.
     Returns:
         One per prompt, in order; without the end-of-sequence token that some tokenizers append to text.
     Raises:

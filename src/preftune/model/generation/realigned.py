@@ -19,7 +19,7 @@ from preftune.model.forward.realigned import check_mixable, mixed_logits
 from preftune.model.reference.reference import AdapterOff, FrozenCopy
 from preftune.settings.sampling import strength_problems
 
-__all__ = ["MixInReference", "Mixer", "Realignment"]
+__all__ = ["Mixer", "Realignment"]
 
 Mixer = Callable[[Tensor], LogitsProcessor]
 """Makes the logits processor of a batch from its attention mask. Shape: (row, token)."""
@@ -58,11 +58,7 @@ class Realignment:
 
     @contextmanager
     def mixer(self, policy: PreTrainedModel | PeftModel) -> Iterator[Mixer]:
-        """Inside the context, a maker of logits processors that mix the reference in.
-
-        Args:
-            policy: In evaluation mode.
-        """
+        """Inside the context, a maker of logits processors that mix the reference in."""
         if isinstance(self.reference, FrozenCopy):
             yield partial(MixInReference, self.reference.model, self.strength)
             return
@@ -106,8 +102,6 @@ class MixInReference(LogitsProcessor):
     processes one new token per row and step, like the policy.
 
     Args:
-        reference: In evaluation mode.
-        strength: As in `Realignment`.
         mask: 1 for tokens of the prompts, 0 for padding, which is on the left. Shape: (row, token).
     """
 

@@ -55,9 +55,7 @@ def sample_values(
     Args:
         policy: The model that the samples are from, **at temperature 1, top_p 1, top_k 0**: otherwise they are from
             another distribution than the one whose log-probs are computed.
-        reference: Model that the policy is compared with; `NoReference` for none.
         drawn: Samples of the policy by prompt, as `generate` returns them.
-        runner: Forward, precision and memory budget.
     Returns:
         In double precision, on the CPU.
     Raises:
@@ -88,12 +86,9 @@ def sampled_kl(
     single prompt its samples are.
 
     Args:
-        policy: The model that the samples are from.
-        reference: Model that the policy is compared with.
         generations: Samples of the policy by prompt, as `generate` returns them, **at temperature 1 with top_p 1 and
             top_k 0**: otherwise the estimate is of no divergence at all. Completions cut off at `max_new_tokens` count
             as they are: the KL is then that of completions of at most so many tokens.
-        runner: Forward, precision and memory budget.
     Returns:
         Mean and standard error. Unit: nats. The estimate is unbiased and may fall below 0 by chance.
     Raises:
@@ -110,8 +105,6 @@ def sampled_kl(
 def groups_of_samples(generations: Sequence[Sequence[Generation]]) -> list[TokenGroup]:
     """One group per prompt whose completions are its samples, so that log-probs are computed like those of data.
 
-    Args:
-        generations: By prompt, as `generate` returns them.
     Raises:
         ValueError: nothing was generated, a prompt has no samples, or samples of several prompts are mixed.
     """

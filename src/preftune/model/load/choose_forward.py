@@ -28,8 +28,6 @@ def choose_forward_for(
 
     Args:
         policy: Not wrapped yet. Moved to the device, as the reference is.
-        reference: Source of reference log-probs.
-        arithmetic: Device and precision.
         is_sharded: The models will be sharded over processes, so they stay on the device they are on.
     Returns:
         The choice for the policy, or the one for the reference if only that falls back.

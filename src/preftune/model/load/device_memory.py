@@ -17,14 +17,7 @@ from typing_extensions import override
 
 from preftune.errors import ConfigError
 
-__all__ = [
-    "CudaMemory",
-    "DeviceMemory",
-    "HostMemory",
-    "cgroup_free_bytes",
-    "memory_of",
-    "peak_memory_bytes",
-]
+__all__ = ["DeviceMemory", "HostMemory", "cgroup_free_bytes", "memory_of", "peak_memory_bytes"]
 
 _SECONDS_BETWEEN_SAMPLES = 0.002
 _CGROUPS, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
@@ -147,7 +140,6 @@ def cgroup_free_bytes(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> 
     File pages that the kernel can drop do not count as used.
 
     Args:
-        root: Mount point of control groups.
         membership: File that lists the control groups of this process, as lines `number:controllers:path`.
     """
     try:

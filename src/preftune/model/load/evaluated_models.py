@@ -25,7 +25,7 @@ from preftune.model.reference.store import OptionalStore, store_path
 from preftune.settings import ModelSettings, TrainConfig
 from preftune.settings.evaluation_config import EvaluationConfig
 
-__all__ = ["DEFAULT_BETA", "Models", "find_reference", "load_models", "load_other", "realignment_with"]
+__all__ = ["Models", "find_reference", "load_models", "load_other", "realignment_with"]
 
 DEFAULT_BETA = 0.1
 """Beta of a model that is not a run. It scales margins, and with them confidence; it never turns a preference."""
@@ -36,12 +36,10 @@ class Models:
     """The models of an evaluation.
 
     Args:
-        tokenizer: The policy's.
         policy: The model that is evaluated, in evaluation mode on its device.
         reference: Model that it is compared with; `NoReference` for none.
         reference_name: Name of the reference for people; None for none.
         reward: The implicit reward; None if it needs a reference and there is none.
-        runner: Runs either model by itself.
         reason: One line on why the runner's forward was chosen.
         realignment: The evaluated distribution is this mix of policy and reference; None: the policy.
         policy_runner: Runs the evaluated distribution, given the policy.
@@ -129,7 +127,6 @@ def load_models(config: EvaluationConfig, arithmetic: Arithmetic, *, show_progre
     """Load policy and reference, and choose the forward that computes their log-probs.
 
     Raises:
-        ModelError, TokenizerError: a model or tokenizer that cannot be loaded.
         ConfigError: there is no reference to mix in.
     """
     tokenizer = load_tokenizer(config.model)
@@ -156,11 +153,7 @@ def load_models(config: EvaluationConfig, arithmetic: Arithmetic, *, show_progre
 def load_other(
     config: EvaluationConfig, name: str, arithmetic: Arithmetic
 ) -> tuple[PreTrainedModel | PeftModel, PreTrainedTokenizerBase]:
-    """Another model to compare samples with, and its own tokenizer.
-
-    Raises:
-        ModelError, TokenizerError: it cannot be loaded.
-    """
+    """Another model to compare samples with, and its own tokenizer."""
     settings = replace(config.model, model=name, revision=None)
     return load_frozen(settings, arithmetic.device), load_tokenizer(settings)
 
@@ -175,14 +168,8 @@ def find_reference(
     """Reference of a finished model, and its name.
 
     Args:
-        policy: The model.
-        settings: Settings that it was loaded with.
-        run: Config of the run that produced it, or None.
         wanted: Hub id or folder of the reference, or `none`. Default: of a run the model that it began from, of an
             adapter its base, otherwise none.
-        arithmetic: Gives the device.
-    Raises:
-        ModelError: it cannot be loaded.
     """
     revision = settings.revision
     base = _base_of(policy)
@@ -212,12 +199,6 @@ def realignment_with(
 ) -> Realignment:
     """Mix of a policy and its reference, whose tokens must be the same.
 
-    Args:
-        reference: As `find_reference` returns it.
-        strength: 0: the reference, 1: the policy, above 1: extrapolation.
-        policy: In evaluation mode.
-        tokenizer: The policy's.
-        settings: Settings that the policy was loaded with.
     Raises:
         ConfigError: there is no reference, or the strength is out of its range.
         ModelError: the two models give probabilities to different tokens.

@@ -6,14 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from peft import (
-    LoraConfig,
-    PeftConfig,
-    PeftModel,
-    get_peft_model,
-    get_peft_model_state_dict,
-    set_peft_model_state_dict,
-)
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -51,8 +44,6 @@ class Policy:
     """The model in training and its reference.
 
     Args:
-        model: The policy, with adapters of peft or without.
-        reference: Source of reference log-probs.
         starts_at_reference: Policy and reference are equal before the first step.
         begins_as_base: The adapter is new, so the model without it is the model before training.
     """
@@ -87,11 +78,7 @@ def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
 
 
 def load_config(settings: ModelSettings) -> PretrainedConfig:
-    """The model's config; for an adapter, that of its base.
-
-    Raises:
-        ModelError: there is none.
-    """
+    """The model's config; for an adapter, that of its base."""
     base = _adapter_base(settings)
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(base or settings.model, **_hub_options(settings))
@@ -101,11 +88,7 @@ def load_config(settings: ModelSettings) -> PretrainedConfig:
 
 
 def load_causal_lm(settings: ModelSettings, name: str | None = None) -> PreTrainedModel | PeftModel:
-    """The causal LM called `name` (default: that of the settings), with its adapter if `name` is one.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
+    """The causal LM called `name` (default: that of the settings), with its adapter if `name` is one."""
     name = name or settings.model
     base = _adapter_base(settings, name)
     try:
@@ -118,11 +101,7 @@ def load_causal_lm(settings: ModelSettings, name: str | None = None) -> PreTrain
 
 
 def load_frozen(settings: ModelSettings, device: torch.device, name: str | None = None) -> PreTrainedModel | PeftModel:
-    """Like `load_causal_lm`, but on the device, in evaluation mode and without gradients.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
+    """Like `load_causal_lm`, but on the device, in evaluation mode and without gradients."""
     model = frozen(load_causal_lm(settings, name))
     nn.Module.to(model, device)
     return model
@@ -178,7 +157,6 @@ def turn_dropout_off(model: nn.Module, *, but_adapters: bool = False) -> None:
     """Set every dropout probability to 0, of modules and of attention layers that store it as a float.
 
     Args:
-        model: Changed in place.
         but_adapters: Keep dropout inside adapters.
     """
     for name, module in model.named_modules():
