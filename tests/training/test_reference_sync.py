@@ -242,7 +242,7 @@ def test_weights_that_are_sharded_over_processes_are_refused(tmp_path: Path) -> 
         ({"reference_sync": "sometimes"}, "must be one of off, soft, hard"),
         ({"reference_sync": "hard", "reference_sync_every": 0}, "reference_sync_every = 0: must be at least 1"),
         ({"reference_sync_every": 10}, "reference_sync_every = 10: the reference does not move"),
-        ({"reference_sync_mix": 0.5}, "only a soft move goes a share of the way, and reference_sync is off"),
+        ({"reference_sync_mix": 0.5}, "only a soft update mixes, and reference_sync is off"),
         ({"reference_sync": "hard", "reference_sync_mix": 0.5}, "and reference_sync is hard"),
         ({"reference_sync": "soft", "reference_sync_mix": 0.0}, "must be in (0, 1]"),
         ({"reference_sync": "soft", "reference_sync_mix": 1.5}, "must be in (0, 1]"),

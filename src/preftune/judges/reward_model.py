@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from preftune.data.tokens.chat import render_chat
+from preftune.data.tokens.encoder import render_chat
 from preftune.errors import JudgeError, first_line
 from preftune.groups import Message, Text
 from preftune.judges.function import ScoringJudge

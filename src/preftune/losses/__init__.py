@@ -1,12 +1,11 @@
 """Losses: pure functions of log-probs per completion, one table, and the binding of options."""
 
 from preftune.losses.anchored import apo_down, apo_zero, bco_pair, nca_pair, sppo_hard
-from preftune.losses.inputs import INPUTS, Argument, Feedback, Input, Need
 from preftune.losses.length import dpo_length_normalized, ld_dpo, rdpo_length
 from preftune.losses.likelihood import preferred_ft, sft, unlikelihood
 from preftune.losses.lists import infonca, lipo_lambda, nca, plackett_luce
 from preftune.losses.logps import PolicyLogps, ReferencedLogps, TokenLogps
-from preftune.losses.loss import Loss, OptionValue, Reward, Unit
+from preftune.losses.loss import INPUTS, Argument, Feedback, Input, Loss, Need, OptionValue, Reward, Unit
 from preftune.losses.margin import discopop, dpop, exo_pair, odpo
 from preftune.losses.method import Method, Part, ReferenceUse, find_loss, losses_of
 from preftune.losses.options import Option, loss_options

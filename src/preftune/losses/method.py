@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from preftune.errors import ConfigError, did_you_mean
-from preftune.losses.inputs import INPUTS, Argument, Feedback, Need
 from preftune.losses.logps import PolicyLogps, ReferencedLogps
-from preftune.losses.loss import Loss, OptionValue, Unit
+from preftune.losses.loss import INPUTS, Argument, Feedback, Loss, Need, OptionValue, Unit
 from preftune.losses.options import loss_options, value_problem
 from preftune.losses.table import LOSSES
 

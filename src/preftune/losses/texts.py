@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from preftune.losses.inputs import INPUTS, Feedback
-from preftune.losses.loss import Loss
+from preftune.losses.loss import INPUTS, Feedback, Loss
 
 __all__ = ["FEEDBACK_TEXTS", "TEXTS_FILE", "abilities", "loss_text", "loss_texts", "needs"]
 

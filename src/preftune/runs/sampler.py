@@ -25,11 +25,11 @@ from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
 from preftune.model.generation.completions import Generation, generate
 from preftune.model.generation.sample_values import SampleValues, sample_values
-from preftune.model.load.sharding import is_sharded
 from preftune.model.reference.logps import Runner
 from preftune.model.reference.reference import NoReference
 from preftune.runs.reference import SampleReference
 from preftune.runs.samples import DrawnSamples, SampleMeasure, SamplePrompt, SamplesFile
+from preftune.training.reference_sync import is_sharded
 
 __all__ = ["RunSamples", "Sampler"]
 

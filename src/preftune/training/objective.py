@@ -17,7 +17,7 @@ from preftune.metrics.sums import MetricSums
 from preftune.model.forward.forward import Forward
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.model.reference.reference import Reference
-from preftune.training.start import add_expected_loss
+from preftune.training.fatal import add_expected_loss
 from preftune.training.step_metrics import add_metrics, total_metrics
 from preftune.training.step_values import StepValues, measure
 from preftune.training.steps import Step

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.state import AcceleratorState
 from accelerate.utils import extract_model_from_parallel
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -12,11 +13,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from typing_extensions import override
 
 from preftune.errors import ConfigError, ModelError, OutputError
-from preftune.model.load.sharding import is_sharded
 from preftune.model.reference.reference import FrozenCopy, KeptAdapter, Reference
 from preftune.settings import ModelSettings
 
-__all__ = ["ReferenceSync"]
+__all__ = ["ReferenceSync", "is_sharded"]
 
 _COPY_FILE, _ADAPTER_FILE = "reference.safetensors", "adapter_model.safetensors"
 
@@ -159,3 +159,11 @@ def _mixed(target: Tensor, source: Tensor, mix: float) -> Tensor:
     """
     kind = torch.promote_types(torch.promote_types(target.dtype, source.dtype), torch.float32)
     return torch.lerp(target.to(kind), source.to(kind), mix)
+
+
+def is_sharded(arguments: TrainingArguments) -> bool:
+    """True if each process holds a part of every weight (FSDP), by the arguments or by accelerate's own settings.
+
+    Call it after the trainer is made, which reads the latter.
+    """
+    return bool(arguments.fsdp) or getattr(AcceleratorState(), "fsdp_plugin", None) is not None

@@ -165,7 +165,6 @@ class StepDataset(Dataset[Step]):
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """See `StepSource`."""
         batching = self._batching
         drawn = self._mixture.draw(epoch) if self._mixture else range(len(self._groups))
         steps = epoch_steps(
@@ -179,20 +178,16 @@ class StepDataset(Dataset[Step]):
 
     @property
     def max_tokens(self) -> int:
-        """See `StepSource`."""
         return self._batching.max_tokens
 
     def set_max_tokens(self, max_tokens: int) -> None:
-        """See `StepSource`."""
         self._batching = replace(self._batching, max_tokens=max_tokens)
 
     @property
     def biggest_group(self) -> int:
-        """See `StepSource`."""
         return max(self._num_tokens((group,)) for group in range(len(self._sizes)))
 
     def summary(self) -> PlanSummary:
-        """See `StepSource`."""
         batching = self._batching
         return summarise_plan(
             self._steps,
@@ -204,20 +199,16 @@ class StepDataset(Dataset[Step]):
         )
 
     def work(self, index: int) -> float:
-        """See `StepSource`."""
         plan = self._plan(self._steps[index])
         return max(work_of_ranks(plan, self._sizes, self._batching.layout, self._batching.work))
 
     def biggest_micro_batch(self, step: Step) -> int:
-        """See `StepSource`."""
         return max(self._num_tokens(chosen) for rank in self._plan(step.groups).ranks for chosen in rank)
 
     def alone(self, group: int) -> tuple[Origin, PackedBatch]:
-        """See `StepSource`."""
         return self._groups[group].origin, pack([self._groups[group]])
 
     def cut_again(self, step: Step) -> Step:
-        """See `StepSource`."""
         return self._step(step.groups)
 
     def __len__(self) -> int:
@@ -239,17 +230,14 @@ class StepDataset(Dataset[Step]):
 
     def _step(self, groups: tuple[int, ...]) -> Step:
         mine = self._plan(groups).ranks[self._batching.rank]
+        with_mismatched = mine if self._method.needs("mismatched") else ()
         return Step(
             micro_batches=tuple(self._micro_batch(chosen, groups) for chosen in mine),
             num_units={part.name: self._count(part.loss, groups) for part in self._method.parts},
             num_tokens=sum(self._sizes[group].packed_tokens for chosen in mine for group in chosen),
             groups=groups,
-            mismatched=tuple(self._mismatched(chosen, groups) for chosen in mine) if self._needs_mismatched else (),
+            mismatched=tuple(self._mismatched(chosen, groups) for chosen in with_mismatched),
         )
-
-    @property
-    def _needs_mismatched(self) -> bool:
-        return self._method.needs("mismatched")
 
     def _mismatched(self, chosen: Sequence[int], step: Sequence[int]) -> PackedBatch:
         """The prompts of a micro-batch with completions of others. They need no graph, so they fit the budget."""

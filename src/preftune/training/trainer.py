@@ -22,11 +22,10 @@ from preftune.groups import Origin
 from preftune.metrics.sums import MetricSums
 from preftune.model.load.device_memory import peak_memory_bytes
 from preftune.planning import PlanSummary
-from preftune.training.not_finite import all_finite, stop_before_saving, stop_before_step
+from preftune.training.fatal import all_finite, check_start, stop_before_saving, stop_before_step, without_start
 from preftune.training.objective import Objective
 from preftune.training.out_of_memory import OutOfMemory
 from preftune.training.reference_sync import ReferenceSync
-from preftune.training.start import check_start, without_start
 from preftune.training.steps import Step, StepSource
 
 __all__ = ["Measure", "PreferenceTrainer"]

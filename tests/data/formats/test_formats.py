@@ -219,7 +219,7 @@ PAIR = {"prompt": "2+2=", "chosen": "4", "rejected": "5"}
             PAIR | {"prompt": [{"role": "user", "content": [{"type": "image_url"}]}]},
             r"field 'prompt\[0\].content\[0\]' is a part of type 'image_url'",
         ),
-        (PAIR | {"prompt": [{"role": "user", "content": "\ud800"}]}, "field 'prompt' holds half of a surrogate pair"),
+        (PAIR | {"prompt": [{"role": "user", "content": "\ud800"}]}, r"field 'prompt\[0\]' holds half of a surrogate"),
         (PAIR | {"prompt": [USER], "chosen": [{"role": "assistant", "content": ""}]}, "'chosen' has an empty compl"),
         (PAIR | {"prompt": [USER], "chosen": [{"role": "tool", "content": "4"}]}, "starts with a turn of 'tool'"),
         ({"chosen": "The 4", "rejected": [FOUR]}, "field 'rejected' is not of the kind of 'chosen'"),

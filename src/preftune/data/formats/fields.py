@@ -4,10 +4,10 @@ All raise DataError for a value that is missing, of another type, out of its ran
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any, SupportsFloat
 
-from preftune.data.formats.messages import read_message, read_messages
 from preftune.data.rows import Row
 from preftune.groups import Completion, Message, Text, WeightedSpan
 
@@ -21,12 +21,65 @@ __all__ = [
     "read_objects",
     "read_string",
     "read_text",
+    "start_of_completion",
     "to_choice",
     "to_message",
     "to_number",
     "to_string",
     "to_text",
 ]
+
+
+def to_message(row: Row, name: str, value: Any) -> Message:
+    """A value as a message: an object with `role` and `content`; other fields are kept for the chat template."""
+    if not isinstance(value, Mapping):
+        raise row.error(name, f"is of type {type(value).__name__}. A message is an object with 'role' and 'content'.")
+    role = value.get("role")
+    if not isinstance(role, str) or not role:
+        raise row.error(name, f"has the role {role!r:.40}. A message is an object with 'role' and 'content'.")
+    # In tables every message has every field of any message; those that do not apply are None.
+    extra = {key: item for key, item in value.items() if key not in ("role", "content") and item is not None}
+    content = value.get("content")
+    if content is None and not extra:
+        raise row.error(name, "has no content. A message is an object with 'role' and 'content'.")
+    message = Message(role, "" if content is None else _read_content(row, name, content), extra)
+    if not (_is_unicode(message.content) and _is_unicode(message.role)):
+        raise row.error(name, "holds half of a surrogate pair, which is not text.")
+    return message
+
+
+def _read_content(row: Row, name: str, content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list | tuple):
+        raise row.error(name, f"has content of type {type(content).__name__}. It must be text or a list of text parts.")
+    return "".join(_read_part(row, f"{name}.content[{index}]", part) for index, part in enumerate(content))
+
+
+def _read_part(row: Row, name: str, part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+    if not isinstance(part, Mapping) or kind != "text" or not isinstance(part.get("text"), str):
+        raise row.error(name, f"is a part of type {kind!r:.40}. Only parts of type 'text' can be learned from.")
+    return str(part["text"])
+
+
+def start_of_completion(chosen: Sequence[Message], rejected: Sequence[Message]) -> int:
+    """Index of the last message before which two conversations agree and at which both have an assistant turn.
+
+    >>> question, four, five = Message("user", "2+2="), Message("assistant", "4"), Message("assistant", "5")
+    >>> start_of_completion([question, four], [question, five])
+    1
+    """
+    start = sum(1 for _ in takewhile(lambda turns: turns[0] == turns[1], zip(chosen, rejected, strict=False)))
+    while start > 0 and not (_is_assistant_at(chosen, start) and _is_assistant_at(rejected, start)):
+        start -= 1
+    return start
+
+
+def _is_assistant_at(messages: Sequence[Message], index: int) -> bool:
+    return index < len(messages) and messages[index].role == "assistant"
 
 
 def read_text(row: Row, name: str) -> Text:
@@ -44,13 +97,10 @@ def to_text(row: Row, name: str, value: Any) -> Text:
     if value is None or isinstance(value, str):
         return to_string(row, name, value)
     if isinstance(value, list | tuple):
-        return tuple(_checked(row, name, message) for message in read_messages(row, name, value))
+        if not value:
+            raise row.error(name, "is an empty list. It must hold at least one message.")
+        return tuple(to_message(row, f"{name}[{index}]", message) for index, message in enumerate(value))
     raise row.error(name, f"is of type {type(value).__name__}. It must be text or a list of messages.")
-
-
-def to_message(row: Row, name: str, value: Any) -> Message:
-    """A value as one message."""
-    return _checked(row, name, read_message(row, name, value))
 
 
 def read_string(row: Row, name: str) -> str:
@@ -160,12 +210,6 @@ def as_conversation(text: Text, role: str) -> tuple[Message, ...]:
     (Message(role='assistant', content='4', extra={}),)
     """
     return (Message(role, text),) if isinstance(text, str) else text
-
-
-def _checked(row: Row, name: str, message: Message) -> Message:
-    if not (_is_unicode(message.content) and _is_unicode(message.role)):
-        raise row.error(name, "holds half of a surrogate pair, which is not text.")
-    return message
 
 
 def _is_unicode(text: str) -> bool:

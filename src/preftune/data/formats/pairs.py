@@ -3,9 +3,16 @@
 from collections.abc import Collection
 
 from preftune.data.formats.completions import read_extra_scores, read_weights
-from preftune.data.formats.fields import as_conversation, is_blank, read_completion, read_number, read_string, read_text
+from preftune.data.formats.fields import (
+    as_conversation,
+    is_blank,
+    read_completion,
+    read_number,
+    read_string,
+    read_text,
+    start_of_completion,
+)
 from preftune.data.formats.format import Format, each_scored_row
-from preftune.data.formats.messages import start_of_completion
 from preftune.data.rows import Row
 from preftune.errors import DataError
 from preftune.groups import Completion, Message, Pair, PromptGroup, Text, common_start

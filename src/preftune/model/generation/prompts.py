@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from preftune.data.tokens.chat import render_chat
+from preftune.data.tokens.encoder import render_chat
 from preftune.data.tokens.token_group import TokenIds
 from preftune.errors import DataError
 from preftune.groups import Text

@@ -60,7 +60,6 @@ class CudaMemory:
     device: torch.device
 
     def used(self) -> int:
-        """See `DeviceMemory.used`."""
         return torch.cuda.memory_allocated(self.device)
 
     def free(self) -> int:
@@ -69,7 +68,6 @@ class CudaMemory:
         return outside + torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
 
     def peak_used(self, work: Callable[[], object]) -> int:
-        """See `DeviceMemory.peak_used`."""
         torch.cuda.reset_peak_memory_stats(self.device)
         work()
         torch.cuda.synchronize(self.device)
@@ -92,12 +90,10 @@ class HostMemory:
         return _resident()
 
     def free(self) -> int:
-        """See `DeviceMemory.free`."""
         free: int = min([psutil.virtual_memory().available, *cgroup_free_bytes()])
         return free // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
     def peak_used(self, work: Callable[[], object]) -> int:
-        """See `DeviceMemory.peak_used`."""
         self.used()
         watch = _Watch()
         watch.start()
