@@ -43,15 +43,7 @@ class LoadedGroups:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows of one format: a file, a data set or rows in memory.
-
-    Args:
-        source: Index of the source it belongs to.
-        name: Name of the source.
-        open: Opens the rows.
-        options: Their format and conditions.
-        can_reopen: True if `open` may be called more than once.
-    """
+    """Rows of one format: a file, a data set or rows in memory. `source` is the index of the source it belongs to."""
 
     source: int
     name: str
@@ -61,12 +53,7 @@ class Part:
 
 
 class GroupStream(Iterator[DataRow]):
-    """An iterator over groups, and over the rows between them that gave none.
-
-    Args:
-        parts: Read in order.
-        show_progress: Show a progress bar.
-    """
+    """An iterator over groups, and over the rows between them that gave none."""
 
     def __init__(self, parts: Iterable[Part], *, show_progress: bool = False) -> None:
         self.num_rows = 0
@@ -110,7 +97,6 @@ def iter_groups(
     Args:
         source: A file, a folder, a preset or the name of a data set on the hub, as in `read_rows`; or several.
         split: The split of data sets that have splits.
-        show_progress: Show a progress bar.
         options: `format`, `columns`, `extra_scores` and `where`, as in `RowArguments`.
     Returns:
         A stream of groups in order of the sources and their rows. Rows that gave no group appear between them: a

@@ -79,7 +79,10 @@ class Drawer:
         if kept is not None:
             return _restored(kept, tokenizer, prompts)
         samples_by_prompt = drawn()
-        rows = [[_row(sample) for sample in samples] for samples in samples_by_prompt]
+        rows = [
+            [{"ids": one.completion_ids.tolist(), "text": one.text, "finished": one.finished} for one in samples]
+            for samples in samples_by_prompt
+        ]
         self.store.keep_samples(key, rows)
         return samples_by_prompt
 
@@ -117,10 +120,6 @@ class Drawer:
 
 def _end_tokens(model: PreTrainedModel | PeftModel) -> Any:
     return model.generation_config.eos_token_id if model.generation_config is not None else None
-
-
-def _row(sample: Generation) -> dict[str, Any]:
-    return {"ids": sample.completion_ids.tolist(), "text": sample.text, "finished": sample.finished}
 
 
 def _restored(

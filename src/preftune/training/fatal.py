@@ -41,7 +41,7 @@ def all_finite(tensors: Iterable[Tensor]) -> Tensor:
     if isinstance(norm, DTensor):
         norm = norm.full_tensor()
     # The norm of finite values may overflow.
-    return norm.isfinite() if bool(norm.isfinite()) else torch.tensor(all(_is_finite(tensor) for tensor in found))
+    return norm.isfinite() if bool(norm.isfinite()) else torch.tensor(all(bool(one.isfinite().all()) for one in found))
 
 
 def stop_before_step(step: int, guilty: Sequence[Origin], rows: Sequence[Origin]) -> SickRunError:
@@ -72,10 +72,6 @@ def stop_before_saving(step: int) -> SickRunError:
         f"step {step}: after it {seen}, so they were not saved and the last checkpoint stays good. {NOT_FINITE.advice}"
     )
     return SickRunError(message, NOT_FINITE.finding(Symptom(seen, 1.0), step))
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    return bool(tensor.isfinite().all())
 
 
 def _listed(rows: Sequence[Origin]) -> str:

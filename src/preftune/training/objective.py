@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_callback import ExportableState
 from typing_extensions import override
 
-from preftune.losses import Loss, Method, Part, ReferencedLogps
+from preftune.losses import Loss, Method, ReferencedLogps
 from preftune.metrics.sums import MetricSums
 from preftune.model.forward.forward import Forward
 from preftune.model.forward.packed_batch import PackedBatch
@@ -208,14 +208,12 @@ class Objective:
         for part, state in zip(self.method.parts, self.states.of(self.method, values.policy), strict=True):
             rows = part(*values.arguments(part, mismatched=context.mismatched, state=state).values())
             count = _count(values, part.loss)
-            metrics.add(self._loss_name(part), rows, count=count, weight=weight)
+            name = f"loss/{part.name}" if len(self.method.parts) > 1 else "loss"
+            metrics.add(name, rows, count=count, weight=weight)
             if context.is_start:
                 add_expected_loss(metrics, part, values, context.mismatched, count=count, weight=weight)
             loss = loss + rows.sum() * (part.weight / context.num_units[part.name])
         return loss
-
-    def _loss_name(self, part: Part) -> str:
-        return f"loss/{part.name}" if len(self.method.parts) > 1 else "loss"
 
     def _mismatched(self, model: nn.Module, step: Step) -> ReferencedLogps | None:
         if not self.method.needs("mismatched"):

@@ -3,9 +3,8 @@
 import math
 from collections.abc import Mapping
 
-from torch import Tensor
-
-from preftune.losses import Method, Part, Reward
+from preftune.losses import Method, Part
+from preftune.metrics.implicit_reward import ImplicitReward
 from preftune.metrics.sums import MetricSums, preference_metrics
 from preftune.training.step_values import StepValues
 
@@ -53,7 +52,9 @@ def total_metrics(method: Method, means: Mapping[str, float]) -> dict[str, float
     sides = ("rewards/chosen", "rewards/rejected")
     if "rewards/margins" not in totals and totals.keys() >= set(sides):
         totals["rewards/margins"] = totals[sides[0]] - totals[sides[1]]
-    if _is_against_reference(method.rewarding) and totals.keys() >= set(sides):
+    part = method.rewarding
+    is_against_reference = part is not None and part.loss.reward in ("logratio", "mean_logratio")
+    if is_against_reference and totals.keys() >= set(sides):
         totals.update(_rejected_share(totals[sides[0]], totals[sides[1]]))
     if means.keys() >= set(_MOMENTS):
         totals.update(_length_correlation(*(means[name] for name in _MOMENTS)))
@@ -90,7 +91,7 @@ def _add_pairs(metrics: MetricSums, part: Part | None, values: StepValues, weigh
         metrics.add("logps/chosen", logps[chosen], weight=weight)
         metrics.add("logps/rejected", logps[rejected], weight=weight)
         return
-    unscaled = _unscaled_rewards(values, part.loss.reward)
+    unscaled = ImplicitReward(part.loss.reward, 1.0).unscaled(values.logps)
     found = preference_metrics(
         chosen_logratio=unscaled[chosen],
         rejected_logratio=unscaled[rejected],
@@ -110,23 +111,5 @@ def _add_thumbs(metrics: MetricSums, part: Part | None, values: StepValues, weig
         is_on_side = values.desirable == wanted
         metrics.add(f"logps/{side}", values.policy[is_on_side], weight=weight)
         if part is not None and part.loss.reward is not None:
-            rewards = part.reward_scale * _unscaled_rewards(values, part.loss.reward)
+            rewards = part.reward_scale * ImplicitReward(part.loss.reward, 1.0).unscaled(values.logps)
             metrics.add(f"rewards/{side}", rewards[is_on_side], weight=weight)
-
-
-def _is_against_reference(part: Part | None) -> bool:
-    return part is not None and part.loss.reward in ("logratio", "mean_logratio")
-
-
-def _unscaled_rewards(values: StepValues, reward: Reward) -> Tensor:
-    match reward:
-        case "logratio":
-            assert values.reference is not None, "a reward against a reference"
-            return values.policy - values.reference
-        case "mean_logratio":
-            assert values.reference is not None, "a reward against a reference"
-            return (values.policy - values.reference) / values.num_tokens
-        case "logp":
-            return values.policy
-        case "mean_logp":
-            return values.policy / values.num_tokens

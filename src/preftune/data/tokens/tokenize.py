@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -215,7 +216,7 @@ def tokenize_groups(
     chunks = [groups[start : start + _GROUPS_PER_CHUNK] for start in range(0, len(groups), _GROUPS_PER_CHUNK)]
     num_processes = min(num_processes, len(chunks))
     results = _in_processes(chunks, how, num_processes) if num_processes > 1 else map(_worker(*how), chunks)
-    limited = _flat(track(results, "Tokenizing", total=len(chunks), show=show_progress))
+    limited = chain.from_iterable(track(results, "Tokenizing", total=len(chunks), show=show_progress))
     tokenized = _tokenized(groups, limited, auxiliary or {})
     if groups and not tokenized.groups and too_long == "keep_start":
         raise DataError(
@@ -286,11 +287,6 @@ def _start_process(tokenizer: "PreTrainedTokenizerBase", learns_prompts: bool, l
 def _work_in_process(groups: Sequence[PromptGroup]) -> list[Limited]:
     assert _process_worker is not None, "the pool starts every process with _start_process"
     return _process_worker(groups)
-
-
-def _flat(chunks: Iterable[list[Limited]]) -> Iterator[Limited]:
-    for chunk in chunks:
-        yield from chunk
 
 
 def _tokenized(

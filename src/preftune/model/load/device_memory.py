@@ -86,7 +86,8 @@ class HostMemory:
     def used(self) -> int:
         """See `DeviceMemory.used`. Freed memory is first returned to the system; otherwise it would hide a peak."""
         gc.collect()
-        _trim_heap()
+        with suppress(AttributeError, OSError, TypeError):
+            ctypes.CDLL(None).malloc_trim(0)  # needed for glibc only, whose allocator keeps much freed memory
         return _resident()
 
     def free(self) -> int:
@@ -122,12 +123,6 @@ class _Watch(threading.Thread):
 def _resident() -> int:
     resident: int = psutil.Process().memory_info().rss
     return resident
-
-
-def _trim_heap() -> None:
-    """Return freed memory to the system. Needed for glibc only, whose allocator keeps much of it."""
-    with suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def cgroup_free_bytes(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> list[int]:
