@@ -39,7 +39,6 @@ class Input:
     Args:
         name: Positional parameter of the losses that take it.
         shape: With the dimension's name, such as `(pair,)`.
-        text: Meaning and unit.
         feedback: Feedback that only losses with this input learn from; None if it says nothing about that.
         needs: Requirements beyond the log-prob of each completion.
         cost: The same for users, as `preftune methods` prints it; empty if there are none.
@@ -172,11 +171,9 @@ class Loss:
     Args:
         function: From inputs to loss per row. Its keyword arguments are the options of the method.
         takes: Names of its positional parameters, in order.
-        unit: Unit that the loss of a step is averaged over.
         needs_reference: True if it compares the policy with a reference.
         source: The paper.
         defaults: The paper's own value of each option that the function leaves open.
-        reward: Quantity that the implicit reward is proportional to; None if the loss has none.
         scale: Option that is the implicit reward per nat; 1 where the loss has no such option.
         across_rows: True if the loss of a row depends on other rows, so that the function needs the whole step at once.
         joined_by: Option that, where it is false, makes rows independent of each other after all.

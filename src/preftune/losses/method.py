@@ -27,10 +27,7 @@ class Part:
     """One loss of a method.
 
     Args:
-        name: Of the loss in the table.
-        loss: Its row of the table.
         options: A value for each of its keyword arguments.
-        weight: Factor of its mean.
     """
 
     name: str
