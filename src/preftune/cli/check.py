@@ -120,19 +120,15 @@ command.params = [*source_flags("check"), *command.params, *output_flags()]
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """The options of a call that fit together; `values` holds those that are used as they are."""
-
     source: RowSource
     values: Mapping[str, Any]
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Everything that is read."""
         return (*self.source.sources, *self.values["eval_data"])
 
 
 def _ordered(context: click.Context, values: Mapping[str, Any]) -> _Order:
-    """The options, all checked before anything is read."""
     problems: list[str] = []
     data = chosen_data(context, values["data"], problems)
     problems += _problems(values)

@@ -153,9 +153,6 @@ class Survey:
 def survey(source: RowSource, *, drop_unusable: bool, drop_identical: bool) -> Survey:
     """Read all rows once.
 
-    Args:
-        source: What to read.
-        drop_unusable, drop_identical: Whether rows that cannot be used, or whose completions are equal, may be there.
     Raises:
         DataError: such a row, though it may not be there.
     """
@@ -186,9 +183,6 @@ def write_kept(source: RowSource, found: Survey, decision: Decision, rows: IO[st
     """Read all rows again, and write those that stay, and of the others where they are and why they are left out.
 
     Args:
-        source: What was read before.
-        found: What was found then.
-        decision: Which rows stay.
         rows: Gets the rows that stay, as JSON Lines.
         log: Gets a JSON object with `place`, `rule` and `reason` for each other row.
     Returns:

@@ -99,11 +99,7 @@ _LOGGERS = ("accelerate", "datasets", "huggingface_hub", "peft", "torch", "trans
 
 @contextmanager
 def quiet_libraries(*, verbose: bool) -> Iterator[None]:
-    """Only errors get through, and progress bars of downloads from the hub.
-
-    Args:
-        verbose: Let everything through.
-    """
+    """Only errors get through, and progress bars of downloads from the hub."""
     if verbose:
         yield
         return

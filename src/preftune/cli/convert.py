@@ -79,7 +79,6 @@ command.params = [
 
 
 def _checked(context: click.Context, values: Mapping[str, Any]) -> tuple[DataSettings, Converter, Path]:
-    """Settings, converter and output file, all checked before anything is read."""
     problems: list[str] = []
     settings = chosen_data(context, values["data"], problems)
     output = values["output"]

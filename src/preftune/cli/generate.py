@@ -242,7 +242,6 @@ class ModelCompletions:
     strength: float | None = None
 
     def __str__(self) -> str:
-        """For people."""
         return self.model if self.strength is None else f"{self.model}, strength {self.strength:g}"
 
 

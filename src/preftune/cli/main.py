@@ -16,9 +16,7 @@ class LazyCommand(click.RichCommand):
     """A subcommand that is imported when it is called, so that `preftune --help` waits for no heavy library.
 
     Args:
-        name: Name of the subcommand.
         target: Its module, or MODULE:NAME for a command that is not called `command` there.
-        help_: One line for the help of the group.
     """
 
     def __init__(self, name: str, target: str, help_: str) -> None:

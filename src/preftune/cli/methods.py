@@ -142,7 +142,6 @@ def _options(loss: Loss) -> Table | None:
 
 
 def _given(loss: Loss) -> Table:
-    """The positional arguments."""
     options = {option.name for option in loss_options(loss)}
     table = Table(box=None, pad_edge=False, show_header=False)
     for names, text in loss_text(loss).arguments.items():

@@ -64,7 +64,6 @@ def loss_option_flags(panel: str, method: str | None = None) -> list[click.RichO
     All are accepted, so that the config can report an option that the method does not take.
 
     Args:
-        panel: Heading in the help.
         method: Method whose options the help shows, with its own texts and defaults; None to show none.
     Raises:
         ConfigError: There is no such method.

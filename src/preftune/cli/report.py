@@ -55,10 +55,6 @@ def write_sweep_report(folder: Path) -> Path:
 def leave_report(folder: Path, console: Console, *, says_where: bool = True) -> "RunReport | None":
     """`write_run_report`, except that a failure is a warning, because it must not fail a run that has trained.
 
-    Args:
-        folder: Of the run.
-        console: Where that is said.
-        says_where: Whether to say where the page is.
     Returns:
         The report; None if it could not be written.
     """
@@ -73,13 +69,7 @@ def leave_report(folder: Path, console: Console, *, says_where: bool = True) -> 
 
 
 def leave_sweep_reports(folder: Path, runs: Sequence[str], console: Console) -> None:
-    """Write the report of each run of a sweep, and one of the sweep. A failure is a warning.
-
-    Args:
-        folder: Of the sweep.
-        runs: Folders in it.
-        console: Where that is said, and where the page of the sweep is.
-    """
+    """Write the report of each run of a sweep, and one of the sweep. A failure is a warning."""
     for name in track(runs, "reports", console=console, transient=True, disable=not console.is_terminal):
         leave_report(folder / name, console, says_where=False)
     try:

@@ -59,8 +59,6 @@ def tuning_command(name: str, help_: str, *, method: str | None = None) -> click
     """A command with an option per setting of a run and per option of a loss.
 
     Args:
-        name: Name of the command.
-        help_: Its help text.
         method: The only method it trains by, or None if `--method` names it.
     """
     flags = [*(method_flags() if method is None else loss_option_flags(_METHOD)), *_file_flags()]

@@ -19,7 +19,6 @@ class LossType:
     """A loss type of TRL as a loss of ours.
 
     Args:
-        loss: Its name in the table of losses.
         fields: Field of `DPOConfig` that an option takes its value from, by option.
         options: Further options that give it TRL's meaning.
     """

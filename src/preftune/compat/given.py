@@ -106,7 +106,6 @@ def given_policy(model: Model, ref_model: Model | None, peft_config: PeftConfig 
         model: Changed in place: dropout, adapters.
         ref_model: Another model with the same tokenizer. Put into evaluation mode.
         peft_config: Config of a new adapter.
-        config: Provides the method, the reference plan and `disable_dropout`.
     Raises:
         ConfigError: models and adapter that cannot be combined.
         ModelError: nothing in the model is trainable.
@@ -204,7 +203,6 @@ def read_rows(
             and `rejected` with the prompt in both. From thumbs: these, or `prompt`, `completion` and `label`. From
             demonstrations: `prompt` and `completion`, or `messages`.
         name: Name of the data set in errors.
-        config: Provides the method, `max_length` and `dataset_num_proc`.
     Raises:
         DataError: unusable rows, or none.
         TokenizerError: the tokenizer cannot handle them.
@@ -242,7 +240,6 @@ def _check_kind(rows: Rows, name: str) -> None:
 
 
 def _readable(rows: Rows, name: str) -> Iterator[Mapping[str, Any]]:
-    """The rows. An unsupported column that would change what TRL trains on is an error."""
     for number, row in enumerate(rows, start=1):
         given: object = row  # callers without a type checker may pass anything; the reader reports it
         found = [column for column in _NOT_READ if isinstance(given, Mapping) and given.get(column)]

@@ -264,7 +264,6 @@ class TuningConfig(TrainingArguments, ABC):
             yield from renamed(error.problems, self.option_fields)
 
     def _counts(self) -> dict[str, int | None]:
-        """Fields that must be at least 1."""
         return {
             "dataset_num_proc": self.dataset_num_proc,
             "max_tokens_per_microbatch": self.max_tokens_per_microbatch,
@@ -275,7 +274,6 @@ class TuningConfig(TrainingArguments, ABC):
 
 
 def _defaults(config: type[TuningConfig]) -> dict[str, Any]:
-    """Defaults of the fields that `TrainingArguments` lacks."""
     inherited = {item.name for item in fields(TrainingArguments)}
     return {
         item.name: item.default if item.default_factory is MISSING else item.default_factory()
@@ -306,7 +304,6 @@ def given_config(
     """The checked config of a run.
 
     Args:
-        kind: The trainer's config class.
         args: An instance of `kind`, plain arguments of transformers, or None.
         settings: Fields of `kind` by name, if `args` is not one.
         model_name: Names the output folder if there are no `args`.

@@ -41,7 +41,6 @@ class Writer:
     Args:
         positive: Share of texts with a true reward above 0.
         reward: True reward. Unit: nats.
-        num_words: Length of a text.
     """
 
     positive: Estimate
@@ -61,7 +60,6 @@ class DemoResult:
     """The demo's two models on held-out prompts.
 
     Args:
-        folder: Folder of the demo.
         before, after: The model after SFT and after DPO.
         kl: KL(after || before) over whole texts, by sampling. Unit: nats.
         accuracy: Share of held-out pairs on which the implicit reward agrees with the label.
@@ -143,10 +141,7 @@ def run_demo(
 
     Args:
         output: A new folder, or one of an earlier demo, for the folders `base`, `sft`, `dpo` and the data.
-        seed: Seed of everything.
-        overwrite: Replace an earlier demo.
         size: Amounts of data. The default takes about three minutes on two cores.
-        console: Shows progress. Default: none.
     Raises:
         OutputError: the folder holds something else, or an earlier demo and `overwrite` is false.
     """
@@ -298,7 +293,6 @@ class _Demo:
         )
 
     def _load(self, name: str) -> PreTrainedModel:
-        """A trained model, loaded with plain transformers."""
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(self.output / name)
         assert AutoTokenizer.from_pretrained(self.output / name).eos_token_id == model.config.eos_token_id
         return model

@@ -17,8 +17,6 @@ def make_llama(
     Args:
         tokenizer: Provides the vocabulary size, the special tokens and the context length.
         hidden_size: Width of the residual stream; a multiple of 32.
-        num_layers: Number of blocks.
-        seed: Seed of the weights.
     Raises:
         ValueError: a width that is not a multiple of 32.
     """

@@ -111,9 +111,6 @@ def write_json(path: Path, value: Any) -> None:
 def read_json_object(path: Path, *, made_by: str) -> dict[str, Any] | None:
     """The object in a file; None if there is no file.
 
-    Args:
-        path: The file.
-        made_by: The command that writes it, for the error.
     Raises:
         DataError: the file is damaged, or does not hold an object.
     """

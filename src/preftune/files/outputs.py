@@ -16,10 +16,7 @@ def check_output(option: str, path: Path, *, inputs: Iterable[str] = (), overwri
     """Check that a file may be written. Its folder is made if it does not exist.
 
     Args:
-        option: Option that names the file, without dashes.
-        path: The file.
         inputs: Files and folders that the command reads; none of them may be written.
-        overwrite: Replace the file if it exists.
     Raises:
         OutputError: The file is an input or inside of one, exists already, or cannot be written.
     """
@@ -48,9 +45,7 @@ def check_folder(path: Path, *, overwrite: bool, kind: str, holds_kind: Callable
     """Check that a command may write into a folder. It is made if it does not exist.
 
     Args:
-        path: The folder.
         overwrite: Replace an earlier result of the same kind.
-        kind: Kind of the result, for messages.
         holds_kind: True for a folder that holds such a result.
     Raises:
         OutputError: The path is a file, cannot be written, or holds something that must stay.

@@ -59,9 +59,6 @@ RUN_COLOURS = ("blue", "orange", "green", "purple", "red", "sky", "pink", "brown
 def css_variables(shade: str) -> str:
     """The colours as CSS variables.
 
-    Args:
-        shade: `light` or `dark`.
-
     >>> css_variables("dark").split("; ")[0]
     '--text: #dfe4e8'
     """
@@ -113,7 +110,6 @@ def save_picture(figure: Figure, file: str | Path) -> None:
     """Write a figure into a PNG, SVG or PDF file of its own, with text as shapes, so that any viewer shows it alike.
 
     Args:
-        figure: The figure.
         file: Path of the picture; the extension selects the format.
     """
     with picture_style(svg_fonttype="path"):
@@ -136,7 +132,6 @@ def svg_element(document: str, label: str) -> str:
     uses the page's own colours, dark or light.
 
     Args:
-        document: Result of `svg_file`.
         label: Description for screen readers.
     """
     svg = document[document.index("<svg") :]

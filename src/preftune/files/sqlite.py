@@ -28,7 +28,6 @@ class SqliteFile:
     Args:
         path: The file; created with its folders if missing.
         application_id: Number in the file's header that says whose database it is.
-        version: Version of the tables.
         tables: `CREATE TABLE` statements. A file with other tables is of another version.
         advice: Ends the message of every error.
         if_damaged: Ends the message about a damaged file; `advice` if None.
@@ -89,7 +88,6 @@ class SqliteFile:
         Args:
             query: Ends in `IN`; the keys are appended.
             value: Value of the placeholder before `IN`.
-            keys: Keys to look up.
         """
         left = iter(keys)
         while chunk := list(islice(left, _KEYS_PER_QUERY)):

@@ -13,7 +13,6 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file atomically: beside its path first, then moved into place. An existing file stays until then.
 
     Args:
-        path: Path of the file. Its folder is created if needed.
         content: Text is written as UTF-8.
     Raises:
         SaveError: the file cannot be written, or the disk is full.

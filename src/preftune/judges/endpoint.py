@@ -78,9 +78,7 @@ class EndpointJudge:
 
     Args:
         model: Name of the model at the endpoint.
-        template: Text of the question.
         budget: Limit on paid answers.
-        base_url, api_key: The endpoint and its key.
         timeout: Seconds to wait for an answer.
         concurrency: Simultaneous calls.
         max_retries: Retries of a transient failure. The client backs off for at most 8 s, so the default takes about
@@ -180,8 +178,6 @@ class EndpointJudge:
 
 
 class _Failures:
-    """Counts failures in a row over several threads."""
-
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._lock = threading.Lock()
@@ -198,6 +194,5 @@ class _Failures:
                 raise JudgeError(problem)
 
     def clear(self) -> None:
-        """Count an answer."""
         with self._lock:
             self._in_a_row = 0

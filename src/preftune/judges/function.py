@@ -148,7 +148,6 @@ def _find(name: str, label: str) -> Callable[..., Any]:
 
 
 def _num_arguments(function: Callable[..., Any]) -> int:
-    """Number of positional arguments without a default."""
     by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = inspect.signature(function).parameters.values()
     return sum(item.kind in by_position and item.default is item.empty for item in parameters)

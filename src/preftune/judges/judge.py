@@ -46,7 +46,6 @@ class Verdict:
     """A judge's answer to a question.
 
     Args:
-        choice: The better completion.
         answer: The judge's own words, if it has any.
         scores: Scores of the first and the second completion, if the judge scores each by itself.
     """

@@ -86,7 +86,6 @@ def judge_comparisons(
     interruption only the remaining questions are asked.
 
     Args:
-        judge: The judge.
         comparisons: In the order in which a budget is spent.
         store: Earlier verdicts, and the place for new ones; None: neither.
     Returns:
@@ -144,7 +143,6 @@ def _judged(judge: Judge, comparison: Comparison, verdicts: dict[Question, Verdi
 
 @contextmanager
 def _progress(name: str, total: int, left: int, *, show: bool) -> Iterator[_Advance]:
-    """A progress bar that starts where an earlier run stopped."""
     if not show:
         yield lambda: None
         return

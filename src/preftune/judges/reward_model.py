@@ -25,8 +25,6 @@ def reward_model_judge(
     template, text is joined as it is.
 
     Args:
-        name: Hub id or folder.
-        arithmetic: Device and precision.
         max_tokens: Most tokens in one forward, padding included.
         trust_remote_code: Run the Python code in the model's repository.
     Raises:
@@ -72,7 +70,6 @@ class _RewardModel:
         self._max_tokens = max_tokens
 
     def scores(self, prompts: Sequence[Text], completions: Sequence[str]) -> list[float]:
-        """One score for each prompt and completion."""
         sequences = list(map(self._token_ids, prompts, completions))
         found: dict[int, float] = {}
         # Without a padding token the model cannot tell where a sequence ends.
@@ -93,7 +90,6 @@ class _RewardModel:
         return render_chat(self._tokenizer, whole, place=self._label, is_prompt=False)
 
     def _run(self, sequences: Sequence[list[int]]) -> Tensor:
-        """Scores of one batch. Shape: (sequence,)."""
         padding = self._model.config.pad_token_id or 0
         token_ids = nn.utils.rnn.pad_sequence(
             [torch.tensor(ids) for ids in sequences], batch_first=True, padding_value=padding

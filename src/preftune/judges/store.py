@@ -58,7 +58,6 @@ class EvaluationStore:
 
         Args:
             judge: Name of the judge, with all that its verdicts depend on.
-            questions: Any number.
         Raises:
             CacheError: the file cannot be read.
         """

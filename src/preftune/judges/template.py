@@ -28,7 +28,6 @@ class JudgeTemplate:
     """A Jinja template with `prompt`, `first` and `second`.
 
     Args:
-        name: Name shown to people.
         text: The template. It must ask for a last line such as `Better: A`.
     Raises:
         ConfigError: a syntax error, or other variables than these.

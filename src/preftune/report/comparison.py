@@ -176,8 +176,6 @@ def _with_ends(interval: Interval | None, *, is_share: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Estimates:
-    """Estimates of an evaluation; None for those it lacks."""
-
     run: RunRecord
 
     def pairs(self, name: str) -> Interval | None:
@@ -223,8 +221,6 @@ _ESTIMATES: tuple[tuple[str, Callable[[RunRecord], Interval | None], bool], ...]
 def compare_runs(folders: Sequence[str | Path]) -> str:
     """The page of several runs.
 
-    Args:
-        folders: Folders of at least two runs.
     Raises:
         OutputError: a folder is not there, or not of a run.
         ConfigError: a run is named twice, or its settings cannot be read.
@@ -252,7 +248,6 @@ def compare_runs(folders: Sequence[str | Path]) -> str:
 
 
 def _pictures(runs: Sequence[RunRecord], colours: Sequence[str]) -> Iterator[Picture]:
-    """A picture for each logged metric; held-out values replace those of training."""
     for panel in panels_of([log for run in runs for log in run.logs]):
         for curve in _chosen(panel, runs):
             series = [run.series(curve.metric) for run in runs]

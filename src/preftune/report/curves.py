@@ -34,7 +34,6 @@ class StepMark:
     """A step to mark in a picture.
 
     Args:
-        step: The step.
         kind: First step of a health finding, or step of the kept checkpoint.
     """
 
@@ -54,7 +53,6 @@ def overlaid_figure(panel: Panel, title: str, curve: Curve, series: Sequence[Ser
     """One metric of several runs, a colour for each; the page holds the legend.
 
     Args:
-        panel: Gives level and number format.
         series: Values of each run; empty if not logged.
         colours: Colour of each run, a key of `COLOURS`.
     """
@@ -72,7 +70,6 @@ def draw_curves(run: str | Path, picture: str | Path) -> None:
     """Draw the main metrics that a run has logged into one PNG, SVG or PDF file. Panels without a metric are left out.
 
     Args:
-        run: Folder of the run.
         picture: The file to write; the extension selects the format.
     Raises:
         FileNotFoundError: the folder holds no `metrics.jsonl`.
@@ -135,7 +132,6 @@ def _bands(steps: _Floats, values: _Floats) -> tuple[_Floats, _Floats, _Floats, 
 
 
 def _draw_errors(axes: Axes, series: Series, errors: Series, colour: str) -> None:
-    """Draw bars of two standard errors either way, if they were logged."""
     for step, value in zip(series.steps, series.values, strict=True):
         error = errors.at(step)
         if error is not None and math.isfinite(error) and math.isfinite(value):

@@ -195,7 +195,6 @@ class DataLoss:
     """Rows or texts that were left out or cut.
 
     Args:
-        part: Part of the data.
         text: Number and reason.
         places: Places of the first of them.
         num_more: Number of further places.

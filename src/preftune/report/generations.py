@@ -30,7 +30,6 @@ class Generations:
     """Texts side by side.
 
     Args:
-        headings: Name of each model.
         notes: Facts on the samples of each model.
         rows: One row per prompt; a text that was cut off ends with [...].
         is_before_and_after: True if the first model is the one before training.
@@ -66,7 +65,6 @@ def latest_texts(run: RunRecord) -> dict[str, str]:
 
 
 def _of_samples(lines: Sequence[SamplesLine]) -> Generations:
-    """The samples of the first and the last line."""
     chosen = [lines[0], lines[-1]] if len(lines) > 1 else [lines[0]]
     texts = [{sample.prompt: _text(sample) for sample in line.samples} for line in chosen]
     shared = [prompt for prompt in texts[0] if all(prompt in own for own in texts)][:_NUM_SHOWN]

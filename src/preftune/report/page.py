@@ -40,7 +40,6 @@ class PageTable:
     """A table.
 
     Args:
-        title: Empty for none.
         headings: Headings of the columns, that of the row headings included.
         is_text: Align cells to the left, as they hold words rather than numbers.
     """

@@ -14,8 +14,6 @@ class Curve:
     """A metric in a picture.
 
     Args:
-        metric: Its name in the logs; held-out ones begin with `eval_`.
-        label: Its name in the legend.
         colour: A key of `COLOURS`.
     """
 
@@ -39,7 +37,6 @@ class Panel:
     """A picture of metrics over steps.
 
     Args:
-        name: Stem of its files.
         title: Title with the unit.
         about: One or two sentences on how to read it.
         curves: Metrics in it; those that were not logged are left out.

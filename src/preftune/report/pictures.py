@@ -93,7 +93,6 @@ class Picture:
 
     Args:
         name: Name of its files, without extension.
-        about: Explanation for the reader.
         document: The figure as an SVG file.
     """
 
@@ -158,8 +157,6 @@ def step_marks(run: RunRecord) -> tuple[StepMark, ...]:
 def write_plots(folder: Path, pictures: Iterable[Picture]) -> None:
     """Write each picture as an SVG and a PNG file, in place of earlier ones.
 
-    Args:
-        folder: Is created if needed.
     Raises:
         SaveError: the folder cannot be written, or the disk is full.
     """

@@ -64,7 +64,6 @@ class RunFile:
 
     Args:
         name: Name in the run's folder; folders end with a slash.
-        num_bytes: Size; for a folder, the size of everything in it.
         about: Description; empty for files that are not the run's own.
     """
 
@@ -95,7 +94,6 @@ class RuleOutcome:
     """A health rule, and its outcome in a run.
 
     Args:
-        rule: The rule.
         not_applied: Runs it applies to, if this is none of them; else empty.
         has_fired: True if it has a finding.
     """
@@ -171,8 +169,6 @@ class RunReport:
 def report_run(folder: str | Path) -> RunReport:
     """The report of a run.
 
-    Args:
-        folder: Folder of the run.
     Raises:
         OutputError: the folder is not there, or not of a run.
         ConfigError, DataError: a file in it is damaged.
@@ -203,7 +199,6 @@ def _metrics(run: RunRecord) -> PageTable | None:
 
 
 def _evaluation_tables(found: EvaluationResult | None) -> list[PageTable]:
-    """The tables that `preftune eval` shows."""
     return [] if found is None else [page_table(table) for table in tables_of(found)]
 
 

@@ -14,8 +14,6 @@ __all__ = ["sweep_page"]
 def sweep_page(folder: str | Path) -> str:
     """The self-contained page, with links to the reports of the runs.
 
-    Args:
-        folder: Folder of the sweep.
     Raises:
         DataError: the folder holds no result of a sweep that can be read.
     """

@@ -60,9 +60,6 @@ class Verdict:
 
     Args:
         tone: No complaint, look into it, or do not use the model.
-        headline: End of the run.
-        health: Number of findings.
-        sentences: Conclusions from the evaluation.
         changes: Main numbers before and after, on held-out data if there are any.
     """
 
@@ -158,7 +155,6 @@ def _changes(run: RunRecord) -> Iterator[Change]:
 
 
 def _of_samples(run: RunRecord) -> str:
-    """Number of samples behind a metric, if it is known."""
     return f"{len(run.samples[-1].samples):,} samples" if run.samples else "samples"
 
 
@@ -169,7 +165,6 @@ def _evaluated_kl(run: RunRecord) -> Interval | None:
 
 
 def _accuracy_note(run: RunRecord, accuracy: float) -> str:
-    """Data of the held-out accuracy, with an interval if the same accuracy was evaluated."""
     found = run.evaluation
     if found is not None and found.preferences is not None and found.preferences.pairs is not None:
         evaluated = found.preferences.pairs.accuracy
@@ -218,8 +213,6 @@ class Lack:
     """A missing measurement.
 
     Args:
-        what: Sentence on what is missing.
-        command: Command that measures it.
         is_next: True if the run itself must go on first.
     """
 
@@ -265,7 +258,6 @@ def _not_evaluated(run: RunRecord, evaluate: str) -> Iterator[Lack]:
 
 
 def _kl_of(run: RunRecord) -> Series | Interval | None:
-    """Any measurement of the KL."""
     samples = None if run.evaluation is None else run.evaluation.samples
     return run.series(HELD_OUT + SAMPLES_KL) or (None if samples is None else samples.kl)
 

@@ -46,7 +46,6 @@ class PartReport:
         dropped, prompts_cut, completions_cut: Places of prompts and completions that were too long.
         equal_pairs: Places of pairs whose two completions became the same tokens and carry no signal.
         warnings: Problems of the method with these data.
-        mix: Share of each source in an epoch.
     """
 
     num_prompts: int
@@ -161,7 +160,6 @@ class DataCheckRecord:
     """The content of `data-check.json`: a report of `preftune check`, and how much of the data it covers.
 
     Args:
-        num_rows: Rows that were checked.
         checked, of: Rows that were checked, and rows of the training data; None in a report of `preftune check`.
         left_out: Checks that a run leaves out to save time.
         skipped: Missing requirement of each check that could not run.
@@ -183,13 +181,7 @@ class DataCheckRecord:
 
 @dataclass(frozen=True, slots=True)
 class DataCheck:
-    """Result of the data checks of a run.
-
-    Args:
-        report: Report on the checked rows.
-        num_rows: Number of all rows.
-        sources: Names of the data sources.
-    """
+    """Result of the data checks of a run."""
 
     report: QualityReport
     num_rows: int
@@ -216,7 +208,6 @@ class DataCheck:
         yield f"data check: {', '.join(found)} in {rows}{self._titles()}; see data-check.json, or {command}"
 
     def _titles(self) -> str:
-        """Titles of the first errors."""
         titles = [finding.title for finding in self.report.findings if finding.severity == "error"]
         more = f"; and {len(titles) - _TITLES} more" if len(titles) > _TITLES else ""
         return f" ({'; '.join(titles[:_TITLES])}{more})" if titles else ""
@@ -237,9 +228,7 @@ def check_data(
         loaded: All rows that were read, unusable ones included.
         learned: Training groups among them.
         held_out: Held-out groups, to find prompts that are in both.
-        sources: Names of the data sources.
         max_rows: Maximum number of rows to check, spread evenly over the data.
-        seed: Seed of the samples that checks draw.
     """
     rows: list[DataRow] = [*learned, *loaded.skipped, *loaded.left_out]
     looked_at = [rows[place] for place in evenly_spaced(len(rows), max_rows)]

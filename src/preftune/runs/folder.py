@@ -57,7 +57,6 @@ class Environment:
     Args:
         started: Local time in ISO 8601.
         command: Arguments of the command line.
-        python, platform: Version of Python, and name of the machine's system.
         versions: Versions of the main packages; None for those not installed.
         git: None outside of a repository.
     """
@@ -87,7 +86,6 @@ class HealthRecord:
     """The content of `health.json`.
 
     Args:
-        findings: Findings so far.
         rules: Names of the rules that watch the run.
         not_applied: By name of each other rule, the runs that it applies to.
     """
@@ -232,7 +230,6 @@ class RunFolder:
 
 
 def _inputs(config: TrainConfig) -> list[str]:
-    """Models and data that a run reads, as paths or hub ids."""
     models = [config.model.model, config.model.reference_model, config.model.chat_template]
     return [name for name in (*models, *config.data.data, *config.data.eval_data) if name]
 

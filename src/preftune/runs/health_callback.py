@@ -30,8 +30,6 @@ class HealthCallback(TrainerCallback):
 
     Args:
         run: Facts that rules need; `max_steps` is taken from the trainer.
-        folder: The run's folder.
-        say: Shows a finding.
         rows: Gives the origins of the rows of the last step.
         stops: End the run, with a checkpoint, on a finding worse than suspect.
 

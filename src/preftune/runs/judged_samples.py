@@ -23,8 +23,6 @@ __all__ = ["JudgedSamples", "judged_measures"]
 def judged_measures(config: TrainConfig) -> list[SampleMeasure]:
     """Measures of samples for a run's settings: one of the judge, or none without a judge.
 
-    Args:
-        config: Settings of the run.
     Raises:
         JudgeError: the judge cannot be found or loaded.
         ConfigError: the metric needs scores, and the judge only compares.

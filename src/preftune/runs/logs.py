@@ -19,14 +19,12 @@ class Series:
 
     Args:
         steps: Optimizer steps in rising order.
-        values: One value per step.
     """
 
     steps: tuple[int, ...]
     values: tuple[float, ...]
 
     def __bool__(self) -> bool:
-        """True if the metric was logged."""
         return bool(self.steps)
 
     def at(self, step: int) -> float | None:

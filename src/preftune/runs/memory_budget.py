@@ -41,9 +41,7 @@ class Pace(TrainerCallback):
     claims memory and loads kernels. Evaluating and saving come on top.
 
     Args:
-        steps: The steps of training.
         work_per_step: Mean work of the steps of an epoch.
-        say: Prints the line.
     """
 
     def __init__(self, steps: StepSource, work_per_step: float, say: Callable[[str], None]) -> None:
@@ -98,8 +96,6 @@ class MeasuredBudget:
     """A token budget and the measurements behind it.
 
     Args:
-        max_tokens: The budget.
-        bytes_per_token: Peak memory per token of a micro-batch.
         free_bytes: Memory for activations, before the margin.
         is_capped: True if there is memory for more tokens, which would not be faster.
         work_per_second: Speed of the measurement, in the unit of the work model.
@@ -172,9 +168,6 @@ def measure_budget(
     Args:
         model: The policy, on the device of training, not wrapped.
         objective: Computes a step. Its reference is run as well, if it is a model.
-        groups: All groups of the run, held-out ones included.
-        arguments: Device, precision and recomputation of activations.
-        work: Work model of the policy, for the speed.
     Raises:
         ConfigError: the model will be sharded, or the device is one whose memory cannot be measured.
         TrainingError: memory does not suffice for the biggest group.

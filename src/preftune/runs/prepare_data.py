@@ -41,10 +41,8 @@ class PreparedData:
     """Training and held-out groups of a run, with reports on rows left out or cut.
 
     Args:
-        reports: Report on each part of the data.
         mixture: Selects the training groups of each epoch; None for all.
         drawn: Indices of the training groups that any epoch holds.
-        check: Result of the data checks; None if they were not run.
         prompts: Prompts to draw samples for: held-out ones, else training ones.
     """
 
@@ -117,7 +115,6 @@ def prepare_data(
     Args:
         max_length: Maximum tokens of prompt + completion; None for no limit.
         context: Positions of the model, in which prompts of samples must leave room; None for no limit.
-        checks: Run the data checks.
     Raises:
         DataError, TokenizerError: data that cannot be read, lack the method's feedback, or that the tokenizer cannot
             handle.
@@ -181,7 +178,6 @@ def microbatch_budget(groups: Sequence[TokenGroup], layout: Layout, wanted: int 
 
 
 def _parts(config: TrainConfig, train: LoadedGroups, held_out: LoadedGroups | None) -> dict[str, list[PromptGroup]]:
-    """Split the groups into training and held-out ones."""
     if config.data.eval_fraction:
         learned, kept = split_by_prompt(train.groups, config.data.eval_fraction, seed=config.steps.seed)
         return {"train": learned, "held out": kept}
@@ -207,11 +203,6 @@ def mixture_of(
 ) -> Mixture | None:
     """The mixture of the settings; None if they use all of each source.
 
-    Args:
-        settings: Hold the weights of the sources.
-        loaded: Rows as they were read.
-        groups: Training groups made of them.
-        seed: Seed of the draws.
     Raises:
         ConfigError: a source would have no prompt in an epoch.
         DataError: a row is in two of the sources.

@@ -41,9 +41,6 @@ def cache_reference(
 
     Args:
         policy: On the device of training, not wrapped.
-        groups: All groups of the run, held-out ones included.
-        arguments: Device and precision.
-        max_tokens: Memory budget of a forward.
         per_token: Store the log-prob of each token instead of their sum.
     Returns:
         The policy with the table; unchanged for a method without a reference, and if the reference is sharded.
@@ -90,7 +87,6 @@ class SampleReference:
 
     Args:
         at_hand: The reference in memory; `NoReference` if there is none.
-        load: Loads the model again; None to do without.
     """
 
     at_hand: Reference
@@ -98,12 +94,7 @@ class SampleReference:
 
     @staticmethod
     def of(config: TrainConfig, policy: Policy, device: torch.device) -> "SampleReference":
-        """The reference of a run: that of the method, else the model before training.
-
-        Args:
-            policy: Policy in training, after its reference was cached.
-            device: Device for a model that is loaded.
-        """
+        """The reference of a run: that of the method, else the model before training."""
         if not isinstance(policy.reference, (Cached, NoReference)):
             return SampleReference(policy.reference)
         if policy.begins_as_base:

@@ -45,9 +45,6 @@ class KeptCheckpoint:
 
     Args:
         metric: Held-out metric that it was chosen by.
-        value: Value of the metric.
-        at_start: Value before the first step.
-        step: Optimizer steps before it.
     """
 
     metric: str
@@ -66,10 +63,8 @@ class RunResult:
         seconds: Time since the start or the last resumption.
         peak_memory_bytes: Peak memory of the GPU if there is one, else of the process.
         num_tokens: Tokens learned from since the start or the last resumption.
-        data: Report on each part of the data.
         stopped_early: True if a signal ended the run before its last step.
         stopped_sick: True if `stop_on_sick` ended the run.
-        health: Findings of the health rules.
         kept: The checkpoint that became the model, if one was chosen.
     """
 

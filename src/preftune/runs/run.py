@@ -52,8 +52,6 @@ def train(
     """Tune a model and write model, metrics and settings into the output folder.
 
     Args:
-        config: Settings of the run.
-        console: Shows progress. Default: none.
         measures: Further metrics of the policy, taken at every evaluation.
         sample_measures: Further metrics of the samples drawn at every evaluation, beside those of `config`'s judge.
     Returns:

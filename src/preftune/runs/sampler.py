@@ -42,11 +42,8 @@ class Sampler:
     Args:
         prompts: At least one.
         reference: Reference of the KL.
-        arithmetic: Device and precision of training.
-        max_new_tokens: Maximum length of a completion.
         max_tokens: Memory budget of a forward, and of a batch of completions.
         needs_kl: Raise if the KL cannot be measured, instead of continuing without it.
-        say: Prints why there is no KL.
     """
 
     def __init__(
@@ -139,11 +136,6 @@ class RunSamples(TrainerCallback):
 
     The main process draws, with its own copy of the weights, and broadcasts the metrics. If that fails, it prints a
     line and the run continues without samples; if the user requested measures of samples, the run ends.
-
-    Args:
-        file: Stores the samples.
-        measures: Further metrics of the samples.
-        say: Prints why there are no samples.
     """
 
     def __init__(

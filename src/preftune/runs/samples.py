@@ -35,7 +35,6 @@ class SamplePrompt:
     """A prompt to draw samples for.
 
     Args:
-        prompt: Text or messages to continue.
         chosen: Best completion in the data, as text; None if the data have none.
     """
 
@@ -48,7 +47,6 @@ class SamplePrompts:
     """Distinct prompts to draw samples for.
 
     Args:
-        prompts: The selected prompts.
         num_found: Number of distinct prompts to select from.
         num_too_long: Number of prompts that were passed over because they leave no room for a completion.
     """
@@ -86,8 +84,6 @@ def sample_prompts(
     is taken. Only as many prompts are tokenized as this needs.
 
     Args:
-        items: Groups of the data, or prompts alone.
-        tokenizer: The policy's tokenizer.
         count: Maximum number of prompts; None for all.
         longest: Maximum number of tokens of a prompt; None for no limit.
         best_effort: Pass over prompts that cannot be tokenized, and select none if none fits, instead of raising.
@@ -143,8 +139,6 @@ class DrawnSamples:
     """Samples at one step: a completion for each prompt, at temperature 1, and their statistics.
 
     Args:
-        step: Optimizer steps taken.
-        max_new_tokens: Maximum length of a completion.
         completions: One text per prompt, without special tokens.
         finished: False for completions that were cut off.
         kl: KL(policy, reference) of completions of at most `max_new_tokens`; None if it was not measured. Unit: nats.
@@ -197,23 +191,12 @@ class SampleMeasure(Protocol):
     """
 
     def __call__(self, drawn: DrawnSamples, start: Sequence[str]) -> Mapping[str, float]:
-        """Values by name, without `eval_`.
-
-        Args:
-            drawn: Samples of the policy.
-            start: Completions of the same prompts before the first step.
-        """
+        """Values by name, without `eval_`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A completion of the policy, as text.
-
-    Args:
-        prompt: Prompt as text.
-        completion: Completion without special tokens.
-        finished: False if the completion was cut off at `max_new_tokens`.
-    """
+    """A completion of the policy, as text."""
 
     prompt: str
     completion: str
@@ -225,12 +208,8 @@ class SamplesLine:
     """A line of `samples.jsonl`: all samples drawn at one step.
 
     Args:
-        step: Optimizer steps taken.
-        max_new_tokens: Maximum length of a completion.
         kl, kl_error: KL to the reference and its standard error; None if it was not measured. Unit: nats.
         entropy: Entropy of the next-token distribution, averaged over all tokens. Unit: nats.
-        mean_tokens: Mean length.
-        samples: One completion per prompt.
     """
 
     step: int
@@ -243,11 +222,7 @@ class SamplesLine:
 
 
 class SamplesFile:
-    """The file `samples.jsonl`: one line per step at which samples were drawn.
-
-    Args:
-        path: Path of the file, which need not exist.
-    """
+    """The file `samples.jsonl`: one line per step at which samples were drawn."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -167,7 +167,6 @@ class EvaluationConfig:
         return Path(self.model.model) / name
 
     def _problems(self) -> Iterator[str]:
-        """Messages about settings that do not work together."""
         samples, judge = self.samples, self.judge
         if not self.has_data and not (self.draws and samples.prompts):
             yield "data: is not given, and the model is not a run that held some out. Name held-out data with --data."

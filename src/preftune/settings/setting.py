@@ -75,8 +75,6 @@ class Setting:
     """One config field.
 
     Args:
-        name: Name of the field, and of its flag.
-        type: Annotation, resolved.
         default: Value if nothing is given; `MISSING` if it must be given.
         help: One sentence for help texts, with the unit and the default where a value cannot show it.
         changes: Effect of another value.
@@ -198,8 +196,6 @@ def settings_for(
     """The settings of a section that a command takes.
 
     Args:
-        command: The command.
-        section: The section.
         help: Help texts that differ from those of training, by name.
         defaults: Defaults that differ from those of training, by name.
 

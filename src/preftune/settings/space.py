@@ -82,7 +82,6 @@ def parse_values(name: str, text: str) -> tuple[Value, ...]:
     """The values of a setting or option, of its type.
 
     Args:
-        name: Name of the setting or option.
         text: Values separated by commas; a list stands in brackets.
     Raises:
         ValueError: An unknown name, no value, a repeated value, or one of a wrong type.
@@ -149,9 +148,7 @@ class Point:
     """A run of a sweep.
 
     Args:
-        name: Name of its folder.
         setup: Swept settings. Points that differ only in the seed have the same setup.
-        config: Settings of the run.
     """
 
     name: str
@@ -199,7 +196,6 @@ class Range:
     """All numbers between two, both included.
 
     Args:
-        low, high: Both ends.
         log: Draw uniformly on a logarithmic scale.
         whole: Draw integers only.
     """

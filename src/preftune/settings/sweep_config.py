@@ -33,12 +33,10 @@ class SweepConfig:
     """The settings of a sweep.
 
     Args:
-        settings: Settings of the sweep itself.
         base: Settings of a run, by name. All points have them unless they are swept.
         over: Values of each swept setting of a grid.
         space: Ranges and choices of a search. One of `over` and `space` is empty.
         evaluation: Settings of each evaluation, by name.
-        value: Value that points are compared by.
     """
 
     settings: SweepSettings

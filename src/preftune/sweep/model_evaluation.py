@@ -34,13 +34,9 @@ class ModelEvaluation:
     """A model's value and its distance from the reference, prompt by prompt.
 
     Args:
-        folder: Folder of the model: a run or one of its checkpoints.
         step: Optimizer steps it was trained for.
         strength: Strength of the mix with the reference; 1 for the model itself.
-        value: The value that the sweep compares.
         kl: KL to the reference over whole completions. Unit: nats.
-        accuracy: Accuracy on held-out pairs, if there are any.
-        reference_value: The reference's value, if known.
         is_complete: False if something is missing, such as verdicts beyond a judge's budget.
     """
 

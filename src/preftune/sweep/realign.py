@@ -75,7 +75,6 @@ class Realigner:
         )
 
     def _found(self, wanted: str, outcomes: Sequence[PointOutcome]) -> tuple[str, Path, int]:
-        """Name, folder and step of the run."""
         for outcome in outcomes:
             if _is_meant(outcome.point.name, wanted):
                 return outcome.point.name, Path(outcome.point.config.output.output), outcome.record.model_step

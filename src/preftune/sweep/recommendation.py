@@ -69,7 +69,6 @@ def seed_means(
 
     Args:
         runs: Evaluations by setting, one per seed.
-        kind: Kind of the value.
         bootstrap: Resampling of the prompts. The intervals do not include the variation between seeds.
     """
     draws = _Draws(bootstrap)
@@ -133,8 +132,6 @@ class Candidate:
     """A setting that may be recommended.
 
     Args:
-        name: Name shown to people.
-        mean: Value and KL over its seeds.
         is_sick: True if a health rule says that a model is unusable.
         edges: Sentences about values at an end of the range that was tried.
     """
@@ -160,12 +157,8 @@ def recommend(
     credible gain in value, extra KL is not worth it. Sick points and those beyond the KL budget are excluded.
 
     Args:
-        candidates: Evaluated points.
-        value: Name of the value.
-        confidence: Coverage of the intervals.
         kl_budget: Most KL. Unit: nats.
         reference_value: The reference's value, if known.
-        unit: Formats values.
     Source: the rule of one standard error (Breiman et al. 1984, Classification and Regression Trees, 3.4.3), with a
         paired interval in place of the standard error.
     """

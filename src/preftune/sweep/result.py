@@ -23,8 +23,6 @@ class PointRecord:
     """State of a run of a sweep, over all calls that worked on it.
 
     Args:
-        status: See `Status`.
-        error: The error that ended it, if any.
         num_steps: Optimizer steps taken.
         model_step: Step of the checkpoint that became its model.
         seconds: Duration of the last training.
@@ -77,11 +75,7 @@ class ModelRow:
     """An evaluated model.
 
     Args:
-        folder: Folder of the run or checkpoint.
-        step: Optimizer steps it was trained for.
-        strength: Strength of the mix with the reference; 1 for the model itself.
         value, kl: Estimates with intervals; KL in nats.
-        accuracy: Accuracy on held-out pairs, if there are any.
         on_frontier: True if no other model of the sweep dominates it.
     """
 
@@ -99,10 +93,6 @@ class PointRow:
     """A run.
 
     Args:
-        name: Name of its folder.
-        setup: The swept settings, as text.
-        seed: Training seed.
-        record: Its state.
         models: Its checkpoints in order, its final model last; empty if not evaluated.
     """
 
@@ -118,7 +108,6 @@ class SetupRow:
     """Runs that differ in the seed alone.
 
     Args:
-        setup: The swept settings, as text.
         num_seeds: Number of finished runs.
         value, kl: Means over the seeds, with intervals over prompts.
     """
@@ -131,12 +120,7 @@ class SetupRow:
 
 @dataclass(frozen=True, slots=True)
 class Realigned:
-    """One run mixed with its reference at several strengths.
-
-    Args:
-        name: Name of the run.
-        models: The mixes, by strength.
-    """
+    """One run mixed with its reference at several strengths."""
 
     name: str
     models: tuple[ModelRow, ...]
@@ -168,12 +152,9 @@ class SweepResult:
     """Result of a sweep.
 
     Args:
-        folder: Folder of the sweep.
         value: Kind of value that points are compared by.
         against: The judge's opponent; None for the reference, or without a judge.
-        confidence: Coverage of the intervals.
         kl_budget: Most KL of a recommended point, in nats; None: no limit.
-        reference_value: The reference's value, if known.
         points: The runs.
         setups: Means over seeds of the evaluated runs.
         recommendation: The setting to take; None before the sweep is finished.

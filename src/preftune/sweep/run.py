@@ -71,9 +71,6 @@ def _some(names: Sequence[str]) -> str:
 def sweep(config: SweepConfig, *, console: Console | None = None) -> SweepResult:
     """Run all points that are not finished, evaluate them and recommend one. The failure of a point does not end it.
 
-    Args:
-        config: Settings of the sweep.
-        console: Shows progress. Default: none.
     Returns:
         The result, also in `sweep.json`. `stopped` is true if a signal interrupted the sweep.
     Raises:
@@ -146,7 +143,6 @@ class _Sweep:
         return outcome
 
     def _all_outcomes(self) -> list[PointOutcome]:
-        """Outcomes of this call, followed by those of earlier calls."""
         known = {outcome.point.name for outcome in self.outcomes}
         runner = PointRunner(self.config, self.console)
         return [*self.outcomes, *(runner.look(point) for point in self.config.points() if point.name not in known)]
@@ -171,7 +167,6 @@ class _Sweep:
 
 
 def _mean(outcomes: Sequence[PointOutcome]) -> tuple[float, float] | None:
-    """Mean value and KL over the healthy seeds; None if there are none."""
     finals = [outcome.final for outcome in outcomes if outcome.final is not None and not outcome.record.is_sick]
     if not finals:
         return None

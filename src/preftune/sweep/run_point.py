@@ -62,8 +62,6 @@ class PointOutcome:
     """A point with its state.
 
     Args:
-        point: The point and its settings.
-        record: State of its run.
         evaluations: Evaluations of its checkpoints in order, of its final model last; empty if it failed.
         was_done: True if an earlier call had trained it.
     """
@@ -156,7 +154,6 @@ def _models(point: Point, record: PointRecord) -> list[tuple[Path, int]]:
 
 
 def _ended(record: PointRecord, result: RunResult) -> PointRecord:
-    """The record of a point whose run has ended."""
     sick = result.stopped_sick
     return replace(
         record,
@@ -174,13 +171,11 @@ def _resuming(config: TrainConfig, *, resumes: bool) -> TrainConfig:
 
 
 def _text(error: Exception) -> str:
-    """An error on one line, with its type."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:_LONGEST_ERROR]}"
 
 
 def _free_memory() -> None:
-    """Free memory for the next point."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -26,8 +26,6 @@ class Trials:
     would have made anyway.
 
     Args:
-        folder: Folder of the sweep.
-        space: Dimensions of the search.
         method: Method of the base config, unless the method is searched.
         kl_budget: Most KL, in nats; None: no limit.
     Raises:
@@ -112,7 +110,6 @@ class Trials:
             return TPESampler(seed=number, constraints_func=None if self._kl_budget is None else self._excess)
 
     def _excess(self, trial: "FrozenTrial") -> tuple[float, ...]:
-        """Nats beyond the budget."""
         assert self._kl_budget is not None, "there is no budget"
         return (self._kls[trial.number] - self._kl_budget,)
 

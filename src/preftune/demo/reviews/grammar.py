@@ -58,7 +58,6 @@ class Review:
 
     Args:
         prompt: The opening, which does not judge; ends within a sentence.
-        continuation: The rest, starting with a space.
         sentiment: The latent that it was drawn from.
         judgements: The judging phrases, in the order of the text.
         logps: log p(prompt and continuation | sentiment), for either sentiment. Unit: nats.

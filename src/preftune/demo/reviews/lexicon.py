@@ -27,7 +27,6 @@ class Aspect:
     """A part of a film that can be judged.
 
     Args:
-        name: Name, to follow "the".
         is_plural: Takes "were" instead of "was".
         adjectives: Judgements of this aspect alone. Half of its judgements are these, half are
             `ADJECTIVES`; without them all are.

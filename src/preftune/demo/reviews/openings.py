@@ -11,7 +11,6 @@ class Genre:
     """A kind of film.
 
     Args:
-        name: Name of the genre.
         roles: People in it.
         deeds: Actions of one of them.
         aspect: A part that only such films have, for "the ... was".
@@ -127,7 +126,6 @@ class Opening:
 
     Args:
         text: Ends within a sentence, before the name of an aspect.
-        genre: The genre of the film.
         companion: With whom.
     """
 
@@ -138,9 +136,6 @@ class Opening:
 
 def write_opening(choose: Callable[[Sequence[str]], str]) -> Opening:
     """Put an opening together.
-
-    Args:
-        choose: Picks one of the options it is given.
 
     >>> write_opening(lambda options: options[0]).text
     'Last night I watched a new heist film with my sister at the cinema. The'

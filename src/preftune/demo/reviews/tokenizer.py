@@ -22,8 +22,6 @@ def train_tokenizer(
 
     Args:
         vocab_size: Number of tokens, including the 256 bytes and 3 special tokens; at least 259.
-        num_reviews: Number of reviews to train on.
-        seed: Seed of the reviews.
         max_length: Context length of models with this tokenizer. Unit: tokens.
     Raises:
         ValueError: the vocabulary is too small for all bytes.

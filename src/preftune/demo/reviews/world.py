@@ -30,7 +30,6 @@ class ReviewWorld:
     Every draw depends on the seed of the call alone. There are 1.2 million prompts.
 
     Args:
-        grammar: Generates demonstrations and prompts.
         reward: The true reward of a text, in nats; 0 divides positive from negative.
 
     >>> world = ReviewWorld()
@@ -47,8 +46,6 @@ class ReviewWorld:
         """Reviews of the grammar, about half of them positive, for supervised learning.
 
         Args:
-            n: Number of reviews.
-            seed: Seed of the draw.
             held_out: Draw held-out prompts if true, all others if false.
         Returns:
             Groups of one completion, with its reward as its score.
@@ -67,8 +64,6 @@ class ReviewWorld:
         """Distinct openings of reviews, for a policy to continue.
 
         Args:
-            n: Number of prompts.
-            seed: Seed of the draw.
             held_out: Draw held-out prompts if true, all others if false.
         """
         rng = random.Random(f"prompts {held_out} {seed}")
@@ -87,7 +82,6 @@ class ReviewWorld:
         p(a preferred) = sigmoid((reward(a) - reward(b)) / temperature)
 
         Args:
-            prompt: The prompt of both.
             a, b: Continuations. Not empty.
             rng: Source of the reader's noise.
             temperature: Noise of the reader, >= 0. At 0 the higher reward always wins. Unit: nats of reward.
