@@ -12,22 +12,23 @@ from rich.table import Table
 from rich.text import Text as RichText
 
 from preftune.cli.console import main_console, quiet_libraries
-from preftune.cli.options import chosen_model, model_flags, output_flags
+from preftune.cli.options import chosen_model, given_values, model_flags, output_flags, setting_flags
 from preftune.errors import ConfigError, SaveError
 from preftune.evaluation.prompts import read_prompts
 from preftune.files.outputs import check_output
 from preftune.groups import Message, Text
-from preftune.settings import ModelSettings, TrainConfig, settings_of
+from preftune.settings import ModelSettings, TrainConfig, build_section, settings_of
 from preftune.settings.evaluation_config import run_of
-from preftune.settings.sampling import strength_problems
+from preftune.settings.evaluation_sections import MemorySettings
+from preftune.settings.sampling import Sampling, strength_problems
+from preftune.settings.setting import settings_for
 
 if TYPE_CHECKING:
     from preftune.model.generation.completions import Generation
-    from preftune.settings.sampling import Sampling
 
 __all__ = ["ModelCompletions", "as_turn", "check_prompt_sources", "command", "show", "write"]
 
-_PROMPTS, _SAMPLING, _RESULT = "Prompts", "Sampling", "Result"
+_PROMPTS, _RESULT = "Prompts", "Result"
 
 
 @click.command("generate")
@@ -58,55 +59,7 @@ _PROMPTS, _SAMPLING, _RESULT = "Prompts", "Sampling", "Result"
     help="Format each text prompt as a user message with the chat template. Default: off.",
 )
 @click.option(
-    "--max-new-tokens",
-    type=int,
-    default=128,
-    show_default=True,
-    panel=_SAMPLING,
-    help="Maximum length of a completion, in tokens.",
-)
-@click.option(
-    "--temperature",
-    type=float,
-    default=1.0,
-    show_default=True,
-    panel=_SAMPLING,
-    help="Sampling temperature; 0: greedy decoding.",
-)
-@click.option(
-    "--top-p",
-    type=float,
-    default=1.0,
-    show_default=True,
-    panel=_SAMPLING,
-    help="Sample from the most likely tokens with this total probability; 1: all tokens.",
-)
-@click.option(
-    "--top-k",
-    type=int,
-    default=0,
-    show_default=True,
-    panel=_SAMPLING,
-    help="Sample from this many of the most likely tokens; 0: all tokens.",
-)
-@click.option("--num-samples", type=int, default=1, show_default=True, panel=_SAMPLING, help="Completions per prompt.")
-@click.option("--seed", type=int, default=0, show_default=True, panel=_SAMPLING, help="Random seed.")
-@click.option(
-    "--batch-tokens",
-    type=click.IntRange(min=1),
-    default=16_384,
-    show_default=True,
-    panel=_SAMPLING,
-    help="Memory budget of a batch, in tokens, including those to be generated.",
-)
-@click.option(
-    "--output",
-    metavar="FILE.jsonl",
-    panel=_RESULT,
-    help="Write completions to this file, one JSON object per line, instead of printing them.",
-)
-@click.option(
-    "--overwrite/--no-overwrite", default=False, panel=_RESULT, help="Replace an existing output file. Default: off."
+    "--output", metavar="FILE.jsonl", panel=_RESULT, help="Write a JSON line per completion instead of showing them."
 )
 @click.pass_context
 def command(context: click.RichContext, /, **values: Any) -> None:
@@ -131,22 +84,22 @@ def command(context: click.RichContext, /, **values: Any) -> None:
             main_console().print(f"{output}: {count:,} completions", highlight=False, markup=False, soft_wrap=True)
 
 
+_DEFAULTS = {"max_new_tokens": 128}
+"""Defaults of this command that differ from those of `Sampling`."""
+
+_SAMPLING = [replace(item, default=_DEFAULTS.get(item.name, item.default)) for item in settings_of(Sampling)]
+_MEMORY = settings_for("generate", MemorySettings)
 command.params = [
     *model_flags("generate"),
     *command.params,
+    *setting_flags([*_SAMPLING, *_MEMORY], panel=Sampling.title),
     *output_flags(),
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class _Mix:
-    """The mix of `--strength`.
-
-    Args:
-        strength: 0: the reference, 1: the model, more: beyond.
-        reference: The model to mix in; None for that of the run or adapter.
-        run: The run that the model is of; None for a model that is no run.
-    """
+    """The mix of `--strength`. `run` is the run that the model is of; None for a model that is no run."""
 
     strength: float
     reference: str | None
@@ -155,20 +108,15 @@ class _Mix:
 
 def _checked(
     context: click.Context, values: dict[str, Any]
-) -> tuple[ModelSettings, "Sampling", _Mix | None, list[Text]]:
+) -> tuple[ModelSettings, Sampling, _Mix | None, list[Text]]:
     """Model, sampling, mix and prompts, all checked before a model is loaded."""
-    from preftune.settings.sampling import Sampling
-
     problems: list[str] = []
     model = chosen_model(context, problems)
     problems += check_prompt_sources(values["prompt"], values["prompts"])
-    sampling = None
-    try:
-        sampling = Sampling(**{item.name: values[item.name] for item in settings_of(Sampling)})
-    except ConfigError as error:
-        problems += error.problems
+    sampling = build_section(Sampling, values, problems)
+    build_section(MemorySettings, given_values(context, [item.name for item in _MEMORY]), problems)
     mix = _checked_mix(values, problems)
-    if problems or model is None or sampling is None:
+    if problems or model is None:
         raise ConfigError(problems)
     prompts: list[Text] = list(values["prompt"]) or read_prompts(values["prompts"])
     return model, sampling, mix, [as_turn(prompt) for prompt in prompts] if values["chat"] else prompts
@@ -194,7 +142,7 @@ def _checked_mix(values: dict[str, Any], problems: list[str]) -> _Mix | None:
 def _continue(
     settings: ModelSettings,
     prompts: Sequence[Text],
-    sampling: "Sampling",
+    sampling: Sampling,
     batch_tokens: int,
     mix: _Mix | None = None,
 ) -> "ModelCompletions":

@@ -79,8 +79,12 @@ def build_section(section: type[Section], settings: Mapping[str, Any], problems:
         except ValueError as error:
             found.append(str(error))
             values[item.name] = _stand_in(item)
-    built = section(**values)
-    found += built.problems()
+    built = None
+    try:
+        built = section(**values)
+        found += built.problems()
+    except ConfigError as error:  # of a section that checks itself
+        found += error.problems
     problems += found
     return None if found else built
 

@@ -1,13 +1,12 @@
 """The folder of a sweep: check that it may be used, and that its settings agree with those of an earlier call."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from preftune.errors import ConfigError
-from preftune.files.json_files import as_json
+from preftune.errors import ConfigError, DataError
+from preftune.files.json_files import as_json, read_json_object, write_json
 from preftune.files.outputs import check_writable, holds_earlier
 from preftune.settings import SETTINGS, value_text
 from preftune.settings.space import NOT_SWEPT
@@ -53,14 +52,13 @@ class SweepFolder:
             OutputError: it cannot be written.
         """
         check_writable(self.path)
-        (self.path / _SETTINGS).write_text(json.dumps(settings_record(config), indent=2) + "\n", encoding="utf-8")
+        write_json(self.path / _SETTINGS, settings_record(config))
 
     def _settings(self) -> dict[str, Any] | None:
         try:
-            found = json.loads((self.path / _SETTINGS).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return read_json_object(self.path / _SETTINGS, made_by="`preftune sweep`")
+        except DataError:
             return None
-        return found if isinstance(found, dict) else None
 
 
 def settings_record(config: SweepConfig) -> dict[str, Any]:

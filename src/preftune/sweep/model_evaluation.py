@@ -1,11 +1,10 @@
 """The evaluation of one model of a sweep, and the file that keeps it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from rich.console import Console
 
@@ -13,9 +12,8 @@ from preftune.errors import ConfigError, DataError, TrainingError
 from preftune.evaluation.by_prompt import ByPrompt, PromptRecord
 from preftune.evaluation.evaluate import evaluate
 from preftune.evaluation.result import EvaluationResult
-from preftune.files.json_files import as_json, from_json
+from preftune.files.json_files import read_record, write_json
 from preftune.files.run_files import SUMMARY
-from preftune.files.whole_file import write_whole
 from preftune.judges.function import ScoringJudge
 from preftune.judges.judging import find_judge
 from preftune.metrics.intervals import Bootstrap, Interval
@@ -55,7 +53,7 @@ class ModelEvaluation:
         Raises:
             SaveError: it cannot be written.
         """
-        write_whole(folder / _FILE, json.dumps(as_json(self)) + "\n")
+        write_json(folder / _FILE, self)
 
     @staticmethod
     def read(folder: Path, *, newer_than: Path | None = None) -> "ModelEvaluation | None":
@@ -64,9 +62,8 @@ class ModelEvaluation:
             made = (folder / _FILE).stat().st_mtime
             if newer_than is not None and newer_than.exists() and newer_than.stat().st_mtime > made:
                 return None
-            values = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-            return cast("ModelEvaluation", from_json(ModelEvaluation, values))
-        except (OSError, ValueError):
+            return read_record(ModelEvaluation, folder / _FILE, made_by="`preftune sweep`")
+        except (OSError, DataError):
             return None
 
 

@@ -1,13 +1,11 @@
 """Result of a sweep, and the record of each of its runs, as JSON files."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from preftune.errors import DataError
-from preftune.files.json_files import as_json, from_json
-from preftune.files.whole_file import write_whole
+from preftune.files.json_files import read_record, write_json
 from preftune.metrics.intervals import Interval
 from preftune.settings.sweep_sections import ValueKind
 
@@ -55,19 +53,19 @@ class PointRecord:
         Raises:
             SaveError: it cannot be written.
         """
-        write_whole(path, json.dumps(as_json(self), indent=2) + "\n")
+        write_json(path, self)
 
     @staticmethod
     def read(path: Path) -> "PointRecord":
         """The record in a file; an open one if there is none or it is unreadable."""
         try:
-            found: PointRecord = from_json(PointRecord, json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
+            return read_record(PointRecord, path, made_by=_MADE_BY) or PointRecord()
+        except DataError:
             return PointRecord()
-        return found
 
 
 _FILE = "sweep.json"
+_MADE_BY = "`preftune sweep`, which does not repeat finished points"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +192,7 @@ class SweepResult:
         Raises:
             SaveError: it cannot be written.
         """
-        write_whole(self.file, json.dumps(as_json(self), indent=2, ensure_ascii=False) + "\n")
+        write_json(self.file, self)
 
     @staticmethod
     def read(folder: str | Path) -> "SweepResult":
@@ -204,12 +202,7 @@ class SweepResult:
             DataError: there is none, or it is unreadable.
         """
         path = Path(folder) / _FILE
-        try:
-            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            found: SweepResult = from_json(SweepResult, values)
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"{path}: holds no readable result of `preftune sweep`. {error}. Run the sweep again: finished points "
-                "are not repeated."
-            ) from error
+        found = read_record(SweepResult, path, made_by=_MADE_BY)
+        if found is None:
+            raise DataError(f"{path}: is not there. Run `preftune sweep` first; finished points are not repeated.")
         return found
