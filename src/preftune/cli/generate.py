@@ -106,9 +106,7 @@ class _Mix:
     run: TrainConfig | None
 
 
-def _checked(
-    context: click.Context, values: dict[str, Any]
-) -> tuple[ModelSettings, Sampling, _Mix | None, list[Text]]:
+def _checked(context: click.Context, values: dict[str, Any]) -> tuple[ModelSettings, Sampling, _Mix | None, list[Text]]:
     """Model, sampling, mix and prompts, all checked before a model is loaded."""
     problems: list[str] = []
     model = chosen_model(context, problems)
