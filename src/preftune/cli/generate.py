@@ -59,11 +59,18 @@ _PROMPTS, _RESULT = "Prompts", "Result"
     help="Format each text prompt as a user message with the chat template. Default: off.",
 )
 @click.option(
-    "--output", metavar="FILE.jsonl", panel=_RESULT, help="Write a JSON line per completion instead of showing them."
+    "--output",
+    metavar="FILE.jsonl",
+    panel=_RESULT,
+    help="Write completions to this file, one JSON object per line, instead of printing them.",
+)
+@click.option(
+    "--overwrite/--no-overwrite", default=False, panel=_RESULT, help="Replace an existing output file. Default: off."
 )
 @click.pass_context
 def command(context: click.RichContext, /, **values: Any) -> None:
     """Generate completions of prompts.
+
     preftune generate --model run --prompt "The film was" --compare gpt2
 
     preftune generate --model run --prompt "The film was" --strength 0.5
