@@ -151,7 +151,6 @@ class Converter:
 
     Args:
         target: Name of the format, one of `TARGETS`.
-        rule: Source of pairs, if the format needs pairs.
         extra_scores: Names of auxiliary scores to keep; only pairs and lists have columns for them.
         skips_bad_rows: Leave unusable rows out. If false, the first one is an error.
     Raises:
@@ -191,7 +190,6 @@ class Converter:
 
         Raises:
             DataError: an unusable row, unless these are skipped; no row can be written.
-            ConfigError: the pair rule does not apply to a group.
         """
         first: PromptGroup | None = None
         for item in items:

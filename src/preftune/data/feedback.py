@@ -139,7 +139,6 @@ def groups_for(
         rule: Source of the pairs. Default: pairs of the data, else all pairs of different scores.
     Raises:
         DataError: the data lack the feedback. The message names the methods that fit the data.
-        ConfigError: `rule` does not apply to the data.
 
     >>> from preftune.groups import Completion, Origin, Pair
     >>> group = PromptGroup("2+2=", (Completion("5"), Completion("4")), (Pair(1, 0),), Origin("sums.jsonl", 1))

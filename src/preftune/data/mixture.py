@@ -38,8 +38,6 @@ class Mixture:
         Args:
             weights: Weight of each source, > 0.
             num_groups: Groups per epoch. Default: the most for which no source repeats a group within an epoch.
-        Raises:
-            ConfigError: a source without a group in an epoch.
 
         >>> Mixture.of([range(60), range(60, 100)], [0.75, 0.25], ["a", "b"]).counts  # 60 is 0.75 of 80
         (60, 20)

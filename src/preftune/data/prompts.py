@@ -119,7 +119,6 @@ def cap_per_prompt(groups: Sequence[PromptGroup], limit: int, *, feedback: Feedb
     with the same normal form are one prompt.
 
     Args:
-        groups: As given by `groups_for`.
         limit: Most pairs, completions (thumbs, demonstrations) or lists of a prompt; at least 1.
 
     >>> from preftune.groups import Completion, Pair

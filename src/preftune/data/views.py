@@ -93,9 +93,6 @@ class Paired:
 
     Args:
         pairs: The margin of each is the difference of the scores.
-        num_tied: Pairs of equal scores.
-        num_under_gap: Pairs of scores closer than `min_score_gap`.
-        num_equal: Pairs of equal completions with different scores.
     """
 
     pairs: tuple[Pair, ...]
@@ -113,8 +110,6 @@ def pairs_by_score(
         completions, scores: One score for each completion; higher is better.
         rule: Completions to compare. Completions of equal score keep their order.
         min_score_gap: Least difference of the scores of a pair, >= 0. Equal scores never make a pair.
-    Returns:
-        The pairs in the order of descending scores.
 
     >>> answers = [Completion("five"), Completion("four"), Completion("4")]
     >>> pairs_by_score(answers, [1.0, 2.0, 4.0], "best_vs_worst").pairs
@@ -261,7 +256,8 @@ def _marked_by_pairs(group: PromptGroup) -> tuple[PromptGroup, int]:
 
 def has_order(group: PromptGroup) -> bool:
     """True if each completion has a score, or there are two completions and one pair."""
-    return scores_of(group) is not None or _is_one_pair(group)
+    num_pairs = len({(pair.chosen, pair.rejected) for pair in group.pairs})
+    return scores_of(group) is not None or (len(group.completions) == 2 and num_pairs == 1)
 
 
 def list_view(group: PromptGroup) -> View:
@@ -286,10 +282,6 @@ def list_view(group: PromptGroup) -> View:
         replace(completion, score=score) for completion, score in zip(group.completions, scores, strict=True)
     )
     return View(replace(group, completions=completions, pairs=pairs_by_score(completions, scores, "all").pairs))
-
-
-def _is_one_pair(group: PromptGroup) -> bool:
-    return len(group.completions) == 2 and len({(pair.chosen, pair.rejected) for pair in group.pairs}) == 1
 
 
 def demonstration_view(group: PromptGroup) -> View:

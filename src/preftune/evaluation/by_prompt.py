@@ -26,7 +26,6 @@ class ByPrompt:
 
     Args:
         prompts: A digest of each prompt, each once.
-        sums: Sum over the rows of each prompt.
 
     >>> ByPrompt(("a", "b"), (3.0, 1.0), (2.0, 2.0)).mean
     1.0

@@ -30,11 +30,7 @@ SamplesByPrompt = list[list[Generation]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawer:
-    """Draws samples, or reads those that were drawn with the same settings.
-
-    Args:
-        store: Keeps samples; None to keep none.
-    """
+    """Draws samples, or reads those that were drawn with the same settings."""
 
     store: EvaluationStore | None
     arithmetic: Arithmetic
@@ -97,7 +93,8 @@ class Drawer:
     ) -> bytes:
         """Digest of everything that the samples depend on."""
         digest = hashlib.blake2b(self._digest(model, adapters), digest_size=16)
-        digest.update(repr((sampling, self.batch_tokens, tokenizer.eos_token_id, _end_tokens(model))).encode())
+        ends = model.generation_config.eos_token_id if model.generation_config is not None else None
+        digest.update(repr((sampling, self.batch_tokens, tokenizer.eos_token_id, ends)).encode())
         if realignment is not None:
             digest.update(repr(realignment.strength).encode() + self._digest_of_reference(model, realignment))
         for ids in encode_prompts(tokenizer, prompts):
@@ -116,10 +113,6 @@ class Drawer:
             found = fingerprint_model(model, names, arithmetic=self.arithmetic, layout="sequences")
             self._digests[key] = found.digest
         return self._digests[key]
-
-
-def _end_tokens(model: PreTrainedModel | PeftModel) -> Any:
-    return model.generation_config.eos_token_id if model.generation_config is not None else None
 
 
 def _restored(

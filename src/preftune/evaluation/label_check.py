@@ -155,8 +155,6 @@ def check_labels(
         with_texts: Keep excerpts of the texts, not just places.
         console: Shows progress. Default: nothing is shown.
     Raises:
-        ConfigError: a run that cannot judge pairs.
-        DataError: data without pairs.
         ModelError: a model that cannot be loaded, or equals its reference.
     """
     given = {"split": split, "format": format, "columns": columns}

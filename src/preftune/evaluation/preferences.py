@@ -93,7 +93,6 @@ class Preferences:
         reward: The implicit reward; None if it needs a reference and there is none.
         pairs: Agreement on pairs by the implicit reward; None without it or without pairs.
         lists: Agreement on scored lists of completions; None without them.
-        reference_free: Scores by the policy's log-probs alone.
     """
 
     num_groups: int

@@ -17,8 +17,6 @@ def read_prompts(file: str) -> list[Text]:
     Args:
         file: A .txt file with one prompt per line (blank lines are skipped), or a data file whose rows have a `prompt`
             or a format that contains one, such as transcripts.
-    Raises:
-        DataError: a file that cannot be read or has no prompts.
     """
     prompts = list(_lines(file) if Path(file).suffix.lower() == ".txt" else _fields(file))
     if not prompts:

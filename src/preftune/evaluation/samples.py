@@ -115,8 +115,6 @@ def evaluate_samples(
             otherwise they are from another distribution than the one whose log-probs are computed.
         bootstrap: Method of the intervals. Default: 1000 resamples, 95 %.
         by_prompt: Receives the KL of each prompt.
-    Raises:
-        ValueError: nothing was generated.
     """
     bootstrap = bootstrap or Bootstrap()
     found = sample_values(policy, reference, drawn, runner)

@@ -121,8 +121,6 @@ def check_start(method: Method, means: Mapping[str, float]) -> None:
 
     Args:
         means: Metrics of the whole step, with those of `add_expected_loss`.
-    Raises:
-        SickRunError: a loss or an implicit reward is off.
     """
     for part in method.parts:
         if EXPECTED + part.name in means:

@@ -74,7 +74,6 @@ class WholeStep:
             one that does not count.
         loss: Shape: ().
         share: Share of the loss of each micro-batch; those of all ranks add up to 1.
-        metrics: Of the losses; counted once over all ranks.
     """
 
     values: tuple[StepValues, ...]
@@ -138,7 +137,6 @@ class Objective:
 
         Args:
             batch: A micro-batch; with weight 0 it gives a loss of 0 that still reaches every parameter.
-            context: Result of `begin` for the step.
             index: Which micro-batch of this rank's share it is.
         Returns:
             The share: those of all micro-batches and ranks add up to the loss, the weighted sum of the parts' exact

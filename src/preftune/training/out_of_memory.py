@@ -39,10 +39,6 @@ class OutOfMemory:
 
     It retries once. It never retries with a budget set by the user or with several processes, because other ranks
     cannot cut the step again by themselves.
-
-    Args:
-        may_halve: Allow one retry with half the budget.
-        say: Called with a line that reports the retry.
     """
 
     def __init__(self, *, may_halve: bool = False, say: Callable[[str], None] = lambda _: None) -> None:
@@ -57,8 +53,6 @@ class OutOfMemory:
         Args:
             learn: Adds the gradients of a step and returns its loss.
             undo: Reverts a failed `learn`: gradients, for example.
-        Raises:
-            TrainingError: out of memory for good.
         """
         random_state = _random_state() if self._may_halve else ()
         try:

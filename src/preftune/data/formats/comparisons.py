@@ -79,7 +79,6 @@ def chosen_group(
 
     Args:
         completions: The completions, by field.
-        chosen: Index of the best one.
     """
     names = list(completions)
     better = completions[names[chosen]]

@@ -40,7 +40,6 @@ def read_node(row: Row, prefix: str, fields: Mapping[str, Any], parent: str | No
     """A message of a tree, or `LeftOut` if it was deleted.
 
     Args:
-        row, prefix, parent: As in `Node`.
         fields: `message_id`, `role` (prompter or assistant), `text`; optional: `rank`, `deleted`.
     """
     name = to_string(row, f"{prefix}message_id", fields.get("message_id"))

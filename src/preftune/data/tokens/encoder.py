@@ -15,7 +15,7 @@ from preftune.groups import Message, PromptGroup, Text, common_start
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["GroupEncoder", "find_behind", "render_chat"]
+__all__ = ["GroupEncoder", "render_chat"]
 
 
 def render_chat(
@@ -25,9 +25,6 @@ def render_chat(
 
     Args:
         is_prompt: Let the template open an assistant turn at the end.
-    Raises:
-        TokenizerError: the tokenizer has no chat template.
-        DataError: the template cannot render the turns.
     """
     if tokenizer.chat_template is None:
         raise TokenizerError(

@@ -23,8 +23,6 @@ def with_mismatched(groups: Sequence[TokenGroup], *, max_length: int | None) -> 
     Args:
         groups: Groups of at least two different prompts.
         max_length: Most tokens of a prompt and a completion; completions are cut at their end.
-    Raises:
-        DataError: all groups have the same prompt.
     Source: Ethayarajh et al. 2024 (KTO), arXiv:2402.01306, Sec. 4.1.
     Differs: the authors' code shifts completions by one within each micro-batch, anew in every epoch. Here the match
         depends on the data set alone. So a micro-batch of one completion has its estimate, no completion meets its own

@@ -28,7 +28,6 @@ class TokenGroup:
         prompt: Tokens that all completions share: the longest common prefix of the prompt alone and of each prompt
             with its completion. At least one, because the first completion token is predicted from it.
         completions: Tokens after the prompt in each sequence, including the end-of-sequence token; none is empty.
-        pairs: Preferences among the completions.
         scores: Score of each completion on the scale of the data; empty if unknown.
         desirable: Thumbs up or down for each completion; empty if unknown.
         auxiliary: Auxiliary reward of each completion, a weighted sum; empty if there is none.

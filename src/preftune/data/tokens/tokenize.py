@@ -157,7 +157,6 @@ class TokenReport:
 
     Args:
         dropped: Origins of the groups that are too long and were dropped.
-        prompts_cut: Origins of the groups whose prompt was cut.
         completions_cut: Origins of the completions that were cut, once for each completion.
         equal_pairs: Origins of pairs whose completions have the same tokens, because they were cut or normalised by the
             tokenizer, once for each pair. They are kept, but give no training signal.
@@ -198,7 +197,6 @@ def tokenize_groups(
         tokenizer: Of Hugging Face transformers, with an end-of-sequence token, and a chat template if there are
             conversations.
         max_length: Most tokens of a prompt and one completion together; None for no limit.
-        too_long: Treatment of longer groups: see `LengthLimit`.
         learns_prompts: Train on prompts too: see `GroupEncoder`.
         auxiliary: Weight of each auxiliary score in the auxiliary reward of a completion: see `with_auxiliary`.
         num_processes: Number of worker processes. With more than one, a script needs `if __name__ == "__main__":`. The

@@ -64,7 +64,6 @@ def generate(
     of the model (training or evaluation mode, cache, generation config) is restored afterwards.
 
     Args:
-        model: A causal LM on its device.
         tokenizer: The model's. It needs no padding token.
         prompts: Text is continued as it is; conversations go through the chat template.
         max_new_tokens, temperature, top_p, top_k, num_samples, seed: As in `Sampling`.

@@ -67,11 +67,7 @@ class Realignment:
             yield partial(MixInReference, model, self.strength)
 
     def check(self, policy: PreTrainedModel | PeftModel) -> None:
-        """Make sure that policy and reference give probabilities to the same tokens.
-
-        Raises:
-            ModelError: their vocabularies differ in size.
-        """
+        """Make sure that policy and reference give probabilities to the same tokens."""
         if isinstance(self.reference, FrozenCopy):
             check_mixable(*(model.config.get_text_config().vocab_size for model in (policy, self.reference.model)))
 

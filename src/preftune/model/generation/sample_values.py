@@ -58,8 +58,6 @@ def sample_values(
         drawn: Samples of the policy by prompt, as `generate` returns them.
     Returns:
         In double precision, on the CPU.
-    Raises:
-        ValueError: nothing was generated.
     """
     groups = groups_of_samples(drawn)
 

@@ -40,7 +40,6 @@ class Models:
         reference: Model that it is compared with; `NoReference` for none.
         reference_name: Name of the reference for people; None for none.
         reward: The implicit reward; None if it needs a reference and there is none.
-        reason: One line on why the runner's forward was chosen.
         realignment: The evaluated distribution is this mix of policy and reference; None: the policy.
         policy_runner: Runs the evaluated distribution, given the policy.
     """
@@ -82,7 +81,6 @@ class Models:
 
         Args:
             groups: Data whose log-probs are worth keeping.
-            say: Gets a line on how many were computed.
         """
         if not self.has_reference:
             return self.logps(groups, with_reference=False)
@@ -96,12 +94,7 @@ class Models:
         return referenced_logps(self.policy, found.reference, groups, self.policy_runner)
 
     def check_fits(self, groups: Sequence[TokenGroup]) -> None:
-        """Make sure that both models have an embedding for each token.
-
-        Raises:
-            TokenizerError: the policy lacks one.
-            ModelError: the reference lacks one.
-        """
+        """Make sure that both models have an embedding for each token."""
         check_vocabulary(groups, num_embeddings(self.policy))
         if isinstance(self.reference, FrozenCopy):
             try:
@@ -124,11 +117,7 @@ class Models:
 
 
 def load_models(config: EvaluationConfig, arithmetic: Arithmetic, *, show_progress: bool = False) -> Models:
-    """Load policy and reference, and choose the forward that computes their log-probs.
-
-    Raises:
-        ConfigError: there is no reference to mix in.
-    """
+    """Load policy and reference, and choose the forward that computes their log-probs."""
     tokenizer = load_tokenizer(config.model)
     policy = load_frozen(config.model, arithmetic.device)
     reference, name = find_reference(policy, config.model, config.run, config.reference.reference, arithmetic)

@@ -91,9 +91,10 @@ def load_causal_lm(settings: ModelSettings, name: str | None = None) -> PreTrain
     """The causal LM called `name` (default: that of the settings), with its adapter if `name` is one."""
     name = name or settings.model
     base = _adapter_base(settings, name)
+    dtype = "auto" if settings.weights_dtype == "auto" else getattr(torch, settings.weights_dtype)
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            base or name, dtype=_dtype(settings), attn_implementation=settings.attention, **_hub_options(settings)
+            base or name, dtype=dtype, attn_implementation=settings.attention, **_hub_options(settings)
         )
         return PeftModel.from_pretrained(model, name, adapter_name=_TRAINED, is_trainable=True) if base else model
     except (OSError, ValueError, KeyError, ImportError) as error:
@@ -211,10 +212,6 @@ def _adapter_base(settings: ModelSettings, name: str | None = None) -> str | Non
     except (OSError, ValueError):
         return None
     return str(PeftConfig.from_pretrained(name).base_model_name_or_path) if found else None
-
-
-def _dtype(settings: ModelSettings) -> torch.dtype | str:
-    return "auto" if settings.weights_dtype == "auto" else getattr(torch, settings.weights_dtype)
 
 
 def _hub_options(settings: ModelSettings) -> dict[str, Any]:
