@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from preftune.losses import LOSSES, Loss, Part, PolicyLogps
+from preftune.losses.logps import TokenLogps
 from studies.enumerable import World, fit, kl_divergence, method_in, outcomes, total_variation
 from studies.enumerable.feedback import Feedback, Lists, Pairs
 
@@ -57,12 +58,11 @@ def test_the_world_sets_beta_and_leaves_other_options_as_they_are() -> None:
     assert method_in(WORLD, "preferred_ft").options == {}
 
 
-def test_a_loss_that_needs_what_the_world_has_not_is_left_out_with_the_reason() -> None:
-    def entropic(chosen: PolicyLogps, entropies: torch.Tensor) -> torch.Tensor:
-        return entropies - chosen.policy
+def test_a_loss_with_an_input_that_the_world_lacks_is_left_out_with_the_reason() -> None:
+    def of_tokens(chosen: PolicyLogps, tokens: TokenLogps) -> torch.Tensor:
+        return tokens.policy.sum() - chosen.policy
 
-    takes = ("chosen", "entropies")
-    loss = Loss(entropic, takes, "pair", needs_reference=False, source="nowhere")
-    (outcome,) = outcomes(Part("entropic", loss, {}), WORLD)
+    loss = Loss(of_tokens, ("chosen", "tokens"), "pair", needs_reference=False, source="nowhere")
+    (outcome,) = outcomes(Part("of_tokens", loss, {}), WORLD)
     assert outcome.policy is None
-    assert outcome.end == "left out: a table of logits has no entropies"
+    assert outcome.end == "left out: a table of logits has no tokens"
