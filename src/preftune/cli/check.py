@@ -14,8 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from preftune.cli.console import main_console, quiet_libraries
-from preftune.cli.options import chosen_data, output_flags, row_source, source_flags
-from preftune.cli.row_source import RowSource
+from preftune.cli.options import RowSource, chosen_data, output_flags, row_source, source_flags
 from preftune.data.quality import (
     CHECKS,
     DATA_SEVERITIES,
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
     from preftune.evaluation.label_check import LabelCheck
 
-__all__ = ["command", "show_checks", "show_report", "special_tokens", "token_counter"]
+__all__ = ["command", "special_tokens"]
 
 _TOKENS, _LABELS, _CHECKS, _RESULT = "Tokens", "Labels", "Checks", "Result"
 _FAILED = 1

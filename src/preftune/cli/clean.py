@@ -9,8 +9,7 @@ from typing import IO, Any
 import rich_click as click
 
 from preftune.cli.console import main_console, quiet_libraries
-from preftune.cli.options import chosen_data, output_flags, row_source, source_flags
-from preftune.cli.row_source import RowSource
+from preftune.cli.options import RowSource, chosen_data, output_flags, row_source, source_flags
 from preftune.data.quality import CleaningRules, RowTable, RowTableBuilder, check_groups, decide, facts_of
 from preftune.data.quality.cleaning import Decision
 from preftune.data.quality.keys import Places
@@ -20,7 +19,7 @@ from preftune.errors import ConfigError, DataError
 from preftune.files.outputs import check_output, saving
 from preftune.groups import PromptGroup
 
-__all__ = ["Survey", "command", "survey", "write_kept"]
+__all__ = ["command"]
 
 _RULES, _RESULT = "Rules", "Result"
 _SLOW_CHECKS = ("shortcuts", "near-duplicates")

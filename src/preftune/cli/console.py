@@ -23,7 +23,6 @@ __all__ = [
     "exit_code",
     "is_main_process",
     "main_console",
-    "process_name",
     "quiet_libraries",
 ]
 

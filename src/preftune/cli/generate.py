@@ -26,7 +26,7 @@ from preftune.settings.setting import settings_for
 if TYPE_CHECKING:
     from preftune.model.generation.completions import Generation
 
-__all__ = ["ModelCompletions", "as_turn", "check_prompt_sources", "command", "show", "write"]
+__all__ = ["command", "show", "write"]
 
 _PROMPTS, _RESULT = "Prompts", "Result"
 

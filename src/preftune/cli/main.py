@@ -9,7 +9,7 @@ from typing_extensions import override
 from preftune import __version__
 from preftune.cli.console import ReportingGroup
 
-__all__ = ["LazyCommand", "main", "preftune"]
+__all__ = ["main", "preftune"]
 
 
 class LazyCommand(click.RichCommand):

@@ -15,8 +15,9 @@ from rich.text import Text
 from preftune.cli.console import main_console
 from preftune.cli.options import output_flags
 from preftune.errors import ConfigError, OutputError
+from preftune.files.number_text import value_text
 from preftune.losses import LOSSES, Loss, Option, find_loss, loss_options
-from preftune.losses.options import option_texts, range_text, value_text
+from preftune.losses.options import option_texts, range_text
 from preftune.losses.table import losses_by_feedback
 from preftune.losses.texts import FEEDBACK_TEXTS, abilities, loss_text, needs
 

@@ -1,20 +1,27 @@
-"""Command line options: made of settings and of options of losses, and those that all commands have."""
+"""Command line options made of settings and of loss options, those of all commands, and the rows they select."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import rich_click as click
 from click.core import ParameterSource
+from rich.console import Console
 from typing_extensions import override
 
 from preftune.cli.console import ask_for_traceback
-from preftune.cli.row_source import RowSource
+from preftune.data.load import iter_groups
+from preftune.data.progress import track
+from preftune.data.rows import DataRow
+from preftune.data.text_files import data_suffix, open_bytes
+from preftune.files.number_text import value_text
 from preftune.losses import LOSSES, Option, loss_options, losses_of
-from preftune.settings import DataSettings, ModelSettings, Setting, build_section, settings_of, value_text
+from preftune.settings import DataSettings, ModelSettings, Setting, build_section, settings_of
 from preftune.settings.setting import Command, settings_for
 
 __all__ = [
+    "RowSource",
     "Word",
     "chosen_data",
     "chosen_model",
@@ -212,6 +219,53 @@ def chosen_data(context: click.Context, sources: Sequence[str], problems: list[s
     built = build_section(DataSettings, given, problems)
     assert built is None or isinstance(built, DataSettings)
     return built if sources else None
+
+
+_BY_LINE = (".jsonl", ".ndjson", ".csv", ".tsv")
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RowSource:
+    """Rows that can be read several times.
+
+    Args:
+        sources: Files, folders or data sets of the hub.
+        split, format, columns, where: As in `iter_groups`.
+    """
+
+    sources: Sequence[str]
+    split: str | None = None
+    format: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    where: Sequence[str] = ()
+
+    def read(self, description: str = "") -> Iterator[DataRow]:
+        """Groups, and between them the rows that gave none.
+
+        Args:
+            description: What is being done, for the progress bar on a terminal; none if empty.
+        """
+        stream = iter_groups(
+            self.sources, split=self.split, format=self.format, columns=self.columns or None, where=self.where
+        )
+        shows = bool(description) and Console(stderr=True).is_terminal
+        yield from track(stream, description, total=self._num_lines() if shows else None, show=shows)
+
+    def _num_lines(self) -> int | None:
+        """Lines of the sources, where all are text files with a row per line; about as many as rows."""
+        paths = [Path(source).expanduser() for source in self.sources]
+        if not all(path.is_file() and data_suffix(path) in _BY_LINE for path in paths):
+            return None
+        try:
+            return sum(map(_count_lines, paths))
+        except Exception:  # whatever is wrong with the file, reading it will tell better
+            return None
+
+
+def _count_lines(path: Path) -> int:
+    with open_bytes(path) as stream:
+        return sum(block.count(b"\n") for block in iter(lambda: stream.read(_BLOCK_BYTES), b""))
 
 
 def row_source(data: DataSettings) -> RowSource:

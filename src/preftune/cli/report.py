@@ -16,7 +16,7 @@ from preftune.files.outputs import check_output, saving
 if TYPE_CHECKING:
     from preftune.report.run_page import RunReport
 
-__all__ = ["command", "leave_report", "leave_sweep_reports", "write_run_report", "write_sweep_report"]
+__all__ = ["command", "leave_report", "leave_sweep_reports"]
 
 _PAGE = "report.html"
 

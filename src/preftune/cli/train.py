@@ -20,7 +20,7 @@ from preftune.settings import SECTIONS, SETTINGS, TrainConfig, read_settings, se
 if TYPE_CHECKING:
     from preftune.report.run_record import RunRecord
 
-__all__ = ["command", "method_flags", "sft_command", "tuning_command"]
+__all__ = ["command", "method_flags", "sft_command"]
 
 _METHOD, _FILE = "Method", "Config file"
 

@@ -2,8 +2,7 @@
 
 from preftune.compat.dpo import DPOConfig, DPOTrainer
 from preftune.compat.kto import KTOConfig, KTOTrainer
-from preftune.compat.reference_free import CPOConfig, CPOTrainer, ORPOConfig, ORPOTrainer
-from preftune.compat.sft import SFTConfig, SFTTrainer
+from preftune.compat.reference_free import CPOConfig, CPOTrainer, ORPOConfig, ORPOTrainer, SFTConfig, SFTTrainer
 
 __all__ = [
     "CPOConfig",

@@ -31,7 +31,7 @@ from preftune.runs.run import train
 from preftune.settings import TrainConfig
 from preftune.settings.evaluation_config import EvaluationConfig
 
-__all__ = ["DemoResult", "DemoSize", "Writer", "is_usable", "run_demo"]
+__all__ = ["DemoSize", "Writer", "is_usable", "run_demo"]
 
 
 @dataclass(frozen=True, slots=True)

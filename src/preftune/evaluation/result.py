@@ -13,8 +13,7 @@ from preftune.evaluation.best_of import BestOf
 from preftune.evaluation.preferences import PairAgreement, Preferences
 from preftune.evaluation.samples import Samples
 from preftune.evaluation.win_rate import WinRate
-from preftune.files.json_files import as_json, from_json
-from preftune.files.whole_file import write_whole
+from preftune.files.json_files import as_json, from_json, write_whole
 from preftune.metrics.intervals import Interval
 
 __all__ = ["EvaluationResult", "tables_of"]

@@ -1,15 +1,16 @@
-"""JSON files: frozen dataclasses as JSON and back, single objects, and files with one object per line."""
+"""JSON files: frozen dataclasses and back, objects, one object per line; atomic writes of any file."""
 
 import json
 import math
+import os
 import types
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from preftune.errors import DataError
-from preftune.files.whole_file import write_whole
+from preftune.errors import DataError, SaveError
 
 __all__ = [
     "append_json_line",
@@ -20,6 +21,7 @@ __all__ = [
     "read_json_object",
     "read_record",
     "write_json",
+    "write_whole",
 ]
 
 Record = TypeVar("Record")
@@ -179,3 +181,22 @@ def read_json_lines(path: Path) -> tuple[dict[str, Any], ...]:
             raise DataError(f"{path}:{number}: is damaged. {error}. Delete this line.") from None
         found.append(item)
     return tuple(found)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file atomically: beside its path first, then moved into place. An existing file stays until then.
+
+    Args:
+        content: Text is written as UTF-8.
+    Raises:
+        SaveError: the file cannot be written, or the disk is full.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise SaveError(f"{path}: could not be written ({error.strerror or error}). Free some space.") from error

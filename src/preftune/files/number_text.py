@@ -1,8 +1,10 @@
 """Numbers as text for people: short, without digits that mean nothing."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["bytes_text", "duration_text", "number_text", "percent_text"]
+__all__ = ["bytes_text", "duration_text", "number_text", "percent_text", "value_text"]
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -55,3 +57,20 @@ def duration_text(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def value_text(value: Any, separator: str = ", ") -> str:
+    """A value for people.
+
+    >>> value_text(None), value_text(True), value_text(["q", "v"]), value_text({"x": "y"}), value_text(1e-5)
+    ('none', 'on', 'q, v', 'x=y', '1e-05')
+    """
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    if isinstance(value, Mapping):
+        return separator.join(f"{key}={value_text(item, separator)}" for key, item in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return separator.join(value_text(item, separator) for item in value) or "none"
+    return "none" if value is None else str(value)

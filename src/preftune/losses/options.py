@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal, get_args, get_origin, get_type_hints
 
+from preftune.files.number_text import value_text
 from preftune.losses.loss import Loss, OptionValue
 from preftune.losses.texts import loss_text
 
@@ -20,7 +21,6 @@ __all__ = [
     "option_texts",
     "range_text",
     "value_problem",
-    "value_text",
 ]
 
 
@@ -92,17 +92,6 @@ def option_texts(loss: Loss) -> list[str]:
     ['tau 0.1', 'length_normalized off']
     """
     return [f"{option.name} {value_text(option.default)}" for option in loss_options(loss)]
-
-
-def value_text(value: OptionValue) -> str:
-    """A value as help texts show it.
-
-    >>> value_text(True), value_text(0.10), value_text("log")
-    ('on', '0.1', 'log')
-    """
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return value if isinstance(value, str) else f"{value:g}"
 
 
 def range_text(option: Option) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preftune.errors import ConfigError
-from preftune.files.number_text import bytes_text, duration_text, percent_text
+from preftune.files.number_text import bytes_text, duration_text, percent_text, value_text
 from preftune.files.pictures import RUN_COLOURS
 from preftune.metrics.catalogue import HELD_OUT, METRICS, Metric, find_metric
 from preftune.metrics.intervals import Interval
@@ -18,17 +18,9 @@ from preftune.report.pictures import Picture
 from preftune.report.run_record import RunRecord
 from preftune.report.verdict import main_win_rate, severities_text, verdict_of
 from preftune.runs.result import RunResult
-from preftune.settings import SETTINGS, value_text
+from preftune.settings import SETTINGS
 
-__all__ = [
-    "compare_runs",
-    "compared_texts",
-    "differing_settings",
-    "evaluation_rows",
-    "labels_of",
-    "metric_rows",
-    "notes_on",
-]
+__all__ = ["compare_runs"]
 
 _WITHOUT_EFFECT = frozenset(name for name, item in SETTINGS.items() if item.changes in ("folder", "output"))
 _HELD_OUT = tuple(name for name, item in SETTINGS.items() if item.decides in ("data", "held out"))

@@ -5,26 +5,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from preftune.files.number_text import bytes_text, duration_text
+from preftune.files.number_text import bytes_text, duration_text, value_text
 from preftune.files.run_files import CONFIG
 from preftune.losses import loss_options
 from preftune.losses.texts import loss_text
 from preftune.report.page import PageTable, Row
 from preftune.report.run_record import RunRecord
 from preftune.runs.data_report import LOST_TEXTS, PartReport
-from preftune.settings import SECTIONS, SETTINGS, settings_of, value_text
+from preftune.settings import SECTIONS, SETTINGS, settings_of
 
-__all__ = [
-    "DataLoss",
-    "Fact",
-    "MethodPart",
-    "data_losses",
-    "data_table",
-    "environment_facts",
-    "method_parts",
-    "run_facts",
-    "settings_tables",
-]
+__all__ = ["data_losses", "data_table", "environment_facts", "method_parts", "run_facts", "settings_tables"]
 
 
 @dataclass(frozen=True, slots=True)

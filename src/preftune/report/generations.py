@@ -7,7 +7,7 @@ from preftune.metrics.catalogue import metric_text
 from preftune.report.run_record import RunRecord
 from preftune.runs.samples import Sample, SamplesLine
 
-__all__ = ["Generations", "Written", "generations_of", "latest_texts"]
+__all__ = ["Written", "generations_of", "latest_texts"]
 
 _CUT_OFF = " [...]"
 _NUM_SHOWN = 8

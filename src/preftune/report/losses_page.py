@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterator, Mapping
 
+from preftune.files.number_text import value_text
 from preftune.losses import Loss, loss_options
-from preftune.losses.options import option_texts, range_text, value_text
+from preftune.losses.options import option_texts, range_text
 from preftune.losses.table import losses_by_feedback
 from preftune.losses.texts import FEEDBACK_TEXTS, abilities, loss_text, needs
 

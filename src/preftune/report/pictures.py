@@ -13,22 +13,14 @@ from matplotlib.ticker import PercentFormatter
 
 from preftune.evaluation.calibration import ReliabilityBin
 from preftune.evaluation.win_rate import WinRate
+from preftune.files.json_files import write_whole
 from preftune.files.pictures import COLOURS, new_figure, picture_style, svg_element, svg_file
-from preftune.files.whole_file import write_whole
 from preftune.metrics.intervals import Interval
 from preftune.report.curves import StepMark, panel_figure
 from preftune.report.panels import panels_of
 from preftune.report.run_record import RunRecord
 
-__all__ = [
-    "Picture",
-    "calibration_figure",
-    "curve_pictures",
-    "evaluation_pictures",
-    "step_marks",
-    "win_rate_figure",
-    "write_plots",
-]
+__all__ = ["Picture", "curve_pictures", "evaluation_pictures", "write_plots"]
 
 _LARGEST_POINT = 90.0
 

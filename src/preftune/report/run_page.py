@@ -27,7 +27,7 @@ from preftune.runs.folder import HealthRecord
 from preftune.training.health.rule import HealthRule
 from preftune.training.health.table import RULES
 
-__all__ = ["RuleOutcome", "RunFile", "RunReport", "files_of", "report_run", "rules_of"]
+__all__ = ["RunReport", "files_of", "report_run"]
 
 _ABOUT = {
     "adapter_config.json": "the adapter's settings",

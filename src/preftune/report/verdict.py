@@ -17,7 +17,6 @@ from preftune.training.health.rule import RUN_SEVERITIES
 
 __all__ = [
     "Change",
-    "Lack",
     "Verdict",
     "check_command",
     "evaluation_command",

@@ -34,7 +34,7 @@ from preftune.runs.samples import SamplesFile
 from preftune.settings import SETTINGS, TrainConfig, read_settings
 from preftune.training.health.finding import HealthFinding
 
-__all__ = ["Environment", "GitState", "HealthRecord", "RunFolder"]
+__all__ = ["Environment", "HealthRecord", "RunFolder"]
 
 _PACKAGES = ("preftune", "torch", "transformers", "accelerate", "peft", "datasets", "tokenizers", "numpy")
 

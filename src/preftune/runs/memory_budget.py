@@ -27,7 +27,7 @@ from preftune.training.out_of_memory import is_out_of_memory, ways_out_of_memory
 from preftune.training.step_values import measure
 from preftune.training.steps import StepSource
 
-__all__ = ["MeasuredBudget", "MemoryUse", "Pace", "measure_budget", "seconds_now"]
+__all__ = ["MeasuredBudget", "Pace", "measure_budget", "seconds_now"]
 
 _MEASURED_STEPS = 2
 

@@ -12,7 +12,7 @@ from preftune.metrics.catalogue import METRICS
 from preftune.runs.data_report import PartReport
 from preftune.training.health.finding import HealthFinding
 
-__all__ = ["KeptCheckpoint", "MetricPath", "RunResult"]
+__all__ = ["KeptCheckpoint", "RunResult"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,9 @@ from preftune.model.load.device_memory import peak_memory_bytes
 from preftune.model.load.load_model import Policy, load_config, load_policy, load_tokenizer
 from preftune.model.reference.reference import FrozenCopy, KeptAdapter
 from preftune.runs.arguments import training_arguments
-from preftune.runs.callbacks import WARNING, MetricsFile, ProgressDisplay, StopOnSignal
+from preftune.runs.callbacks import WARNING, HealthCallback, MetricsFile, ProgressDisplay, StopOnSignal
 from preftune.runs.checkpoints import check_within_budget, choice_callbacks, guarded_saves, kept_checkpoint, save_model
 from preftune.runs.folder import RunFolder
-from preftune.runs.health_callback import HealthCallback
 from preftune.runs.judged_samples import judged_measures
 from preftune.runs.memory_budget import Pace, measure_budget
 from preftune.runs.prepare_data import PreparedData, microbatch_budget, prepare_data

@@ -11,8 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from preftune.data.views import best_answer
 from preftune.errors import DataError, TokenizerError
-from preftune.files.json_files import append_json_line, from_json, json_line, read_json_lines
-from preftune.files.whole_file import write_whole
+from preftune.files.json_files import append_json_line, from_json, json_line, read_json_lines, write_whole
 from preftune.groups import PromptGroup, Text
 from preftune.metrics.intervals import Estimate
 from preftune.model.generation.prompts import encode_prompts, text_of

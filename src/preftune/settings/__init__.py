@@ -11,7 +11,7 @@ from preftune.settings.sections import (
     OutputSettings,
     StepSettings,
 )
-from preftune.settings.setting import Section, Setting, settings_of, value_text
+from preftune.settings.setting import Section, Setting, settings_of
 from preftune.settings.train_config import SECTIONS, SETTINGS, TrainConfig
 
 __all__ = [
@@ -32,5 +32,4 @@ __all__ = [
     "build_section",
     "read_settings",
     "settings_of",
-    "value_text",
 ]

@@ -8,7 +8,6 @@ from preftune.settings.sampling import strength_problems
 from preftune.settings.setting import Section, setting
 
 __all__ = [
-    "JUDGE_KINDS",
     "IntervalSettings",
     "JudgeSettings",
     "MemorySettings",

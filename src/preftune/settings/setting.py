@@ -15,7 +15,6 @@ __all__ = [
     "setting",
     "settings_for",
     "settings_of",
-    "value_text",
 ]
 
 Change = Literal["result", "course", "output", "speed", "folder"]
@@ -208,23 +207,6 @@ def settings_for(
         for item in settings_of(section)
         if command in item.used_by
     )
-
-
-def value_text(value: Any, separator: str = ", ") -> str:
-    """A value for people.
-
-    >>> value_text(None), value_text(True), value_text(["q", "v"]), value_text({"x": "y"}), value_text(1e-5)
-    ('none', 'on', 'q, v', 'x=y', '1e-05')
-    """
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, float):
-        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    if isinstance(value, Mapping):
-        return separator.join(f"{key}={value_text(item, separator)}" for key, item in value.items()) or "none"
-    if isinstance(value, (list, tuple)):
-        return separator.join(value_text(item, separator) for item in value) or "none"
-    return "none" if value is None else str(value)
 
 
 def _default(item: Field[Any]) -> Any:

@@ -9,9 +9,9 @@ from itertools import product
 from typing import Any, get_args, get_origin
 
 from preftune.errors import did_you_mean
+from preftune.files.number_text import value_text
 from preftune.losses import LOSSES, loss_options, losses_of
 from preftune.settings.config import coerce
-from preftune.settings.setting import value_text
 from preftune.settings.train_config import SETTINGS, TrainConfig
 
 __all__ = [
@@ -25,13 +25,10 @@ __all__ = [
     "corners",
     "fitting",
     "grid",
-    "is_taken",
-    "kind_of",
     "parse_dimension",
     "parse_values",
     "safe_name",
     "setup_name",
-    "split_values",
 ]
 
 Value = Any

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from preftune.errors import ConfigError
+from preftune.files.number_text import value_text
 from preftune.metrics.intervals import Bootstrap
 from preftune.settings.config import build_section, names_of, unknown_settings
-from preftune.settings.setting import value_text
 from preftune.settings.space import (
     NOT_SWEPT,
     Dimension,

@@ -7,8 +7,9 @@ from typing import Any
 
 from preftune.errors import ConfigError, DataError
 from preftune.files.json_files import as_json, read_json_object, write_json
+from preftune.files.number_text import value_text
 from preftune.files.outputs import check_writable, holds_earlier
-from preftune.settings import SETTINGS, value_text
+from preftune.settings import SETTINGS
 from preftune.settings.space import NOT_SWEPT
 from preftune.settings.sweep_config import SweepConfig
 from preftune.settings.sweep_sections import EVALUATION

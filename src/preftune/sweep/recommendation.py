@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from preftune.evaluation.by_prompt import ByPrompt
+from preftune.files.number_text import value_text
 from preftune.metrics.intervals import Bootstrap, FloatArray, Interval
-from preftune.settings.setting import value_text
 from preftune.settings.space import Dimension, Range, Setup, Value
 from preftune.settings.sweep_sections import ValueKind
 from preftune.sweep.model_evaluation import ModelEvaluation, interval_of

@@ -9,7 +9,7 @@ from preftune.files.json_files import read_record, write_json
 from preftune.metrics.intervals import Interval
 from preftune.settings.sweep_sections import ValueKind
 
-__all__ = ["ModelRow", "PointRecord", "PointRow", "Realigned", "Recommendation", "SetupRow", "Status", "SweepResult"]
+__all__ = ["ModelRow", "PointRecord", "PointRow", "Realigned", "Recommendation", "SetupRow", "SweepResult"]
 
 Status = Literal["open", "trained", "failed", "sick"]
 """open: not finished. trained: finished. failed: ended by an error; the next call tries again. sick: ended by a health

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from preftune.cli.row_source import RowSource
+from preftune.cli.options import RowSource
 from preftune.data.quality import CheckSettings, DataFinding, QualityReport, check_groups, prompt_keys
 from tests.data.quality.planted import PLANTED, Row, clean_rows, planted_rows, write_rows
 

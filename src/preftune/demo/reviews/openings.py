@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["ACTORS", "COMPANIONS", "GENRES", "Genre", "Opening", "write_opening"]
+__all__ = ["ACTORS", "GENRES", "Opening", "write_opening"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from preftune.cli.row_source import RowSource
+from preftune.cli.options import RowSource
 from preftune.data.rows import BadRow, DataRow
 from preftune.groups import PromptGroup
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from preftune.errors import SaveError
-from preftune.files.whole_file import write_whole
+from preftune.files.json_files import write_whole
 
 
 def test_a_file_is_replaced_and_its_folder_made(tmp_path: Path) -> None:
