@@ -14,32 +14,32 @@ _INTRODUCTION = """\
 Made by `python -m preftune.training.health > docs/health.md` from the rules in `src/preftune/training/health/rules/`;
 edit them there.
 
-While a run trains, rules read its logged metrics. A rule that fires prints a line on the console, once, and again when
-the finding is twice as bad. All findings are in `health.json` of the run folder, in `summary.json` and in the table at
-the end, with the step of the first sight and of the worst. A resumed run reads the old logs again and reaches the same
-findings. Means cover enough steps for at least 64 pairs (or completions, or prompts); shorter runs are not judged by
-them.
+Health rules check the logged metrics during training. A rule that fires prints a line to the console once, and again
+if the finding becomes twice as severe. All findings are in `health.json` of the run folder, in `summary.json` and in
+the final table, with the steps at which they were first and most severe. A resumed run reads its earlier logs and
+reaches the same findings. Means cover enough steps for at least 64 pairs (or completions, or prompts); rules on means
+do not apply to shorter runs.
 
-A finding is **fatal** (the run ends by itself, before the weights change), **sick** (the trained model will be
-unusable) or **suspect** (look into it before you use the result). With `--stop-on-sick` the run also ends on the second
-kind: with a checkpoint, without a model, and with exit code 3. If you think that the rule is wrong, continue with
+A finding is **fatal** (the run stops before the weights change), **sick** (the trained model will be unusable) or
+**suspect** (investigate before you use the result). With `--stop-on-sick` the run also stops on a sick finding: with a
+checkpoint, without a final model, and with exit code 3. If you think that the rule is wrong, continue with
 `--resume --no-stop-on-sick`.
 
 | exit code | meaning |
 |---|---|
 | 0 | the run completed, possibly with suspect findings |
-| 1 | it failed; fatal findings included |
-| 2 | the settings cannot work |
-| 3 | it was sick, and `--stop-on-sick` ended it |
-| 130 | a signal ended it |
+| 1 | the run failed, possibly by a fatal finding |
+| 2 | the settings are invalid |
+| 3 | the run was sick, and `--stop-on-sick` stopped it |
+| 130 | a signal stopped the run |
 """
 
 _LOGGED = """\
 ## Logged metrics
 
-All except those of samples are exact over micro-batches and processes. They need no model forward: 0.05 ms for each
-micro-batch of 32 pairs and 0.02 ms for the rules at each log, on a CPU. Entropy and samples cost more, see below.
-Held-out values have the prefix `eval_`, standard errors the suffix `_error`.
+All metrics except those of samples are exact over micro-batches and processes. They need no additional forward pass
+and take 0.05 ms per micro-batch of 32 pairs, plus 0.02 ms for the rules at each log, on a CPU. Entropy and samples
+cost more, see below. Held-out metrics have the prefix `eval_`, standard errors the suffix `_error`.
 """
 
 _SAMPLES = """\
@@ -48,15 +48,16 @@ and after the last step, at temperature 1, each time with the same seed. They ar
 is bit-identical with and without them.
 
 **When the KL is measured.** KL(policy || reference) is a mean over samples of the policy, and needs the reference's
-log-probs of them. With an adapter, the reference is the model with the adapter off, at no memory; a reference that
-stays in memory (`--no-reference-cache`, or one that moves) is available too. Otherwise its log-probs were computed once
-and it has left memory: `--eval-kl` loads it for each evaluation. Without the KL, the rule uses the distance on held-out
-answers, which grows with it when a policy runs away. That distance is no estimate of the KL.
+log-probs of them. With an adapter, the reference is the model with the adapter disabled, which takes no memory; a
+reference that stays in memory (`--no-reference-cache` or `--reference-sync`) is available, too. Otherwise the
+reference was removed from memory once its log-probs were computed, and `--eval-kl` loads it for each evaluation.
+Without the KL, the rule uses the distance on held-out answers, which grows with the KL when a policy diverges but
+does not estimate it.
 
-**Why the entropy of held-out answers, beside that of samples.** They have many more tokens, so it hardly varies by
-chance, and nothing needs to be generated. It is measured in the same forward, from the same tiles of logits, at
-evaluations only. An evaluation then takes 8 to 12 % longer on a CPU (4 layers, 32,000 and 128,000 tokens in the
-vocabulary: mostly head); less with more layers.
+**Entropy of held-out answers.** Held-out answers have many more tokens than samples, so their entropy hardly varies
+by chance, and nothing needs to be generated. It is measured in the same forward pass, from the same tiles of logits,
+at evaluations only. An evaluation then takes 8 to 12 % longer on a CPU (4 layers, vocabularies of 32,000 and 128,000
+tokens, which are dominated by the head), and less with more layers.
 """
 
 

@@ -58,7 +58,7 @@ def _symptom(text: str, nats: float, per_token: float) -> Iterator[Symptom]:
 
 DISTANCE = HealthRule(
     name="distance",
-    title="the policy runs away from its reference",
+    title="the policy drifts far from its reference",
     sees="the KL of samples, if measured; logratios/absolute and logratios/per_token of held-out answers, "
     "or else of the last steps",
     threshold=f"{DISTANCE_LEAST_NATS:g} nats per answer and {DISTANCE_LEAST_NATS_PER_TOKEN:g} per token; the KL "
@@ -99,11 +99,11 @@ COLLAPSE = HealthRule(
     title="the policy collapses",
     sees="entropy of the policy's next token, mean over the tokens of samples, and over those of held-out answers",
     threshold=f"below {COLLAPSE_LEAST_SHARE:g} of its value before the first step",
-    reason="preference tuning sharpens a policy, by a few per cent in the demo; below a quarter it repeats "
-    "itself, whatever the prompt",
+    reason="preference tuning reduces entropy, by a few per cent in the demo; below a quarter the policy repeats "
+    "itself on any prompt",
     severity="sick",
     advice="Lower --learning-rate or --epochs, raise --beta, or add SFT: --method 'dpo + 0.2*preferred_ft'.",
-    needs="pairs, lists and thumbs with held-out data; not demonstrations, which may all have one wording",
+    needs="pairs, lists and thumbs with held-out data; not demonstrations, which may be uniform on purpose",
     applies=lambda run: has_held_out(run) and run.method.feedback != "demonstrations",
     check=collapse,
 )
@@ -157,7 +157,7 @@ LENGTHS = HealthRule(
     advice="Read samples.jsonl. Try --method rdpo_length or ld_dpo, lower --learning-rate; if samples never "
     "end, check that the answers in the data end with the tokenizer's end-of-sequence token.",
     needs="pairs, lists and thumbs with held-out data, if samples are drawn (--eval-samples); not "
-    "demonstrations, whose length is to be learned",
+    "demonstrations, which change the length on purpose",
     applies=lambda run: has_held_out(run) and run.num_samples > 1 and run.method.feedback != "demonstrations",
     check=lengths,
 )

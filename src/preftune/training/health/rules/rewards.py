@@ -105,7 +105,7 @@ DISPLACEMENT = HealthRule(
     sees=f"rewards/chosen, rewards/margins and logratios, means of the last {WINDOW} rows at least",
     threshold=f"chosen answers lost {DISPLACEMENT_LEAST_FALL:g} nats per token, and {DISPLACEMENT_LEAST_SHARE:g} "
     "of the margin",
-    reason="the probability that both sides lose goes to answers that nobody judged (arXiv:2410.08847). Some loss "
+    reason="the probability that both sides lose goes to unlabelled answers (arXiv:2410.08847). Some loss "
     "is usual in DPO: the demo, whose answers improve, loses 0.13. Here each token is 22 % less likely, and the fall "
     "of rejected answers is one and a half times the margin",
     severity="suspect",
