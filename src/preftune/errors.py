@@ -102,7 +102,7 @@ class BrokenCacheError(CacheError):
 
 
 class TrainingError(PreftuneError, RuntimeError):
-    """A run that cannot go on, such as one whose loss is no number any more."""
+    """A run that cannot go on, such as one whose loss is NaN."""
 
 
 class JudgeError(PreftuneError, RuntimeError):

@@ -211,7 +211,7 @@ def test_evaluations_at_other_strengths_have_a_table(tmp_path: Path) -> None:
 def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, name: str) -> None:
     run = write_run(tmp_path / "run")
     (run / name).write_text('{"half": ')
-    with pytest.raises(DataError, match=rf"{name}: is damaged\. .* make it anew with"):
+    with pytest.raises(DataError, match=rf"{name}: is damaged\. .* recreate it with"):
         report_run(run)
 
 

@@ -121,9 +121,9 @@ def read_json_object(path: Path, *, made_by: str) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: is damaged. {error}. Delete it, or make it anew with {made_by}.") from None
+        raise DataError(f"{path}: is damaged. {error}. Delete it, or recreate it with {made_by}.") from None
     if not isinstance(found, dict):
-        raise DataError(f"{path}: must hold an object. Delete it, or make it anew with {made_by}.")
+        raise DataError(f"{path}: must hold an object. Delete it, or recreate it with {made_by}.")
     return found
 
 
@@ -141,8 +141,8 @@ def read_record(kind: type[Record], path: Path, *, made_by: str) -> Record | Non
     except ValueError as error:
         problem = " ".join(str(error).split())[:200]
         raise DataError(
-            f"{path}: was written by another version of preftune and cannot be read: {problem}. Delete it, or make it "
-            f"anew with {made_by}."
+            f"{path}: was written by another version of preftune and cannot be read: {problem}. Delete it, or "
+            f"recreate it with {made_by}."
         ) from None
     return record
 

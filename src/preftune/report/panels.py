@@ -72,7 +72,7 @@ _TEXTS: Mapping[str, _Text] = {
     "rewards": _Text(
         "Implicit rewards",
         "If the margin grows because rejected answers fall while chosen ones fall too, probability moves to answers "
-        "that nobody judged.",
+        "that are not in the data.",
         level=0.0,
     ),
     "logps": _Text(

@@ -214,7 +214,7 @@ class RunSamples(TrainerCallback):
         if line is None or len(line.samples) != count:
             raise OutputError(
                 "samples.jsonl: lacks the samples of step 0, so that later ones cannot be compared with them. Put the "
-                "file back, or start anew with --overwrite."
+                "file back, or start over with --overwrite."
             )
         return [sample.completion for sample in line.samples]
 

@@ -105,7 +105,7 @@ class ReferenceSync(TrainerCallback):
         if not file.is_file():
             raise OutputError(
                 f"{file}: is not there, so the run cannot go on with the reference as far as it had moved. Delete "
-                f"{checkpoint} to resume from an earlier checkpoint, or start anew with --overwrite."
+                f"{checkpoint} to resume from an earlier checkpoint, or start over with --overwrite."
             )
         if isinstance(self._reference, FrozenCopy):
             saved = load_file(file)

@@ -41,7 +41,7 @@ class Batching:
         max_tokens: Memory budget of a micro-batch, in tokens as the model sees them.
         layout: Layout of the groups in the model's input.
         work: Cost model that ranks are balanced by.
-        shuffle: Shuffle each epoch anew. If false, groups keep the order of the file.
+        shuffle: Reshuffle in each epoch. If false, groups keep the order of the file.
     """
 
     batch_size: int

@@ -162,7 +162,7 @@ class PreferenceTrainer(Trainer):
 
     @override
     def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        """Forward and backward of one step, cut anew where memory runs out. Returns the mean loss, shape ()."""
+        """Forward and backward of one step, cut again if memory runs out. Returns the mean loss, shape ()."""
         undo = self._undo_step(model)
         loss = self._out_of_memory.run(lambda step: self._learn(model, step), inputs, self.train_steps, undo=undo)
         self._check_numbers(model, inputs, loss)

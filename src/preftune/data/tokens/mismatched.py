@@ -24,7 +24,7 @@ def with_mismatched(groups: Sequence[TokenGroup], *, max_length: int | None) -> 
         groups: Groups of at least two different prompts.
         max_length: Most tokens of a prompt and a completion; completions are cut at their end.
     Source: Ethayarajh et al. 2024 (KTO), arXiv:2402.01306, Sec. 4.1.
-    Differs: the authors' code shifts completions by one within each micro-batch, anew in every epoch. Here the match
+    Differs: the authors' code shifts completions by one within each micro-batch and epoch. Here the match
         depends on the data set alone. So a micro-batch of one completion has its estimate, no completion meets its own
         prompt because two rows share it, the numbers do not change with the memory budget or the number of GPUs, and
         the reference log-probs of mismatched completions are computed once and kept like all others.
