@@ -1,6 +1,7 @@
 """Locks, full disks and foreign files, as a store sees them."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_a_lock_that_is_not_released_is_an_error_with_advice(path: Path, monkeyp
 
 def test_another_version_and_other_tables_are_refused(path: Path) -> None:
     opened(path).close()
-    with sqlite3.connect(path) as file:
+    with closing(sqlite3.connect(path)) as file, file:
         file.execute("CREATE TABLE more (x)")
     file.close()
     with pytest.raises(BrokenCacheError, match=r"is a database of another version of preftune\. Move it\."):

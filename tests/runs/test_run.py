@@ -3,6 +3,7 @@ import math
 import os
 import re
 import signal
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def test_the_folder_tells_what_was_run_and_how_it_went(model_folder: Path, pairs
     folder = tmp_path / "run"
     result = train(config_of(model_folder, pairs_file, folder, method="sft", epochs=1))
     record = json.loads((folder / "run.json").read_text())
-    assert record["versions"]["torch"] == torch.__version__
+    assert record["versions"]["torch"] == version("torch")
     assert {"git", "command", "python", "started"} <= record.keys()
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["train"]["loss"]["last"] == history(folder)[-1] == result.train["loss"].last

@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -66,6 +67,8 @@ class SqliteFile:
         except CacheError:
             self._connection.close()
             raise
+        # Python 3.13 warns of connections that are collected open.
+        weakref.finalize(self, self._connection.close).atexit = False
 
     def execute(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement and return its rows.

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def test_values_of_another_type_are_broken(path: Path, change: str) -> None:
     write(store, 2)
     write_tokens(store, 2)
     store.close()
-    with sqlite3.connect(path) as file:
+    with closing(sqlite3.connect(path)) as file, file:
         file.execute("PRAGMA ignore_check_constraints = ON")
         file.execute(f"UPDATE {change}")
     file.close()
@@ -132,8 +133,8 @@ def test_values_of_another_type_are_broken(path: Path, change: str) -> None:
 def test_it_writes_ahead_so_that_readers_do_not_wait(path: Path) -> None:
     store = LogpStore(path)
     write(store, 1)
-    reader = sqlite3.connect(path)
-    assert reader.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    with closing(sqlite3.connect(path)) as reader:
+        assert reader.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     store._file.execute("BEGIN IMMEDIATE")
     assert LogpStore(path).read(MODEL, [key(1)])
     store._file.execute("ROLLBACK")
@@ -151,7 +152,7 @@ def test_a_file_that_is_no_database_is_broken(path: Path, content: bytes) -> Non
 @pytest.mark.parametrize("marks", ["", "PRAGMA application_id = 42", "PRAGMA user_version = 7"])
 def test_a_database_of_another_program_is_left_as_it_is(path: Path, marks: str) -> None:
     path.parent.mkdir()
-    with sqlite3.connect(path) as foreign:
+    with closing(sqlite3.connect(path)) as foreign, foreign:
         foreign.execute("CREATE TABLE letters (text)")
         foreign.execute(marks)
     foreign.close()
@@ -185,7 +186,8 @@ def test_a_page_that_was_overwritten_anywhere_is_found_when_the_file_is_opened(p
     write_tokens(store, *numbers)
     store.close()
     whole = path.read_bytes()
-    (page_size,) = sqlite3.connect(path).execute("PRAGMA page_size").fetchone()
+    with closing(sqlite3.connect(path)) as file:
+        (page_size,) = file.execute("PRAGMA page_size").fetchone()
     rng = random.Random(0)
     assert len(whole) > 10 * page_size
     for start in range(page_size, len(whole), page_size):
