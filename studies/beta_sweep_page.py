@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from preftune.metrics.intervals import Interval
+from preftune.sweep.recommendation import interval_text
 from preftune.sweep.result import ModelRow, PointRow, Realigned, SweepResult
-from preftune.sweep.table import interval_text
 
 __all__ = ["page"]
 
@@ -81,7 +81,7 @@ def _recommendation(result: SweepResult) -> Iterator[str]:
     found = result.recommendation
     if found is None:
         return
-    yield f"**Recommended: {found.name}.** " + " ".join(found.reasons)
+    yield f"**{found.headline}** " + " ".join(found.reasons)
     if found.warnings:
         yield "\n".join(f"- {warning}" for warning in found.warnings)
 

@@ -78,3 +78,13 @@ def test_a_sweep_that_is_not_at_its_end_says_so(tmp_path: Path) -> None:
     page = sweep_page(tmp_path)
     assert "Unfinished: the same command continues it" in page
     assert "<figure" not in page
+
+
+def test_where_nothing_is_recommended_the_page_is_not_green(tmp_path: Path) -> None:
+    result = write_sweep(tmp_path)
+    assert 'class="verdict good"' in sweep_page(tmp_path)
+    found = Recommendation(None, None, (), False, ("Worse than it: beta=0.1.",), (), {"beta=0.1": "worse"})
+    replace(result, recommendation=found).write()
+    page = sweep_page(tmp_path)
+    assert 'class="verdict warning"' in page
+    assert "Recommended: nothing. Every point is worse than the model you began with." in page

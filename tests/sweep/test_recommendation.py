@@ -86,10 +86,45 @@ def test_nothing_is_recommended_where_all_are_sick() -> None:
     assert "good health" in found.reasons[0]
 
 
-def test_a_value_that_is_not_above_the_references_is_told() -> None:
+def test_nothing_is_recommended_where_every_point_is_worse_than_the_reference() -> None:
+    found = taken(means_of(a=evaluated(1.0, 1.0, spread=0.1), b=evaluated(-9.0, 1.0)), reference_value=2.0)
+    assert (found.name, found.best, found.equals) == (None, None, ())
+    assert found.against_reference == {"a": "worse", "b": "worse"}
+    assert found.headline == "Recommended: nothing. Every point is worse than the model you began with."
+    assert found.reasons[0] == "The model you began with has the reward 2.000."
+    assert found.reasons[1].startswith("Worse than it: a (1.000 [")
+    assert found.ties == ()
+
+
+def test_points_that_cannot_be_told_from_the_reference_are_not_recommended() -> None:
     found = taken(means_of(a=evaluated(1.0, 1.0, spread=1.0), b=evaluated(-9.0, 1.0)), reference_value=0.95)
-    assert any("not credibly above that of the reference, 0.950" in warning for warning in found.warnings)
+    assert found.name is None
+    assert found.against_reference == {"a": "unclear", "b": "worse"}
+    assert "No point is credibly better" in found.headline
+    assert "Not distinguishable from it: a (1.000 [" in found.reasons[2]
+
+
+def test_only_points_above_the_reference_are_chosen_from() -> None:
+    runs = means_of(
+        far=evaluated(3.0, 9.0, spread=1.0), near=evaluated(2.8, 4.0, spread=3.0, prefix="q"), bad=evaluated(0.0, 1.0)
+    )
+    assert taken(runs).name == "near"
+    found = taken(runs, reference_value=2.5)
+    assert found.against_reference == {"far": "better", "near": "unclear", "bad": "worse"}
+    assert found.name == found.best == "far"
+    assert "only point that is credibly better than the model you began with" in found.reasons[0]
+    assert "Worse than the model you began with: bad." in found.reasons
     assert taken(FALLING, reference_value=0.0).warnings == ()
+
+
+@pytest.mark.parametrize("reference_value", [None, 0.0, 5.0])
+def test_equal_points_are_named_as_equal(reference_value: float | None) -> None:
+    runs = means_of(a=evaluated(1.0, 4.0, spread=0.1), b=evaluated(1.0, 4.0, spread=0.1), c=evaluated(0.5, 9.0))
+    found = taken(runs, reference_value=reference_value)
+    assert found.ties == (("a", "b"),)
+    assert "a and b are equal: the same reward on all prompts." in found.reasons
+    if found.name is not None:
+        assert found.reasons[0].startswith("a and b have the highest reward, 1.000")
 
 
 def test_models_on_the_same_prompts_are_compared_prompt_by_prompt() -> None:

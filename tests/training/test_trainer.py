@@ -217,3 +217,29 @@ def test_gradient_checkpointing_changes_nothing_but_memory(tmp_path: Path) -> No
     assert not torch.allclose(models[0].lm_head.weight, start.lm_head.weight)
     for name, parameter in models[0].named_parameters():
         torch.testing.assert_close(models[1].get_parameter(name), parameter, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant_with_warmup", "inverse_sqrt"])
+@pytest.mark.parametrize(("warmup", "num_warmup"), [(0, 0), (1, 1), (2, 2), (0.5, 2), (0.01, 1)])
+def test_the_first_of_n_warm_up_steps_has_an_nth_of_the_peak_rate(
+    schedule: str, warmup: float, num_warmup: int, tmp_path: Path
+) -> None:
+    def rates(**further: Any) -> list[float]:
+        model = tiny_llama()
+        trainer = make_trainer(
+            model,
+            arguments(tmp_path, max_steps=4, warmup_steps=warmup, lr_scheduler_type=schedule),
+            objective=Objective(Method.named("dpo"), frozen(model), SequencesForward()),
+            train_groups=token_groups(8),
+            batch_size=2,
+            max_tokens_per_microbatch=10**6,
+            **further,
+        )
+        trainer.train()
+        return [log["learning_rate"] for log in trainer.state.log_history if "learning_rate" in log]
+
+    of_transformers, ours = rates(), rates(warms_up_from_zero=False)
+    assert ours[:num_warmup] == pytest.approx([1e-2 * step / num_warmup for step in range(1, num_warmup + 1)])
+    assert ours[num_warmup:] == of_transformers[num_warmup:]
+    assert min(ours[:num_warmup] or [1.0]) > 0
+    assert of_transformers[0] == (0.0 if num_warmup else 1e-2)

@@ -35,9 +35,7 @@ def sweep_page(folder: str | Path) -> str:
 
 def _headline(result: SweepResult) -> str:
     found = result.recommendation
-    if found is None:
-        return "Unfinished: the same command continues it."
-    return "Recommended: nothing." if found.name is None else f"Recommended: {found.name}."
+    return "Unfinished: the same command continues it." if found is None else found.headline
 
 
 def _frontier(result: SweepResult) -> Picture | None:

@@ -227,6 +227,7 @@ class _Run:
             train_steps=StepDataset(data.train, self.config.method, batching, data.mixture),
             eval_steps=StepDataset(data.held_out, self.config.method, batching) if data.held_out else None,
             starts_at_reference=models.policy.starts_at_reference,
+            warms_up_from_zero=False,
             processing_class=tokenizer,
             out_of_memory=self._out_of_memory(),
             reference_sync=ReferenceSync.of(self.config.model, models.policy.reference),

@@ -192,7 +192,11 @@ class OptimizerSettings(Section):
     schedule: Literal["cosine", "linear", "constant", "inverse_sqrt"] = setting(
         "cosine", "Decay of the learning rate after warm-up."
     )
-    warmup: float = setting(0.1, "Warm-up, in steps; below 1: as a share of all steps.", within="[0, inf)")
+    warmup: float = setting(
+        0.1,
+        "Linear warm-up, in steps; below 1: as a share of all steps. The first of n steps has 1/n of the peak rate.",
+        within="[0, inf)",
+    )
     optimizer: str = setting("adamw_torch", "Optimizer, by its transformers name, such as adamw_8bit.")
     weight_decay: float = setting(0.0, "Weight decay, multiplied by the learning rate at each step.", within="[0, inf)")
     adam_beta1: float = setting(0.9, "Decay rate of Adam's first moment, in [0, 1).", within="[0, 1)")

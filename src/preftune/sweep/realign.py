@@ -12,9 +12,9 @@ from preftune.settings.space import safe_name
 from preftune.settings.sweep_config import SweepConfig
 from preftune.settings.sweep_sections import VALUE_TEXTS, value_format
 from preftune.sweep.model_evaluation import ModelEvaluation, ModelEvaluator, interval_of
+from preftune.sweep.recommendation import interval_text
 from preftune.sweep.result import PointRecord
 from preftune.sweep.run_point import PointOutcome, logging_console
-from preftune.sweep.table import interval_text
 
 __all__ = ["Realigner"]
 

@@ -1,6 +1,7 @@
 """Result of a sweep, and the record of each of its runs, as JSON files."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +10,10 @@ from preftune.files.json_files import read_record, write_json
 from preftune.metrics.intervals import Interval
 from preftune.settings.sweep_sections import ValueKind
 
-__all__ = ["ModelRow", "PointRecord", "PointRow", "Realigned", "Recommendation", "SetupRow", "SweepResult"]
+__all__ = ["ModelRow", "PointRecord", "PointRow", "Realigned", "Recommendation", "SetupRow", "Standing", "SweepResult"]
+
+Standing = Literal["better", "worse", "unclear"]
+"""better, worse: the whole interval is above, or below. unclear: the interval holds the other value."""
 
 Status = Literal["open", "trained", "failed", "sick"]
 """open: not finished. trained: finished. failed: ended by an error; the next call tries again. sick: ended by a health
@@ -129,12 +133,15 @@ class Recommendation:
     """The setting to take.
 
     Args:
-        name: The setting; None if none qualifies.
+        name: The setting; None if none qualifies. With a known value of the reference, a setting qualifies only if its
+            own is credibly higher.
         best: The qualifying setting with the highest value; None if none qualifies.
         equals: Settings whose value is not credibly below that of the best, including it, in order of KL.
         is_undecided: True if these are all settings, so that the values do not separate any two.
         reasons: Sentences that explain the choice.
         warnings: Sentences about its weak points.
+        against_reference: Value of each setting against that of the reference, by the interval; empty if unknown.
+        ties: Settings with the same value on every prompt, group by group.
     """
 
     name: str | None
@@ -143,6 +150,24 @@ class Recommendation:
     is_undecided: bool
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
+    against_reference: Mapping[str, Standing] = field(default_factory=dict, hash=False)
+    ties: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """The recommendation in a sentence.
+
+        >>> Recommendation(None, None, (), False, (), (), {"beta=0.1": "worse"}).headline
+        'Recommended: nothing. Every point is worse than the model you began with.'
+        """
+        if self.name is not None:
+            return f"Recommended: {self.name}."
+        standings = set(self.against_reference.values())
+        if standings == {"worse"}:
+            return "Recommended: nothing. Every point is worse than the model you began with."
+        if standings and "better" not in standings:
+            return "Recommended: nothing. No point is credibly better than the model you began with."
+        return "Recommended: nothing."
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 from rich.table import Table
 
 from preftune.files.number_text import duration_text
-from preftune.metrics.intervals import Bootstrap, Interval
+from preftune.metrics.intervals import Bootstrap
 from preftune.settings.sweep_sections import VALUE_TEXTS, ValueKind, value_format
 from preftune.sweep.model_evaluation import interval_of
+from preftune.sweep.recommendation import interval_text
 from preftune.sweep.result import ModelRow, PointRecord, PointRow, Realigned, SweepResult
 from preftune.sweep.run_point import PointOutcome
 
 __all__ = [
-    "interval_text",
     "outcome_line",
     "reference_line",
     "summary_lines",
@@ -56,7 +56,7 @@ def summary_lines(result: SweepResult) -> Iterator[str]:
     yield reference_line(result)
     found = result.recommendation
     if found is not None:
-        yield "Recommended: " + ("nothing" if found.name is None else found.name)
+        yield found.headline
         yield from (f"  {reason}" for reason in found.reasons)
         yield from (f"  Beware: {warning}" for warning in found.warnings)
 
@@ -129,14 +129,3 @@ def _heading(result: SweepResult) -> str:
 
 def _health(record: PointRecord) -> str:
     return ", ".join(f"{severity}: {title}" for severity, title in record.health)
-
-
-def interval_text(found: Interval, unit: Callable[[float], str]) -> str:
-    """An estimate with its interval, if that is known.
-
-    >>> interval_text(Interval(0.5, 0.4, 0.6, 0.05, 100), "{:.1%}".format)
-    '50.0% [40.0%, 60.0%]'
-    """
-    if found.low != found.low:
-        return unit(found.value)
-    return f"{unit(found.value)} [{unit(found.low)}, {unit(found.high)}]"

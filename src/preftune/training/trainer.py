@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
@@ -56,6 +57,8 @@ class PreferenceTrainer(Trainer):
         out_of_memory: Handles steps that run out of memory. Default: end the run.
         reference_sync: Moves the reference as training goes. Default: it stays as it is.
         starts_at_reference: Policy and reference are equal before the first step, so that its loss is checked.
+        warms_up_from_zero: Step k of n warm-up steps has (k - 1) / n of the peak learning rate, as in transformers: the
+            first step learns nothing. If false, it has k / n.
         processing_class, callbacks, optimizers: As for `transformers.Trainer`.
 
     `num_tokens` counts the tokens that this rank has learned from, since the trainer was made; `train_steps` are the
@@ -73,6 +76,7 @@ class PreferenceTrainer(Trainer):
         out_of_memory: OutOfMemory | None = None,
         reference_sync: ReferenceSync | None = None,
         starts_at_reference: bool = False,
+        warms_up_from_zero: bool = True,
         measures: Sequence[Measure] = (),
         processing_class: PreTrainedTokenizerBase | None = None,
         callbacks: list[TrainerCallback] | None = None,
@@ -82,6 +86,7 @@ class PreferenceTrainer(Trainer):
         assert args.per_device_train_batch_size == 1, "a step comes whole from the dataloader"
         self.objective: Objective = objective
         self._check_start = starts_at_reference
+        self._warms_up_from_zero = warms_up_from_zero
         self._measures = tuple(measures)
         self._last_groups: tuple[int, ...] = ()
         self._out_of_memory = out_of_memory or OutOfMemory()
@@ -157,6 +162,17 @@ class PreferenceTrainer(Trainer):
         """Autocast of training for all that an objective runs: accelerate gives it to the policy, not the reference."""
         context: AbstractContextManager[Any] = self.accelerator.autocast()
         return context
+
+    @override
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LRScheduler:
+        """The schedule of the arguments; with `warms_up_from_zero=False`, its warm-up is one step ahead."""
+        is_new = self.lr_scheduler is None
+        scheduler: LRScheduler = super().create_scheduler(num_training_steps, optimizer)
+        num_warmup = self.args.get_warmup_steps(num_training_steps)
+        if is_new and num_warmup and not self._warms_up_from_zero:
+            assert isinstance(scheduler, LambdaLR), "all schedules of the settings are factors of the peak rate"
+            self.lr_scheduler = scheduler = _one_step_ahead(scheduler, num_warmup)
+        return scheduler
 
     # --- one step ---------------------------------------------------------------------------------------------
 
@@ -344,6 +360,15 @@ class _StepClock(TrainerCallback):
     @override
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.seconds += time.perf_counter() - self._began
+
+
+def _one_step_ahead(scheduler: LambdaLR, num_warmup: int) -> LambdaLR:
+    """The schedule with a warm-up that begins at 1 / `num_warmup` of the peak and reaches the peak in its last step."""
+
+    def ahead(factor: Callable[[int], float]) -> Callable[[int], float]:
+        return lambda step: (step + 1) / num_warmup if step < num_warmup else factor(step)
+
+    return LambdaLR(scheduler.optimizer, [ahead(factor) for factor in scheduler.lr_lambdas])
 
 
 def _only_item(items: list[Step]) -> Step:
