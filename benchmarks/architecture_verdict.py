@@ -1,4 +1,4 @@
-"""Correctness of packed rows for a class of models: built tiny, run both ways, compared."""
+"""Exactness of packed rows for one model class, tested on a tiny random model."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ Outcome = Literal["packed, exact", "packed, WRONG", "falls back", "not causal", 
 
 MAX_PARAMETERS = 120_000_000
 MAX_LOGP_ERROR, MAX_GRADIENT_ERROR = 1e-3, 1e-2
-"""Relative, in float32: several times what rounding was seen to do to deep products, far below what a wrong token does.
-Weights are large here, so that wrong tokens show."""
+"""Relative errors in float32: several times the rounding error observed here, far below the error of a wrong token.
+Weights are enlarged so that a wrong token shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,9 @@ class Verdict:
     Args:
         model_type: Key of the configuration.
         model_class: Name of the model's class.
-        outcome: In a word.
-        reason: Why it is not packed, in a few words.
-        head: `fused`, or `own logits` where the head follows no known rule; empty if the model was not run.
-        logp_error, gradient_error: Largest difference to one row per completion, as a share of the largest value.
+        reason: Short reason for an outcome other than packed.
+        head: `fused`, or `own logits` for a head of unknown kind; empty if the model was not run.
+        logp_error, gradient_error: Largest difference from one row per completion, relative to the largest value.
     """
 
     model_type: str
@@ -52,7 +51,7 @@ class Verdict:
 
 
 def judge(model_type: str, model_class: str) -> Verdict:
-    """Build the class tiny on the CPU and compare packed rows with one row per completion, in float32."""
+    """Build a tiny model of the class on the CPU, and compare packed rows with one row per completion in float32."""
     failed: tuple[Outcome, Exception] | None = None
     try:
         for config in _configs(model_type, model_class):
@@ -77,7 +76,7 @@ def _configs(model_type: str, model_class: str) -> Iterator[PretrainedConfig]:
 
 
 def _build(config: PretrainedConfig, model_class: str) -> PreTrainedModel:
-    """A random model in eval mode, its weights enlarged so that each token matters."""
+    """A random model in eval mode, with enlarged weights so that each token matters."""
     built: type[Any] = getattr(transformers, model_class)
     with torch.device("meta"):
         num_parameters = sum(parameter.numel() for parameter in built(config).parameters())
@@ -126,7 +125,7 @@ def _future_leak(model: PreTrainedModel) -> float:
 
 
 def _groups() -> Sequence[TokenGroup]:
-    """Prompts and completions both shorter and longer than the window, and of other lengths than the self-check's."""
+    """Prompts and completions both shorter and longer than the window, with other lengths than in the self-check."""
     random = np.random.default_rng(1)
 
     def tokens(length: int) -> TokenIds:
@@ -153,7 +152,7 @@ def _relative_error(found: Tensor, expected: Tensor) -> float:
 
 
 def _gradient_error(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
-    """Largest over the parameters; tiny gradients are measured by a share of the largest of all."""
+    """Largest relative error over the parameters; tiny gradients count as 1 % of the largest."""
     floor = 1e-2 * max(float(gradient.abs().max()) for gradient in expected.values())
     errors = []
     for name in found.keys() | expected.keys():

@@ -1,7 +1,7 @@
-"""The table of architectures: for which causal LMs of transformers are packed rows right?
+"""The table of architectures: the causal LMs of transformers for which packed rows are exact.
 
-Every class is built tiny from its configuration, run packed and as one row per completion, and compared in log-probs
-and gradients. Each runs in a process of its own, so that one bad class does not end it.
+Each class is built at a tiny size and run on packed rows and on one row per completion; log-probs and gradients are
+compared. Each class runs in its own process, so a crash does not end the run.
 
     python -m benchmarks.architectures
 """
@@ -25,20 +25,20 @@ from benchmarks.architecture_verdict import Outcome, Verdict, judge
 __all__ = ["judge_apart", "page"]
 
 PAGE = Path(__file__).parents[1] / "docs" / "architectures.md"
-_FORK = mp.get_context("fork")  # Importing transformers anew for each class would take most of the time.
+_FORK = mp.get_context("fork")  # Importing transformers again for each class would take most of the time.
 
 _MEANINGS: dict[Outcome, str] = {
-    "packed, exact": "prompts are shared; log-probs and all gradients are those of one row per completion",
-    "falls back": "the self-check refuses packed rows, and training goes on with one row per completion",
-    "not causal": "later tokens change earlier logits, so it cannot be trained this way at all",
-    "not run": "the tiny model was built, but its plain forward or backward failed",
-    "not built": "no tiny configuration that the class accepts was found",
+    "packed, exact": "prompts are shared; log-probs and all gradients equal those of one row per completion",
+    "falls back": "the self-check rejects packed rows, and training uses one row per completion",
+    "not causal": "later tokens change earlier logits, so preference losses do not apply",
+    "not run": "the tiny model was built, but the forward or backward pass on single rows failed",
+    "not built": "the class accepted no tiny configuration",
     "packed, WRONG": "a bug",
 }
 
 
 def judge_apart(model_type: str, model_class: str, *, seconds: float) -> Verdict:
-    """The verdict on a class, reached in a process of its own within a time limit."""
+    """The verdict on a class, computed in a separate process within a time limit."""
     ours, theirs = _FORK.Pipe(duplex=False)
     process = _FORK.Process(target=_judge_into, args=(theirs, model_type, model_class))
     process.start()
@@ -64,16 +64,16 @@ def page(verdicts: Sequence[Verdict]) -> str:
     """docs/architectures.md."""
     counts = Counter(verdict.outcome for verdict in verdicts)
     lines = [
-        "# Which models share their prompts",
+        "# Models with shared prompts",
         "",
         f"Made by `python -m benchmarks.architectures` with transformers {transformers.__version__} and torch "
         f"{torch.__version__.partition('+')[0]}.",
-        "Every causal LM class of transformers is built tiny with random weights, in float32 on the CPU, and run both",
-        "ways: log-probs and all parameter gradients of packed rows are compared with those of one row per completion.",
-        "The self-check that decides is the one that runs before each training. So a checkpoint whose layers are of",
-        "other kinds than those of its class's default configuration is judged by itself there.",
+        "Each causal LM class of transformers is built at a tiny size with random weights, in float32 on the CPU.",
+        "Log-probs and the gradients of all parameters are computed on packed rows and on one row per completion,",
+        "and compared. The self-check that chooses between them also runs before each training, on the actual",
+        "model, whose layers may differ from those of the default configuration tested here.",
         "",
-        "| outcome | classes | means |",
+        "| outcome | classes | meaning |",
         "|---|---|---|",
         *(
             f"| {outcome} | {counts[outcome]} | {meaning} |"
@@ -82,9 +82,10 @@ def page(verdicts: Sequence[Verdict]) -> str:
         ),
         f"| all | {len(verdicts)} | |",
         "",
-        "*head*: `fused` if log-probs are computed without logits, `own logits` if the model's own logits are used at",
-        "the positions that predict. *error*: largest difference of log-probs and of gradients, as a share of the",
-        "largest. A model that shares prompts may still have `own logits`.",
+        "*head*: `fused` if log-probs are computed without logits, `own logits` if they come from the logits of the",
+        "model at the predicting positions. *error*: largest absolute difference of log-probs and of gradients,",
+        "relative to the largest absolute value. The two columns are independent: a model with shared prompts may",
+        "have `own logits`.",
         "",
         "| model type | class | outcome | head | error: log-probs, gradients | reason |",
         "|---|---|---|---|---|---|",
@@ -114,11 +115,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--only", nargs="+", metavar="TYPE", help="these model types alone, without writing the page")
-    parser.add_argument("--seconds", type=float, default=90.0, help="time limit of a class (default 90)")
+    parser.add_argument("--only", nargs="+", metavar="TYPE", help="only these model types, without writing the page")
+    parser.add_argument("--seconds", type=float, default=90.0, help="time limit per class in seconds (default 90)")
     parser.add_argument("--json", type=Path, help="also write the verdicts to this file")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(1)  # The models are tiny, and a forked process cannot use the threads of its parent.
+    torch.set_num_threads(1)  # A forked process cannot use the threads of its parent, and tiny models need one.
     transformers.logging.set_verbosity_error()
     classes = [
         (model_type, model_class)

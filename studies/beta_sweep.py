@@ -1,4 +1,4 @@
-"""Five betas in the demo's world, and one run realigned beside them: `python -m studies.beta_sweep`."""
+"""Five betas in the demo's world, and one realigned run: `python -m studies.beta_sweep`."""
 
 import argparse
 from collections.abc import Sequence
@@ -28,12 +28,12 @@ class BetaSweepSize:
     """Size of the study.
 
     Args:
-        betas: Of the runs.
-        realigned: The beta of the run that is mixed with its reference.
-        strengths: Of the mix; training with `realigned / strength` is what it approximates.
-        save_every: Steps between checkpoints, of which all are evaluated.
-        samples: Completions of each held-out prompt.
-        demo: The world: SFT model and pairs.
+        betas: Beta of each run.
+        realigned: Beta of the run that is mixed with its reference.
+        strengths: Strengths of the mix; each approximates training with `realigned / strength`.
+        save_every: Steps between checkpoints; all are evaluated.
+        samples: Completions per held-out prompt.
+        demo: Size of the demo that makes the SFT model and the pairs.
     """
 
     betas: Sequence[float] = (0.01, 0.03, 0.1, 0.3, 1.0)
@@ -56,12 +56,12 @@ def true_reward(_prompt: str, completion: str) -> float:
 def run_beta_sweep(
     output: Path, *, size: BetaSweepSize | None = None, seed: int = 0, console: Console | None = None
 ) -> SweepResult:
-    """Tune the demo's SFT model at several betas, and set the frontier beside that of one run realigned.
+    """Train the demo's SFT model at several betas, and compare the frontier with that of one realigned run.
 
     Args:
-        output: Folder; what an earlier call made in it is used again.
-        size: How much to do; the default takes about a quarter of an hour on two cores.
-        seed: Of everything.
+        output: Folder of all files. Files of an earlier call are reused.
+        size: Size of the study; the default takes about a quarter of an hour on two cores.
+        seed: Seed of all random choices.
         console: Where progress goes; default: nowhere.
     """
     size, console = size or BetaSweepSize(), console or Console(quiet=True)
@@ -74,7 +74,7 @@ def run_beta_sweep(
 
 
 def _config(output: Path, demo: Path, size: BetaSweepSize, seed: int) -> SweepConfig:
-    """The demo's settings of DPO at several betas."""
+    """The demo's DPO settings at several betas."""
     base: dict[str, Any] = {
         "model": str(demo / "sft"),
         "data": str(demo / "pairs.jsonl"),

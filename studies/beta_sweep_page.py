@@ -1,4 +1,4 @@
-"""The page on a sweep over beta in the demo's world, and on one run realigned beside it."""
+"""The page of the study of beta: a sweep in the demo's world, and one realigned run."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -21,31 +21,31 @@ class Realignment(Protocol):
 
 
 _INTRODUCTION = """\
-# Five betas, and one run in their place
+# Five betas, and one realigned run
 
 Made by `python -m studies.beta_sweep --output runs/beta-sweep --page docs/beta-sweep.md`.
 
-The demo's world: film reviews by a small Llama, pairs of its own samples labelled by a known reward. DPO with the
-demo's settings at five betas, by `preftune sweep`; every run and three checkpoints of each are evaluated on held-out
-prompts. The value is the true reward of their samples in nats, the distance the KL to the model after SFT by the same
-samples. Intervals are 95 %, over prompts; there is one training seed."""
+The world is the demo's: a small Llama writes film reviews, and a known reward labels pairs of its own samples.
+`preftune sweep` runs DPO with the demo's settings at five betas, and evaluates each run and three checkpoints of each
+on held-out prompts. The value is the true reward of their samples, in nats. KL is to the SFT model, from the same
+samples. Intervals are 95 %, by prompt; there is one training seed."""
 
 
 def page(result: SweepResult, size: Realignment, *, picture: str) -> str:
     """The result as Markdown.
 
     Args:
-        result: Of the sweep.
-        size: Of the study.
-        picture: Where the frontier is, as the page names it.
+        result: Result of the sweep.
+        size: Size of the study.
+        picture: Path of the frontier's picture, relative to the page.
     """
     blocks = [
         _INTRODUCTION,
         f"![True reward over KL, for all runs, checkpoints and strengths]({picture})",
         "## The runs",
         _runs(result.points),
-        f"Reference log-probs: {_counts(result.points)}; {result.num_computed:,} in all, one pass for "
-        f"{len(result.points)} runs, {sum(len(row.models) for row in result.points)} evaluations included.",
+        f"Reference log-probs computed: {_counts(result.points)}. The total of {result.num_computed:,} covers "
+        f"{len(result.points)} runs and {sum(len(row.models) for row in result.points)} evaluations.",
         *_recommendation(result),
     ]
     if result.realigned is not None:
@@ -74,7 +74,7 @@ def _runs(points: Sequence[PointRow]) -> str:
 
 
 def _counts(points: Sequence[PointRow]) -> str:
-    return ", ".join(f"{row.setup} computed {row.record.num_computed:,}" for row in points)
+    return ", ".join(f"{row.setup} {row.record.num_computed:,}" for row in points)
 
 
 def _recommendation(result: SweepResult) -> Iterator[str]:
@@ -87,13 +87,13 @@ def _recommendation(result: SweepResult) -> Iterator[str]:
 
 
 def _realigned(result: SweepResult, found: Realigned, beta: float) -> Iterator[str]:
-    yield "## One run in place of all"
+    yield "## One realigned run"
     yield (
-        f"The run with beta = {beta:g}, mixed with its reference while it writes (`--strength`), beside the run that "
-        "was trained with beta / strength, where there is one."
+        f"The run with beta = {beta:g}, mixed with its reference at decoding time (`--strength`), beside the run "
+        "trained with beta / strength if there is one."
     )
     trained = {row.setup: row.models[-1] for row in result.points if row.models}
-    rows = [["strength", "true reward", "KL", "beta / strength", "trained so: true reward", "KL"]]
+    rows = [["strength", "true reward", "KL", "beta / strength", "trained: true reward", "trained: KL"]]
     for model in found.models:
         other = _nearest(trained, beta / model.strength) if model.strength else None
         meant = f"{beta / model.strength:.3g}" if model.strength else "infinite"
@@ -101,8 +101,8 @@ def _realigned(result: SweepResult, found: Realigned, beta: float) -> Iterator[s
         rows.append([f"{model.strength:g}", _text(model.value), _text(model.kl), meant, *cells])
     yield _table(rows)
     yield (
-        "Training with beta / strength is what the mix approximates at the optimum of the loss, per token. A run that "
-        "ends before its optimum has gone less far, so compare the curves at equal KL rather than row by row."
+        "At the optimum of the loss, the mix approximates training with beta / strength token by token. These runs "
+        "end before the optimum, at a smaller KL, so compare the curves at equal KL, not row by row."
     )
 
 

@@ -1,4 +1,4 @@
-"""Flipped labels in the demo's world, found again by a model's margins: `python -m studies.label_noise`."""
+"""Detection of flipped labels in the demo's world by a model's margins: `python -m studies.label_noise`."""
 
 import argparse
 import json
@@ -60,7 +60,7 @@ class Judgement:
         area_by_gap: Number of pairs and area, by quarter of the true difference of rewards, the smallest first.
         gaps: Ends of the quarters. Unit: nats of true reward.
         flip_rate, interval, scale, wrong: As in `LabelNoise`.
-        found: Pairs looked at, flipped labels expected among them, and flipped labels found.
+        found: Number of pairs inspected, flips expected among them, and flips found.
     """
 
     epochs: int
@@ -79,12 +79,12 @@ class Judgement:
 def run_label_noise(
     output: Path, *, sizes: Sequence[NoiseSize] = SIZES, seed: int = 0, console: Console | None = None
 ) -> list[Judgement]:
-    """Flip some labels, tune a model on them, and look for them by its margins.
+    """Flip some labels, train a model on the pairs, and rank the pairs by its margins.
 
     Args:
-        output: Folder; what an earlier call made in it is used again.
-        sizes: How much to do, one after the other.
-        seed: Of everything.
+        output: Folder of all files. Files of an earlier call are reused.
+        sizes: Sizes to run, in this order.
+        seed: Seed of all random choices.
         console: Where progress goes; default: nowhere.
     Returns:
         One judgement per size.
@@ -115,7 +115,7 @@ class _Study:
             self._tune()
 
     def judge(self) -> Judgement:
-        """Look for the flipped labels by the margins of the run."""
+        """Rank the pairs by the margins of the run, and compare with the truth."""
         found = check_labels(self._run, str(self._pairs), with_texts=False, console=self.console)
         return judgement_of(found, self._read_truth(), epochs=self.size.epochs)
 
@@ -136,7 +136,7 @@ class _Study:
         return self._folder / "dpo"
 
     def _write_pairs(self) -> None:
-        """Pairs with labels of which some are flipped, and beside them which ones."""
+        """Write pairs of which some are flipped, and a file that says which ones."""
         sft = self.output / "demo" / "sft"
         prompts = self.world.prompts(self.size.num_prompts, self.seed + 5)
         samples = generate(
@@ -229,7 +229,7 @@ def tables(judgements: Sequence[Judgement]) -> str:
 
 
 def _ranking(judgements: Sequence[Judgement]) -> Iterator[str]:
-    yield "| pairs | flipped | epochs | area | flipped among the first that are as many |"
+    yield "| pairs | flipped | epochs | area | flipped among the first n |"
     yield "|---|---|---|---|---|"
     for found in judgements:
         hits = next(hits for count, _, hits in found.found if count == found.num_flipped)
@@ -240,7 +240,7 @@ def _ranking(judgements: Sequence[Judgement]) -> Iterator[str]:
 
 
 def _by_gap(judgements: Sequence[Judgement]) -> Iterator[str]:
-    yield from ("| pairs | least | second | third | greatest |", "|---|---|---|---|---|")
+    yield from ("| pairs | smallest | second | third | largest |", "|---|---|---|---|---|")
     for found in judgements:
         cells = " | ".join(
             f"{area:.3f} (to {gap:.1f})" for (_, area), gap in zip(found.area_by_gap, found.gaps[1:], strict=True)
@@ -249,7 +249,7 @@ def _by_gap(judgements: Sequence[Judgement]) -> Iterator[str]:
 
 
 def _rates(judgements: Sequence[Judgement]) -> Iterator[str]:
-    yield from ("| pairs | estimate | 95 % | scale | wrong signs |", "|---|---|---|---|---|")
+    yield from ("| pairs | estimate | 95 % interval | scale | negative margins |", "|---|---|---|---|---|")
     for found in judgements:
         low, high = found.interval
         yield (
@@ -259,7 +259,7 @@ def _rates(judgements: Sequence[Judgement]) -> Iterator[str]:
 
 
 def _found(judgements: Sequence[Judgement]) -> Iterator[str]:
-    yield from ("| pairs | looked at | flipped, expected | flipped, found |", "|---|---|---|---|")
+    yield from ("| pairs | inspected | flips expected | flips found |", "|---|---|---|---|")
     for found in judgements:
         for count, expected, hits in found.found:
             yield f"| {found.num_pairs:,} | {count:,} | {expected:.0f} | {hits} |"

@@ -26,7 +26,7 @@ def result() -> SweepResult:
 
 def test_the_page_holds_counts_points_and_recommendation() -> None:
     text = page(result(), BetaSweepSize(), picture="images/x.png")
-    assert "beta=0.1 computed 508, beta=0.3 computed 0; 508 in all" in text
+    assert "beta=0.1 508, beta=0.3 0. The total of 508 covers 2 runs" in text
     assert "| beta=0.1 | 76 | 3.70 [3.60, 3.80] | 6.00 [5.90, 6.10] |  | yes | no finding |" in text
     assert "**Recommended: beta=0.1.** It is the best.\n\n- It is at the edge." in text
 
