@@ -96,6 +96,7 @@ def _merge(settings: ModelSettings, folder: Path) -> None:
     from peft import PeftModel
 
     from preftune.model.load.load_model import load_causal_lm, load_config, load_tokenizer
+    from preftune.model.load.savable import make_savable
 
     tokenizer = load_tokenizer(settings)
     model = load_causal_lm(replace(settings, weights_dtype="float32"))
@@ -107,6 +108,8 @@ def _merge(settings: ModelSettings, folder: Path) -> None:
     base_dtype = load_config(settings).dtype or torch.float32
     wanted = base_dtype if settings.weights_dtype == "auto" else getattr(torch, settings.weights_dtype)
     torch.nn.Module.to(merged, wanted)
+    for line in make_savable(merged, tokenizer):
+        main_console().print(line, highlight=False, markup=False, soft_wrap=True)
     _save(merged, tokenizer, folder)
 
 

@@ -25,6 +25,7 @@ from preftune.model.forward.forward import Forward
 from preftune.model.forward.model_size import context_length, num_embeddings, work_of
 from preftune.model.load.choose_forward import choose_forward_for
 from preftune.model.load.load_model import Policy
+from preftune.model.load.savable import make_savable
 from preftune.model.reference.cached import Cached
 from preftune.model.reference.reference import FrozenCopy
 from preftune.planning import Layout, MicroBatchShape, sizes_of
@@ -106,6 +107,8 @@ class TuningTrainer(PreferenceTrainer):
         held_out = self._read_held_out(eval_dataset)
         set_seed(config.seed)  # a new adapter starts at random
         policy = given_policy(_instance(model, config, quantization_config), ref_model, peft_config, config)
+        for line in make_savable(policy.model, self._tokenizer):
+            _logger.warning(line)
         self._models = _models(policy)
         for groups in (train, *held_out.values()):
             _check_fits(groups, self._models)

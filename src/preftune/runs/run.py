@@ -19,6 +19,7 @@ from preftune.model.forward.model_size import context_length, num_embeddings, wo
 from preftune.model.load.choose_forward import choose_forward_for
 from preftune.model.load.device_memory import peak_memory_bytes
 from preftune.model.load.load_model import Policy, load_config, load_policy, load_tokenizer
+from preftune.model.load.savable import make_savable
 from preftune.model.reference.reference import FrozenCopy, KeptAdapter
 from preftune.runs.arguments import training_arguments
 from preftune.runs.callbacks import WARNING, HealthCallback, MetricsFile, ProgressDisplay, StopOnSignal
@@ -92,7 +93,7 @@ class _Run:
             folder.check(self.config)
         tokenizer = load_tokenizer(self.config.model)
         data = self._prepare_data(tokenizer, load_config(self.config.model))
-        models = self._load_models(arguments, data)
+        models = self._load_models(arguments, data, tokenizer)
         trainer, stop = self._trainer(arguments, models, data, tokenizer, folder)
         health = HealthCallback.of(self.config, data, models.policy, self.console, rows=lambda: trainer.last_rows)
         trainer.add_callback(health)
@@ -147,9 +148,13 @@ class _Run:
             self._say(line)
         return data
 
-    def _load_models(self, arguments: TrainingArguments, data: PreparedData) -> _Models:
+    def _load_models(
+        self, arguments: TrainingArguments, data: PreparedData, tokenizer: PreTrainedTokenizerBase
+    ) -> _Models:
         set_seed(self.config.steps.seed)  # a new adapter starts at random
         policy = load_policy(self.config)
+        for line in make_savable(policy.model, tokenizer):
+            self._say(line)
         self._check_fits(policy, data)
         if isinstance(policy.reference, FrozenCopy):
             nn.Module.to(policy.reference.model, arguments.device)
