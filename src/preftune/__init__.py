@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from preftune.machine import set_up_threads
+
 if TYPE_CHECKING:  # `X as X` re-exports a name to type checkers
     from preftune.compat import CPOConfig as CPOConfig
     from preftune.compat import CPOTrainer as CPOTrainer
@@ -40,6 +42,8 @@ _NAMES = {
 """Public names by module. A module is imported when one of its names is first used: importing all takes seconds."""
 
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+set_up_threads()  # before anything imports torch, which reads the variables once
 
 __all__ = sorted(_MODULES)  # noqa: PLE0605
 

@@ -17,7 +17,7 @@ from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
 from preftune.model.forward.model_size import context_length, num_embeddings, work_of
 from preftune.model.load.choose_forward import choose_forward_for
-from preftune.model.load.device_memory import peak_memory_bytes
+from preftune.model.load.device_memory import device_line, peak_memory_bytes
 from preftune.model.load.load_model import Policy, load_config, load_policy, load_tokenizer
 from preftune.model.load.savable import make_savable
 from preftune.model.reference.reference import FrozenCopy, KeptAdapter
@@ -91,6 +91,7 @@ class _Run:
         folder = RunFolder(Path(self.config.output.output))
         if PartialState().is_main_process:
             folder.check(self.config)
+        self._say(device_line(arguments.device))
         tokenizer = load_tokenizer(self.config.model)
         data = self._prepare_data(tokenizer, load_config(self.config.model))
         models = self._load_models(arguments, data, tokenizer)

@@ -1,11 +1,11 @@
-"""Memory of the training device: in use, free, and peak."""
+"""The training device: its name, and its memory in use, free, and at its peak."""
 
 import ctypes
 import gc
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,28 @@ import torch
 from typing_extensions import override
 
 from preftune.errors import ConfigError
+from preftune.machine import CGROUPS, MEMBERSHIP, busy_hint, control_group_folders, threads_text
 
-__all__ = ["DeviceMemory", "HostMemory", "cgroup_free_bytes", "memory_of", "peak_memory_bytes"]
+__all__ = ["DeviceMemory", "HostMemory", "cgroup_free_bytes", "device_line", "memory_of", "peak_memory_bytes"]
 
 _SECONDS_BETWEEN_SAMPLES = 0.002
-_CGROUPS, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+_FILES = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+"""Limit, use and the key of droppable pages in `memory.stat`, in version 2 and version 1 of control groups."""
+
+
+def device_line(device: torch.device) -> str:
+    """The device of computations, and the threads of those on the CPU.
+
+    >>> device_line(torch.device("cpu")).startswith("device: cpu, ")
+    True
+    """
+    num_threads = torch.get_num_threads()
+    if device.type == "cuda":
+        return f"device: {device}, {torch.cuda.get_device_name(device)}"
+    return f"device: {device}, {threads_text(num_threads)}{busy_hint(num_threads)}"
 
 
 class DeviceMemory(Protocol):
@@ -125,36 +142,14 @@ def _resident() -> int:
     return resident
 
 
-def cgroup_free_bytes(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> list[int]:
-    """Free memory in each control group of this process that has a limit.
+def cgroup_free_bytes(root: Path = CGROUPS, membership: Path = MEMBERSHIP) -> list[int]:
+    """Free memory in each control group of this process that has a limit. Arguments: see `control_group_folders`.
 
     File pages that the kernel can drop do not count as used.
-
-    Args:
-        membership: File that lists the control groups of this process, as lines `number:controllers:path`.
     """
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return []
-    found = []
-    for _, controllers, path in (line.split(":", 2) for line in lines):
-        if controllers == "":  # version 2
-            files = ("memory.max", "memory.current", "inactive_file")
-            found += [_free_below(folder, *files) for folder in _with_parents(root, path)]
-        elif "memory" in controllers.split(","):
-            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-            found += [_free_below(folder, *files) for folder in _with_parents(root / "memory", path)]
+    folders = control_group_folders("memory", root, membership)
+    found = [_free_below(folder, *files) for folder in folders for files in _FILES]
     return [free for free in found if free is not None]
-
-
-def _with_parents(root: Path, path: str) -> Iterator[Path]:
-    """Folders of a control group and of its parents: each may have a limit. A container has only `root`."""
-    folder = root / path.lstrip("/")
-    while folder != root and root in folder.parents:
-        yield folder
-        folder = folder.parent
-    yield root
 
 
 def _free_below(folder: Path, limit: str, usage: str, droppable: str) -> int | None:
