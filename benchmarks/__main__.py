@@ -43,7 +43,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "runs": Benchmark("whole training runs against TRL", runs.workload_names, runs.run),
     "logp": Benchmark("the fused log-prob alone", logp.workload_names, logp.run),
     "packing": Benchmark("packed rows against one row and padded rows", packing.workload_names, packing.run),
-    "overhead": Benchmark("what the trainer costs", overhead.workload_names, overhead.run),
+    "overhead": Benchmark("overhead of the trainer", overhead.workload_names, overhead.run),
 }
 
 

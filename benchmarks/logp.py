@@ -49,7 +49,7 @@ def run(name: str, options: Options) -> Result:
             f"{case.num_tokens:,} tokens, hidden {case.hidden_size}, vocabulary {case.vocabulary_size:,}, "
             f"{'bfloat16 autocast' if case.bf16 else 'float32'}; forward and backward",
             f"fastest matrix product of this machine: {flops / 1e9:,.0f} GFLOP/s",
-            "memory includes the gradients of hidden and weights; error: largest difference of a log-prob to float32",
+            "memory includes the gradients of hidden and weights; error: largest difference of a log-prob from float32",
         ),
     )
 

@@ -57,8 +57,8 @@ def run(name: str, options: Options) -> Result:
         times = in_turn({TRAINER: trainer.turn, BARE: bare.turn}, rounds=options.rounds, warm_up=0)
     notes = (
         f"{workload.title}, {'bfloat16 autocast' if bf16 else 'float32'}; {STEPS_PER_TURN} steps per round, one "
-        "micro-batch each, reference log-probs at hand",
-        "outside: planner, collation, hooks, logging and metrics, by clocks around the parts of the trainer's own step",
+        "micro-batch each, reference log-probs known",
+        "outside: planner, collation, hooks, logging and metrics, measured by clocks around the parts of the step",
     )
     rows = tuple(_rows(workload, times, trainer.clock))
     return Result("overhead", name, this_machine(), options.rounds, rows=rows, notes=notes)
@@ -70,7 +70,7 @@ def _rows(workload: Workload, times: Mapping[str, Times], clock: "_PartClock") -
     yield {"what": "trainer, seconds per step", "value": times[TRAINER].median, "share of the step": None}
     yield {"what": "bare loop, seconds per step", "value": times[BARE].median, "share of the step": None}
     slower = 1 - 1 / times[BARE].times_faster_than(times[TRAINER])
-    yield {"what": "trainer above the bare loop", "value": None, "share of the step": f"{slower:.1%}"}
+    yield {"what": "trainer overhead over the bare loop", "value": None, "share of the step": f"{slower:.1%}"}
     for part in PARTS:
         seconds = clock.seconds[part]
         yield {
@@ -80,7 +80,7 @@ def _rows(workload: Workload, times: Mapping[str, Times], clock: "_PartClock") -
         }
     outside = total - inside
     share = f"{outside / total:.1%}"
-    yield {"what": "outside of these, seconds per step", "value": outside / clock.steps, "share of the step": share}
+    yield {"what": "outside these, seconds per step", "value": outside / clock.steps, "share of the step": share}
     speed = workload.packed_tokens / times[TRAINER].median
     yield {"what": "tokens per second", "value": speed, "share of the step": None}
 

@@ -51,11 +51,9 @@ def run(name: str, options: Options) -> Result:
     return Result("packing", name, this_machine(), options.rounds, rows=tuple(rows), notes=given)
 
 
-_ONE_ROW_NOTES = (
-    "one row: a single sequence with as many tokens and as many targets, plain causal attention of PyTorch",
-)
-_LISTS_NOTES = ("lists of 8 completions behind a prompt of 512 tokens, one group",)
-_GROWTH_NOTES = ("memory: peak of the step above the model, gradients of the model included",)
+_ONE_ROW_NOTES = ("one row: one sequence with as many tokens and targets, and PyTorch's causal attention",)
+_LISTS_NOTES = ("one group: a prompt of 512 tokens and 8 completions",)
+_GROWTH_NOTES = ("memory: peak of the step above the model, including its gradients",)
 
 
 def _against_one_row(bf16: bool, options: Options) -> Iterator[Row]:

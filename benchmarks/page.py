@@ -1,4 +1,4 @@
-"""docs/benchmarks.md from the results at hand."""
+"""docs/benchmarks.md from the stored results."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 _INTRODUCTION = """# Benchmarks
 
-Made by `python -m benchmarks --page` from the files in `benchmarks/results/`, which `make bench` fills. All sides take
-turns in one process, so that a busy machine is busy for all of them; times are medians of the rounds, and speeds
-against another side are medians of the ratios within a round. Peak memory is measured in a process per side."""
+Made by `python -m benchmarks --page` from `benchmarks/results/`, which `make bench` writes. All sides run in turn in
+one process, so that other load on the machine affects all of them. Times are medians over the rounds; relative speeds
+are medians of the ratio within a round. Peak memory is measured in a separate process per side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,28 +30,32 @@ _SECTIONS = (
         "runs",
         "Whole training runs",
         """A Llama of 58M parameters (8 layers, width 512, vocabulary 32,000) is trained by DPO with AdamW through
-`preftune.DPOTrainer`, TRL's `DPOTrainer` and a plain loop over padded rows with the fused log-prob. Data, collation,
-trainer, optimizer and logging are in the times; making the model is not, and neither is what is done once before the
-first step. *TRL at its best*: no gradient checkpointing, reference precomputed; *preftune* has the same two settings.
-*A pair at a time*: with `max_tokens_per_microbatch` as small as the biggest pair allows; same results, less memory.
-*Lists*: all pairs of a prompt as one group of `PreferenceTrainer`, its best answer computed once; the others get pairs.
-The settings are those of TRL 1.16 where nothing is said. Useful tokens are those of each prompt once and each answer;
-the share of the GEMM peak counts only operations on these.""",
+`preftune.DPOTrainer`, through TRL's `DPOTrainer`, and in a plain loop over padded rows with the fused log-prob. Times
+include data, collation, trainer, optimizer and logging. They exclude building the model and all work before the first
+step. All settings not named here are the defaults of TRL 1.16.
+
+- *TRL at its best*: without gradient checkpointing, with precomputed reference log-probs. *preftune* uses the same two
+  settings.
+- *A pair at a time*: the smallest `max_tokens_per_microbatch` that the largest pair allows. Same results, less memory.
+- *Lists*: all pairs of a prompt form one group of `PreferenceTrainer`, so its best answer is computed once. The other
+  sides get separate pairs.
+
+Useful tokens count each prompt once and each answer. The share of the GEMM peak counts only operations on these.""",
     ),
     _Section(
         "logp",
         "The log-prob function alone",
-        "Log-probs of targets from hidden states and a head's weights, forward and backward.",
+        "Log-probs of target tokens from hidden states and the weights of the head, forward and backward.",
     ),
     _Section(
         "packing",
         "Packed rows",
-        """The same Llama without trainer and optimizer: against one unbroken row of as many tokens, against padded
-rows, and as prompts, lists and vocabularies grow.""",
+        """The same Llama without trainer and optimizer: against one sequence of as many tokens, against padded rows,
+and with growing prompts, lists and vocabularies.""",
     ),
     _Section(
         "overhead",
-        "What the trainer costs",
+        "Overhead of the trainer",
         "A step of `PreferenceTrainer` against a bare loop that computes the same, and the parts of that step.",
     ),
 )

@@ -116,7 +116,7 @@ def _notes(workload: Workload, sides: Mapping[SideName, Side], flops: float) -> 
         f"{workload.title}: {workload.packed_tokens:,} tokens packed, {workload.padded_tokens:,} in padded rows, "
         f"{padding:.0%} of these padding",
         f"fastest matrix product of this machine: {flops / 1e9:,.0f} GFLOP/s",
-        "before the first step, not in the times: "
+        "before the first step, excluded from the times: "
         + ", ".join(f"{name} {side.setup_seconds:.1f} s" for name, side in sides.items()),
         "loss and mean log-prob of the chosen answers, second step: "
         + ", ".join(
