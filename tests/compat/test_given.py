@@ -56,10 +56,10 @@ def test_a_loss_without_matches_has_none(tmp_path: Path) -> None:
     assert all(group.mismatched == () for group in groups)
 
 
-def test_labels_of_demonstrations_say_nothing(tmp_path: Path) -> None:
+def test_demonstrations_that_are_marked_as_bad_are_left_out_and_counted(tmp_path: Path) -> None:
     groups, report = read_rows(make_thumbs(4), "rows", TOKENIZER, SFTConfig(**settings_of(tmp_path)))
-    assert len(groups) == 4
-    assert (report.num_desirable, report.num_undesirable) == (0, 0)
+    assert len(groups) == 2
+    assert len(report.undesirable) == 2
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_labels_of_demonstrations_say_nothing(tmp_path: Path) -> None:
         ([{"prompt": "a", "chosen": "b"}], "no format has these columns"),
         ([{"prompt": "a", "chosen": " b", "rejected": " b"}], "pairs:1: 'chosen' and 'rejected' are equal"),
         ([{"prompt": "a", "completion": " b"}], "pairs:1: the prompt has no pair"),
-        ([{"prompt": "a", "chosen": " b", "rejected": " c", "tools": "[1]"}], "pairs:1: field 'tools'"),
+        ([{"prompt": "a", "chosen": " b", "rejected": " c", "images": ["a.png"]}], "pairs:1: field 'images'"),
         (["text"], "pairs:1: the row is of type str"),
         ({"train": []}, r"pairs: holds several data sets \(train\)"),
         (Dataset.from_list(make_rows(2)).to_iterable_dataset(), "pairs: is a stream"),

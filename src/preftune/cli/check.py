@@ -1,7 +1,7 @@
 """`preftune check`: problems of preference data, found before training."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from pathlib import Path
@@ -27,6 +27,7 @@ from preftune.data.quality import (
     chosen_checks,
     prompt_keys,
 )
+from preftune.data.rows import DataRow
 from preftune.errors import ConfigError
 from preftune.files.outputs import check_output, saving
 from preftune.findings import Severity
@@ -103,11 +104,12 @@ def command(context: click.RichContext, /, **values: Any) -> None:
         return
     order = _ordered(context, values)
     with quiet_libraries(verbose=values["verbose"]):
-        report = _report(order)
+        notes: list[str] = []
+        report = _report(order, notes.append)
         labels = _labels(order)
         _write(report, labels, order)
     if values["json"] != "-":
-        show_report(main_console(), report)
+        show_report(main_console(), report, notes)
         if labels is not None:
             main_console().print(labels.table())
     if values["fail_on"] != "never" and report.fails(values["fail_on"]):
@@ -157,7 +159,7 @@ def _problems(values: Mapping[str, Any]) -> Iterator[str]:
         yield from error.problems
 
 
-def _report(order: _Order) -> QualityReport:
+def _report(order: _Order, tell: Callable[[str], None]) -> QualityReport:
     settings = CheckSettings(seed=order.values["seed"], max_length=order.values["max_length"])
     count_tokens: TokenCounter | None = None
     if order.values["tokenizer"] is not None:
@@ -166,9 +168,14 @@ def _report(order: _Order) -> QualityReport:
     if order.values["eval_data"]:
         held_out = replace(order.source, sources=order.values["eval_data"], split=None)
         settings = replace(settings, held_out=prompt_keys(held_out.read("Reading held-out prompts")))
-    descriptions = chain(["Checking"], repeat("Fetching examples"))
+    passes = chain([("Checking", tell)], repeat(("Fetching examples", None)))
+
+    def read() -> Iterator[DataRow]:
+        description, tell_notes = next(passes)
+        return order.source.read(description, tell=tell_notes)
+
     return check_groups(
-        lambda: order.source.read(next(descriptions)),
+        read,
         settings=settings,
         count_tokens=count_tokens,
         only=order.values["only"],
@@ -232,8 +239,8 @@ def show_checks(console: Console) -> None:
     console.print(table)
 
 
-def show_report(console: Console, report: QualityReport) -> None:
-    """Show the findings as a table, then excerpts of what is bad, then how many there are."""
+def show_report(console: Console, report: QualityReport, notes: Sequence[str] = ()) -> None:
+    """Show the findings as a table, then excerpts of what is bad, then notes and the number of findings."""
     table = Table(expand=True, show_lines=True)
     table.add_column("severity", width=len("severity"))
     table.add_column("finding", ratio=3)
@@ -247,6 +254,8 @@ def show_report(console: Console, report: QualityReport) -> None:
         console.print(table)
     for finding in report.findings:
         _show_texts(console, finding)
+    for note in notes:
+        _say(console, note)
     for name, lack in report.skipped.items():
         _say(console, f"not checked: {name} ({lack})", style="dim")
     _say(console, _summary(report), style="bold")

@@ -130,3 +130,5 @@ def _show(console: Console, output: Path, stream: GroupStream, conversion: Conve
         where = ", ".join(map(str, dict.fromkeys(places)))
         table.add_row(f"{count:,}", Text(f"left out, {reason}: {where}{more}"))
     console.print(table)
+    for note in stream.notes:
+        console.print(Text(note))

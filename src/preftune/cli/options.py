@@ -1,6 +1,6 @@
 """Command line options made of settings and of loss options, those of all commands, and the rows they select."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -240,17 +240,21 @@ class RowSource:
     columns: Mapping[str, str] = field(default_factory=dict)
     where: Sequence[str] = ()
 
-    def read(self, description: str = "") -> Iterator[DataRow]:
+    def read(self, description: str = "", *, tell: Callable[[str], None] | None = None) -> Iterator[DataRow]:
         """Groups, and between them the rows that gave none.
 
         Args:
             description: What is being done, for the progress bar on a terminal; none if empty.
+            tell: Called at the end with each note on how columns were read.
         """
         stream = iter_groups(
             self.sources, split=self.split, format=self.format, columns=self.columns or None, where=self.where
         )
         shows = bool(description) and Console(stderr=True).is_terminal
         yield from track(stream, description, total=self._num_lines() if shows else None, show=shows)
+        if tell is not None:
+            for note in stream.notes:
+                tell(note)
 
     def _num_lines(self) -> int | None:
         """Lines of the sources, where all are text files with a row per line; about as many as rows."""

@@ -190,7 +190,6 @@ Rows = Iterable[Mapping[str, Any]]
 """A list of dicts, a `datasets.Dataset`, or the like."""
 
 _logger = logging.getLogger(__name__)
-_NOT_READ = ("tools", "chat_template_kwargs", "image", "images")
 
 
 def read_rows(
@@ -210,7 +209,7 @@ def read_rows(
     """
     _check_kind(rows, name)
     show = not config.disable_tqdm and config.process_index == 0
-    first, readable = _peeked(_readable(rows, name))
+    first, readable = _peeked(iter(rows))
     method = config.method
     layout = "demonstrations" if method.feedback == "demonstrations" else None
     loaded = groups_from_rows(readable, source=name, format=layout, show_progress=show)
@@ -239,18 +238,6 @@ def _check_kind(rows: Rows, name: str) -> None:
         )
 
 
-def _readable(rows: Rows, name: str) -> Iterator[Mapping[str, Any]]:
-    for number, row in enumerate(rows, start=1):
-        given: object = row  # callers without a type checker may pass anything; the reader reports it
-        found = [column for column in _NOT_READ if isinstance(given, Mapping) and given.get(column)]
-        if found:
-            raise DataError(
-                f"{name}:{number}: field '{found[0]}' is not supported. Leave the column out to train without it, or "
-                "render the conversation to text with the chat template first."
-            )
-        yield row
-
-
 def _peeked(rows: Iterator[Mapping[str, Any]]) -> tuple[Mapping[str, Any], Iterator[Mapping[str, Any]]]:
     """The first row (empty if there is none) and an iterator over all rows."""
     first = next(rows, None)
@@ -258,6 +245,6 @@ def _peeked(rows: Iterator[Mapping[str, Any]]) -> tuple[Mapping[str, Any], Itera
 
 
 def _log(report: PartReport, name: str) -> None:
-    is_worth_a_warning = report.dropped or report.completions_cut or report.warnings
+    is_worth_a_warning = report.dropped or report.completions_cut or report.warnings or report.notes
     for line in report.lines(name):
         _logger.log(logging.WARNING if is_worth_a_warning else logging.INFO, line)

@@ -116,6 +116,7 @@ class FeedbackReport:
     unpaired: tuple[Origin, ...] = ()
     ambiguous: tuple[Origin, ...] = ()
     unmarked: tuple[Origin, ...] = ()
+    undesirable: tuple[Origin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

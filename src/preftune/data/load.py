@@ -11,6 +11,7 @@ from typing_extensions import override
 from preftune.data.presets import find_preset
 from preftune.data.progress import track
 from preftune.data.row_options import RowArguments, RowOptions
+from preftune.data.row_reading import RowReading, notes_of
 from preftune.data.rows import BadRow, DataRow, LeftOut, Row, RowStream
 from preftune.data.sources import OpenRows, parts_of
 from preftune.errors import ConfigError, DataError
@@ -32,6 +33,7 @@ class LoadedGroups:
         skipped: Unusable rows, each with its problem.
         left_out: Valid rows that a condition excludes or that carry no training signal, each with the reason.
         num_by_source: Number of groups of each source, in the order of the sources.
+        notes: Sentences on choices that the data made, and the columns that are not read, by source.
     """
 
     groups: list[PromptGroup]
@@ -39,11 +41,12 @@ class LoadedGroups:
     skipped: tuple[BadRow, ...]
     left_out: tuple[LeftOut, ...] = ()
     num_by_source: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows of one format: a file, a data set or rows in memory. `source` is the index of the source it belongs to."""
+    """Rows of one format: a file, a data set or rows in memory. `source` is the index of the source `name`."""
 
     source: int
     name: str
@@ -62,6 +65,15 @@ class GroupStream(Iterator[DataRow]):
         """Index of the source of the last item."""
         self._show_progress = show_progress
         self._items = self._read(parts)
+        self._readings: list[tuple[str, RowReading]] = []
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on choices that the data made, and the columns that nothing has read so far, by source."""
+        sources: dict[str, list[RowReading]] = {}
+        for source, reading in self._readings:
+            sources.setdefault(source, []).append(reading)
+        return tuple(f"{source}: {note}" for source, readings in sources.items() for note in notes_of(readings))
 
     @override
     def __next__(self) -> DataRow:
@@ -76,10 +88,15 @@ class GroupStream(Iterator[DataRow]):
                 self.num_rows += len(bad_rows)
                 yield from bad_rows
                 continue
-            options = part.options
-            found = options.format_of(first)
-            stream = RowStream(chain(bad_rows, [first], rows), part.open if part.can_reopen else None, options.prepare)
-            for item in found.read(stream, options.extra_scores):
+            opened: Iterable[Row | BadRow] = chain(bad_rows, [first], rows)
+            reopen = part.open
+            if not part.can_reopen:
+                opened = list(opened)
+                reopen = partial(iter, opened)
+            reading = RowReading.of(part.options, first, reopen)
+            self._readings.append((part.name, reading))
+            stream = RowStream(iter(opened), reopen, reading.prepare)
+            for item in reading.format.read(stream, part.options.extra_scores):
                 self.num_rows = num_before + stream.num_rows
                 yield item
             self.num_rows = num_before + stream.num_rows
@@ -228,7 +245,7 @@ def _loaded(stream: GroupStream, sources: Sequence[str], on_bad_row: OnBadRow) -
             skipped.append(item)
     if not groups:
         raise _nothing_loaded(", ".join(sources), stream.num_rows, skipped, left_out)
-    return LoadedGroups(groups, stream.num_rows, tuple(skipped), tuple(left_out), tuple(num_by_source))
+    return LoadedGroups(groups, stream.num_rows, tuple(skipped), tuple(left_out), tuple(num_by_source), stream.notes)
 
 
 def _nothing_loaded(source: str, num_rows: int, skipped: Sequence[BadRow], left_out: Sequence[LeftOut]) -> DataError:

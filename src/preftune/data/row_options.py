@@ -4,10 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, Unpack
 
-from preftune.data.formats import Format, find_format, recognise
 from preftune.data.formats.fields import is_blank, to_number
-from preftune.data.rows import LeftOut, Row
-from preftune.errors import DataError
+from preftune.data.rows import Row
 from preftune.settings.data import COMPARISONS, Condition, finite_number
 
 __all__ = ["RowArguments", "RowOptions", "holds"]
@@ -47,65 +45,6 @@ class RowOptions:
             tuple(given.get("extra_scores", ())),
             tuple(map(Condition.parse, given.get("where", ()))),
         )
-
-    def format_of(self, first: Row) -> Format:
-        """The format of a file, by its first good row.
-
-        Raises:
-            DataError: columns that fit no format, or not the named one; `columns` that are missing or that the format
-                does not read; `where` names a missing column; `extra_scores` of a format without such columns.
-        """
-        source, fields = first.origin.source, first.fields
-        self._check_columns(source, fields)
-        columns = list(self._renamed(fields))
-        if self.format is None:
-            found = recognise(columns, source=source)
-        else:
-            found = find_format(self.format, columns, source=source)
-        known = found.columns(self.extra_scores)
-        unknown = [name for name in self.columns if name not in known]
-        if unknown:
-            raise DataError(
-                f"{source}: --columns maps to {', '.join(map(repr, unknown))}, which the format '{found.name}' "
-                f"does not read. It reads {', '.join(sorted(known))}. Correct --columns."
-            )
-        if self.extra_scores and not found.takes_extra_scores:
-            raise DataError(
-                f"{source}: the format '{found.name}' has no columns for auxiliary scores, but --auxiliary asks for "
-                f"{', '.join(self.extra_scores)}. Convert the data to pairs or lists with such columns (`preftune "
-                "convert`), or leave --auxiliary out."
-            )
-        return found
-
-    def prepare(self, row: Row) -> Row | LeftOut:
-        """The row with its columns renamed as the format reads them, or the condition that excludes it.
-
-        >>> from preftune.groups import Origin
-        >>> options = RowOptions(columns={"chosen": "better"}, where=[Condition.parse("lang=en")])
-        >>> dict(options.prepare(Row(Origin("prefs", 1), {"better": "4", "lang": "en"})).fields)
-        {'lang': 'en', 'chosen': '4'}
-        >>> print(options.prepare(Row(Origin("prefs", 2), {"better": "vier", "lang": "de"})))
-        prefs:2: not lang=en
-        """
-        for condition in self.where:
-            if not holds(condition, row):
-                return LeftOut(row.origin, f"not {condition}")
-        return Row(row.origin, self._renamed(row.fields)) if self.columns else row
-
-    def _check_columns(self, source: str, fields: Mapping[str, Any]) -> None:
-        wanted = {"--columns": self.columns.values(), "--where": [condition.column for condition in self.where]}
-        for flag, names in wanted.items():
-            missing = [name for name in names if name not in fields]
-            if missing:
-                raise DataError(
-                    f"{source}: {flag} names {', '.join(map(repr, missing))}, but the columns are: "
-                    f"{', '.join(fields)}. Correct {flag}."
-                )
-
-    def _renamed(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        taken = {*self.columns, *self.columns.values()}
-        kept = {name: value for name, value in fields.items() if name not in taken}
-        return kept | {new: fields[old] for new, old in self.columns.items() if old in fields}
 
 
 def holds(condition: Condition, row: Row) -> bool:

@@ -21,6 +21,10 @@ class Row:
     origin: Origin
     fields: Mapping[str, Any] = field(hash=False)
 
+    def peek(self, name: str) -> Any:
+        """The value of a field, or None, without counting as reading the column."""
+        return dict.get(self.fields, name) if isinstance(self.fields, dict) else self.fields.get(name)
+
     def error(self, name: str, problem: str, *, fault: DataFault = "other") -> DataError:
         """The error that names this row, a field and what is wrong with it."""
         return DataError(f"{self.origin}: field '{name}' {problem}", fault=fault)

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import zstandard
 
@@ -18,7 +18,7 @@ from preftune.data.rows import BadRow, Row
 from preftune.errors import DataError
 from preftune.groups import Origin
 
-__all__ = ["COMPRESSIONS", "TEXT_READERS", "data_suffix", "open_bytes", "read_text_file"]
+__all__ = ["COMPRESSIONS", "TEXT_READERS", "data_suffix", "load_json", "open_bytes", "read_text_file"]
 
 
 class _ZstdReader(io.RawIOBase):
@@ -109,6 +109,29 @@ _MAX_FIELD_CHARACTERS = 2**31 - 1
 _BOM = b"\xef\xbb\xbf"
 
 
+def load_json(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: not JSON, or an object that names a field twice, of which only the last would be kept.
+        RecursionError: nested too deeply.
+
+    >>> load_json('{"chosen": "4", "chosen": "5"}')
+    Traceback (most recent call last):
+    ...
+    ValueError: an object names 'chosen' twice
+    """
+    return json.loads(text, object_pairs_hook=_object)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"an object names {next(name for name in names if names.count(name) > 1)!r} twice")
+    return found
+
+
 def read_json_lines(stream: IO[bytes], source: str) -> Iterator[Row | BadRow]:
     """Rows of JSON Lines: one object per line; blank lines are ignored. Origins count lines."""
     for number, line in enumerate(stream, start=1):
@@ -119,7 +142,7 @@ def read_json_lines(stream: IO[bytes], source: str) -> Iterator[Row | BadRow]:
 
 def _object_of(line: bytes, origin: Origin) -> Row | BadRow:
     try:
-        value = json.loads(line.decode("utf-8"))
+        value = load_json(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         return BadRow(origin, f"the line is not UTF-8 text: byte {line[error.start]:#04x} at byte {error.start + 1}.")
     except json.JSONDecodeError as error:
@@ -142,7 +165,7 @@ def read_json(stream: IO[bytes], source: str) -> Iterator[Row | BadRow]:
         yield from _objects(content, source)
         return
     try:
-        value = json.loads(content.decode("utf-8-sig"))
+        value = load_json(content.decode("utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(
             f"{source}:{error.lineno}: the file is not valid JSON: {error.msg} at character {error.colno}. "
@@ -159,9 +182,22 @@ def read_json(stream: IO[bytes], source: str) -> Iterator[Row | BadRow]:
 def _objects(content: bytes, source: str) -> Iterator[Row | BadRow]:
     """Rows of a file that starts with an object: one row if that is all, JSON Lines otherwise."""
     try:
-        yield _row_of(json.loads(content.decode("utf-8-sig")), Origin(source, 1))
+        value = load_json(content.decode("utf-8-sig"))
+    except (RecursionError, ValueError) as error:
+        if _is_json(content):
+            yield BadRow(Origin(source, 1), f"the object cannot be read: {error}.")
+        else:
+            yield from read_json_lines(io.BytesIO(content), source)
+    else:
+        yield _row_of(value, Origin(source, 1))
+
+
+def _is_json(content: bytes) -> bool:
+    try:
+        json.loads(content.decode("utf-8-sig"))
     except (RecursionError, ValueError):
-        yield from read_json_lines(io.BytesIO(content), source)
+        return False
+    return True
 
 
 def read_delimited(stream: IO[bytes], source: str, *, delimiter: str) -> Iterator[Row | BadRow]:

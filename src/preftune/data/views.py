@@ -28,7 +28,7 @@ __all__ = [
     "with_margins",
 ]
 
-Lost = Literal["tied", "under_gap", "equal", "unpaired", "ambiguous", "unmarked"]
+Lost = Literal["tied", "under_gap", "equal", "unpaired", "ambiguous", "unmarked", "undesirable"]
 """Reason why feedback was not used; `LOST` has the texts."""
 
 LOST: Mapping[Lost, str] = {
@@ -38,6 +38,7 @@ LOST: Mapping[Lost, str] = {
     "unpaired": "prompts have nothing to compare",
     "ambiguous": "completions are both chosen and rejected",
     "unmarked": "completions have no thumbs, unlike others of their prompt",
+    "undesirable": "completions are marked as undesirable",
 }
 """Reasons as text after a number."""
 
@@ -296,9 +297,9 @@ def demonstration_view(group: PromptGroup) -> View:
     ['4']
     """
     kept = _worth_imitating(group)
-    if not kept:
-        return View(None)
-    return View(PromptGroup(group.prompt, only(group, kept).completions, (), group.origin))
+    num_undesirable = sum(completion.desirable is False for completion in group.completions)
+    lost: dict[Lost, int] = {"undesirable": num_undesirable} if num_undesirable and not group.pairs else {}
+    return View(replace(only(group, kept), pairs=()) if kept else None, lost)
 
 
 def _worth_imitating(group: PromptGroup) -> set[int]:

@@ -69,6 +69,7 @@ def describe(loaded: LoadedGroups) -> Iterator[str]:
     for what, rows in (("could not be used and were left out", loaded.skipped), ("were left out", loaded.left_out)):
         if rows:
             yield f"  {len(rows):,} rows {what}: {rows[0]}, ..."
+    yield from (f"  {note}" for note in loaded.notes)
 
 
 def _load(settings: DataSettings, sources: Sequence[str], split: str | None, *, show_progress: bool) -> LoadedGroups:

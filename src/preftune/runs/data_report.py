@@ -40,12 +40,13 @@ class PartReport:
         num_desirable, num_undesirable: Numbers of completions with thumbs up and down.
         skipped: Rows left out because they could not be used, each with its place and problem.
         left_out: Numbers of rows that were filtered out or carry no training signal, a line for each reason.
-        tied, under_gap, equal, unpaired, ambiguous, unmarked: Places of feedback that could not be used, as
-            `FeedbackReport` explains.
+        tied, under_gap, equal, unpaired, ambiguous, unmarked, undesirable: Places of feedback that could not be used,
+            as `FeedbackReport` explains.
         over_cap: Places of pairs, completions or lists beyond the maximum per prompt.
         dropped, prompts_cut, completions_cut: Places of prompts and completions that were too long.
         equal_pairs: Places of pairs whose two completions became the same tokens and carry no signal.
         warnings: Problems of the method with these data.
+        notes: Sentences on how columns were read, and on those that were not.
     """
 
     num_prompts: int
@@ -61,6 +62,7 @@ class PartReport:
     unpaired: tuple[str, ...] = ()
     ambiguous: tuple[str, ...] = ()
     unmarked: tuple[str, ...] = ()
+    undesirable: tuple[str, ...] = ()
     over_cap: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     prompts_cut: tuple[str, ...] = ()
@@ -68,6 +70,7 @@ class PartReport:
     equal_pairs: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     mix: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @staticmethod
     def of(
@@ -92,6 +95,7 @@ class PartReport:
             prompts_cut=tuple(map(str, report.prompts_cut)),
             completions_cut=tuple(map(str, report.completions_cut)),
             equal_pairs=tuple(map(str, report.equal_pairs)),
+            notes=loaded.notes if loaded else (),
         )
 
     def lines(self, part: str) -> Iterator[str]:
@@ -107,6 +111,7 @@ class PartReport:
                 yield f"  {len(places):,} {what}: {', '.join(places[:_SHOWN_PLACES])}{more}"
         yield from (f"  {line}" for line in self.left_out)
         yield from (f"  mix: {line}" for line in self.mix)
+        yield from (f"  {note}" for note in self.notes)
         yield from (f"  warning: {warning}" for warning in self.warnings)
 
 

@@ -213,6 +213,7 @@ SUMMARIES = Format(
     name="summaries",
     about="TL;DR: a post, two summaries of it, and the index of the better one",
     required=(("info", "summaries", "choice"),),
+    structures=("info", "summaries"),
     read=each_row(read_summaries),
 )
 

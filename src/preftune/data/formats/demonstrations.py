@@ -6,23 +6,31 @@ from dataclasses import replace
 
 from preftune.data.formats.completions import read_weights
 from preftune.data.formats.fields import as_conversation, is_blank, read_completion, read_string, read_text, to_choice
-from preftune.data.formats.format import Format, each_row
+from preftune.data.formats.format import Format, GuessedPrompt, each_row
 from preftune.data.rows import Row
 from preftune.groups import Message, PromptGroup
 
-__all__ = ["DEMONSTRATIONS", "REVIEWS", "THUMBS", "last_turn_group"]
+__all__ = ["DEMONSTRATIONS", "MARKS", "REVIEWS", "THUMBS", "last_turn_group", "marked_group"]
+
+MARKS = ("kto_tag", "label")
+"""Columns that may mark a completion as desirable or not."""
 
 
 def read_demonstration(row: Row) -> PromptGroup:
     """A group of one completion and no pairs, from `prompt` and `completion`, or from `messages`.
 
     The last turn of `messages` is the completion and must be the assistant's; the turns before it are the prompt.
+    Optional: a mark, as in `read_mark`.
 
     >>> from preftune.groups import Origin
     >>> turns = [{"role": "user", "content": "2+2="}, {"role": "assistant", "content": "4"}]
     >>> read_demonstration(Row(Origin("sums.jsonl", 1), {"messages": turns})).completions[0].content[0].content
     '4'
     """
+    return marked_group(row, _demonstration(row))
+
+
+def _demonstration(row: Row) -> PromptGroup:
     if row.fields.get("completion") is None and row.fields.get("messages") is not None:
         messages = read_text(row, "messages")
         if isinstance(messages, str):
@@ -47,7 +55,7 @@ _LABELS: Mapping[str, bool] = {"true": True, "1": True, "1.0": True, "false": Fa
 
 
 def read_thumb(row: Row) -> PromptGroup:
-    """A group of one completion, desirable or not, from `prompt`, `completion` and `label`.
+    """A group of one completion, desirable or not, from `prompt`, `completion` or `messages`, and `label` or `kto_tag`.
 
     A label is true or false, or 1 or 0, also as text (CSV files). Prompt and completion are text or lists of messages.
     Optional: `weights`.
@@ -57,20 +65,46 @@ def read_thumb(row: Row) -> PromptGroup:
     >>> read_thumb(row).completions[0].desirable
     True
     """
-    group = read_demonstration(row)
+    group = _marked(_demonstration(row), _read_label(row))
     [completion] = group.completions
-    known = replace(completion, desirable=_read_label(row), weights=read_weights(row, "weights", completion.content))
+    known = replace(completion, weights=read_weights(row, "weights", completion.content))
     return replace(group, completions=(known,))
 
 
-def _read_label(row: Row) -> bool:
-    value = row.fields.get("label")
+def read_mark(row: Row) -> bool | None:
+    """True or false if the column `kto_tag` or `label` marks the completion as desirable or not, None without a mark.
+
+    A `label` counts only if it is true or false, because 0 and 1 may be numbers of classes.
+
+    >>> from preftune.groups import Origin
+    >>> [read_mark(Row(Origin("sums.jsonl", 1), fields)) for fields in ({"label": False}, {"label": 0}, {"kto_tag": 1})]
+    [False, None, True]
+    """
+    if not is_blank(row.peek("kto_tag")):
+        return _read_label(row, "kto_tag")
+    value = row.peek("label")
+    return _read_label(row, "label") if str(value).strip().lower() in ("true", "false") else None
+
+
+def marked_group(row: Row, group: PromptGroup) -> PromptGroup:
+    """The group of one completion with the row's mark, if it has one."""
+    mark = read_mark(row)
+    return group if mark is None else _marked(group, mark)
+
+
+def _marked(group: PromptGroup, mark: bool) -> PromptGroup:
+    return replace(group, completions=tuple(replace(one, desirable=mark) for one in group.completions))
+
+
+def _read_label(row: Row, name: str | None = None) -> bool:
+    name = name or ("label" if is_blank(row.peek("kto_tag")) else "kto_tag")
+    value = row.fields.get(name)
     if is_blank(value):
-        raise row.error("label", "is missing.")
+        raise row.error(name, "is missing.")
     label = _LABELS.get(str(value).strip().lower())
     if label is None:
         raise row.error(
-            "label",
+            name,
             f"is {value!r:.40}. It must be true or false, or 1 or 0. If it does not say whether the completion is "
             "good, give --format demonstrations.",
         )
@@ -107,18 +141,22 @@ def read_review(row: Row) -> PromptGroup:
     return PromptGroup(beginning.group(), (completion,), (), row.origin)
 
 
+_COMPLETION = (("prompt", "completion"), ("messages",))
+
 THUMBS = Format(
     name="thumbs",
     about="a prompt, a completion, and whether it is good",
-    required=(("prompt", "completion", "label"),),
+    required=tuple((*names, mark) for names in _COMPLETION for mark in ("label", "kto_tag")),
     optional=("weights",),
+    structures=("messages", "weights"),
     read=each_row(read_thumb),
 )
 
 DEMONSTRATIONS = Format(
     name="demonstrations",
     about="a prompt and a completion, or a whole conversation, to imitate",
-    required=(("prompt", "completion"), ("messages",)),
+    required=_COMPLETION,
+    structures=("messages",),
     read=each_row(read_demonstration),
 )
 
@@ -126,5 +164,6 @@ REVIEWS = Format(
     name="reviews",
     about="IMDB: a text, whose first words are the prompt, and whether it is positive",
     required=(("text", "label"),),
+    guessed_prompt=GuessedPrompt(lambda _: False, further=",completion=text"),
     read=each_row(read_review),
 )

@@ -93,13 +93,15 @@ def read_text(row: Row, name: str) -> Text:
 
 
 def to_text(row: Row, name: str, value: Any) -> Text:
-    """A value as plain text or messages."""
+    """A value as plain text or messages. A single message needs no list."""
     if value is None or isinstance(value, str):
         return to_string(row, name, value)
     if isinstance(value, list | tuple):
         if not value:
             raise row.error(name, "is an empty list. It must hold at least one message.")
         return tuple(to_message(row, f"{name}[{index}]", message) for index, message in enumerate(value))
+    if isinstance(value, Mapping):
+        return (to_message(row, name, value),)
     raise row.error(name, f"is of type {type(value).__name__}. It must be text or a list of messages.")
 
 

@@ -1,13 +1,14 @@
 """A format: the columns of a row, and how rows with them become prompt groups."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from preftune.data.rows import BadRow, DataRow, LeftOut, Row, RowStream
 from preftune.errors import DataError
 from preftune.groups import PromptGroup
 
-__all__ = ["Format", "each_row", "each_scored_row", "without_scores"]
+__all__ = ["Format", "GuessedPrompt", "each_row", "each_scored_row", "without_scores"]
 
 FormatReader = Callable[[RowStream, Collection[str]], Iterator[DataRow]]
 """Turns the rows of a file into groups, with auxiliary scores of these names. Other items are passed on in order."""
@@ -43,6 +44,19 @@ def without_scores(read: Callable[[RowStream], Iterator[DataRow]]) -> FormatRead
     return lambda rows, _: read(rows)
 
 
+@dataclass(frozen=True, slots=True)
+class GuessedPrompt:
+    """The prompt of a format without a column for it.
+
+    Args:
+        is_marked: True if the fields of a row tell where the prompt ends, so that nothing is guessed.
+        further: Further columns to map where the prompt is a column after all, as in `--columns`.
+    """
+
+    is_marked: Callable[[Mapping[str, Any]], bool]
+    further: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
     """A format of rows.
@@ -52,6 +66,8 @@ class Format:
         optional: Further columns that are read.
         extra: Columns of an auxiliary score, with `{}` for its name.
         nested_extra: Auxiliary scores are fields of the objects in a required column.
+        structures: Columns that hold lists or objects and never plain text.
+        guessed_prompt: For a format without a column for the prompt.
     """
 
     name: str
@@ -61,6 +77,8 @@ class Format:
     optional: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     nested_extra: bool = False
+    structures: tuple[str, ...] = ()
+    guessed_prompt: GuessedPrompt | None = None
 
     @property
     def takes_extra_scores(self) -> bool:

@@ -212,6 +212,7 @@ LISTS = Format(
     about="a prompt, completions, and the score or rank of each",
     required=(("prompt", "completions", "scores"), ("prompt", "completions", "ranks")),
     optional=("weights",),
+    structures=("completions", "scores", "ranks", "weights"),
     extra=("{}",),
     read=each_scored_row(read_list),
 )
@@ -221,6 +222,7 @@ ULTRAFEEDBACK = Format(
     about="UltraFeedback: an instruction and completions, each an object with its scores",
     required=(("instruction", "completions"),),
     nested_extra=True,
+    structures=("completions",),
     read=each_scored_row(read_ultrafeedback),
 )
 
@@ -228,6 +230,7 @@ NECTAR = Format(
     name="nectar",
     about="Nectar: a prompt and answers, each an object with its rank",
     required=(("prompt", "answers"),),
+    structures=("answers",),
     read=each_row(read_nectar),
 )
 
@@ -235,5 +238,6 @@ STACK_EXCHANGE = Format(
     name="stack_exchange",
     about="StackExchange: a question and answers, each an object with its score",
     required=(("question", "answers"),),
+    structures=("answers",),
     read=each_row(read_stack_exchange),
 )

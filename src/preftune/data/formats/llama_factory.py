@@ -5,7 +5,7 @@ from typing import Any
 
 from preftune.data.formats.comparisons import chosen_group
 from preftune.data.formats.completions import refuse_extra_scores
-from preftune.data.formats.demonstrations import last_turn_group
+from preftune.data.formats.demonstrations import MARKS, last_turn_group, marked_group
 from preftune.data.formats.fields import (
     as_conversation,
     is_blank,
@@ -17,7 +17,7 @@ from preftune.data.formats.fields import (
     to_string,
 )
 from preftune.data.formats.format import Format, each_scored_row
-from preftune.data.formats.pairs import PAIR_EXTRA, PAIR_OPTIONAL, pair_group, system_turn
+from preftune.data.formats.pairs import PAIR_EXTRA, PAIR_OPTIONAL, PAIR_STRUCTURES, pair_group, system_turn
 from preftune.data.rows import Row
 from preftune.groups import Message, PromptGroup
 
@@ -28,8 +28,8 @@ def read_alpaca(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     r"""A group of one completion from `instruction` and `output`, or of a pair from `chosen` and `rejected`.
 
     An `output` that is a list of two is a pair, the better one first. Optional: `input`, appended to the instruction
-    after a line break; `system`; `history`, a list of earlier [instruction, output]; and, with `chosen` and `rejected`,
-    all that is optional for pairs.
+    after a line break; `system`; `history`, a list of earlier [instruction, output]; with one completion, a mark as in
+    `read_mark`; and, with `chosen` and `rejected`, all that is optional for pairs.
 
     Source: https://github.com/tatsu-lab/stanford_alpaca; pairs, system and history:
         https://github.com/hiyouga/LLaMA-Factory, data/README.md
@@ -47,7 +47,7 @@ def read_alpaca(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     if isinstance(row.fields.get("output"), list | tuple):
         return _output_pair(row, prompt)
     content = as_conversation(read_string(row, "output"), "assistant")
-    return PromptGroup(prompt, (read_completion(row, "output", content),), (), row.origin)
+    return marked_group(row, PromptGroup(prompt, (read_completion(row, "output", content),), (), row.origin))
 
 
 def _output_pair(row: Row, prompt: tuple[Message, ...]) -> PromptGroup:
@@ -100,8 +100,8 @@ def read_sharegpt(row: Row, extra_scores: Collection[str]) -> PromptGroup:
 
     A turn is an object with `from` and `value`, or with `role` and `content`; human is the user, gpt the assistant,
     observation a tool. `chosen` and `rejected` are a turn or text. Without them, the last turn of the conversation is
-    the completion. Optional: `system`, a turn before all others, and, with `chosen` and `rejected`, all that is
-    optional for pairs.
+    the completion. Optional: `system`, a turn before all others; with one completion, a mark as in `read_mark`; and,
+    with `chosen` and `rejected`, all that is optional for pairs.
 
     Source: https://github.com/hiyouga/LLaMA-Factory, data/README.md
 
@@ -117,7 +117,7 @@ def read_sharegpt(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     prompt = (*system_turn(row), *turns)
     if is_blank(row.fields.get("chosen")) and is_blank(row.fields.get("rejected")):
         refuse_extra_scores(row, extra_scores)
-        return last_turn_group(row, "conversations", prompt)
+        return marked_group(row, last_turn_group(row, "conversations", prompt))
     return pair_group(row, prompt, _answer(row, "chosen"), _answer(row, "rejected"), extra_scores=extra_scores)
 
 
@@ -145,8 +145,9 @@ ALPACA = Format(
     name="alpaca",
     about="Alpaca: an instruction with an input, and an output, or a better and a worse one",
     required=(("instruction", "chosen", "rejected"), ("instruction", "output")),
-    optional=("input", "system", "history", *PAIR_OPTIONAL),
+    optional=("input", "system", "history", *MARKS, *PAIR_OPTIONAL),
     extra=PAIR_EXTRA,
+    structures=("history", *PAIR_STRUCTURES),
     read=each_scored_row(read_alpaca),
 )
 
@@ -154,7 +155,8 @@ SHAREGPT = Format(
     name="sharegpt",
     about="ShareGPT: a conversation, perhaps with a better and a worse answer",
     required=(("conversations", "chosen", "rejected"), ("conversations",)),
-    optional=("system", *PAIR_OPTIONAL),
+    optional=("system", *MARKS, *PAIR_OPTIONAL),
     extra=PAIR_EXTRA,
+    structures=("conversations", *PAIR_STRUCTURES),
     read=each_scored_row(read_sharegpt),
 )

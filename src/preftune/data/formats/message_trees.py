@@ -219,6 +219,7 @@ MESSAGE_TREES = Format(
     name="message_trees",
     about="OpenAssistant: a tree of messages, the answers to each ranked",
     required=(("message_tree_id", "prompt"),),
+    structures=("prompt",),
     read=without_scores(read_message_trees),
 )
 

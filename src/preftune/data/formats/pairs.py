@@ -1,6 +1,7 @@
 """Formats with a better and a worse completion: pairs, Orca pairs, transcripts."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from preftune.data.formats.completions import read_extra_scores, read_weights
 from preftune.data.formats.fields import (
@@ -12,13 +13,21 @@ from preftune.data.formats.fields import (
     read_text,
     start_of_completion,
 )
-from preftune.data.formats.format import Format, each_scored_row
+from preftune.data.formats.format import Format, GuessedPrompt, each_scored_row
 from preftune.data.rows import Row
 from preftune.errors import DataError
 from preftune.groups import Completion, Message, Pair, PromptGroup, Text, common_start
 
-__all__ = ["ORCA", "PAIRS", "PAIR_EXTRA", "PAIR_OPTIONAL", "TRANSCRIPTS", "pair_group", "system_turn"]
-
+__all__ = [
+    "ORCA",
+    "PAIRS",
+    "PAIR_EXTRA",
+    "PAIR_OPTIONAL",
+    "PAIR_STRUCTURES",
+    "TRANSCRIPTS",
+    "pair_group",
+    "system_turn",
+]
 
 PAIR_OPTIONAL = (
     "margin",
@@ -30,6 +39,9 @@ PAIR_OPTIONAL = (
     "rejected_weights",
 )
 """Columns that `pair_group` reads if they are there."""
+
+PAIR_STRUCTURES = ("chosen_weights", "rejected_weights")
+"""Those of them that hold lists."""
 
 PAIR_EXTRA = ("chosen_{}", "rejected_{}")
 """Columns of an auxiliary score."""
@@ -162,6 +174,20 @@ def read_transcripts(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     return pair_group(row, *parts, extra_scores=extra_scores, num_before=num_before)
 
 
+def _marks_prompt(fields: Mapping[str, Any]) -> bool:
+    """True if two transcripts tell where the prompt ends: by turns, or by a marker that both share."""
+    chosen, rejected = fields.get("chosen"), fields.get("rejected")
+    if isinstance(chosen, str) and isinstance(rejected, str):
+        return _ASSISTANT in common_start(chosen, rejected)
+    return not (_is_answer(chosen) and _is_answer(rejected))
+
+
+def _is_answer(value: Any) -> bool:
+    """True for turns that begin with the assistant's, so that no prompt is in front of them, and for text."""
+    turns = value if isinstance(value, list | tuple) else [value]
+    return isinstance(value, str) or (isinstance(turns[0], Mapping) and turns[0].get("role") == "assistant")
+
+
 def _start_of_text(chosen: str, rejected: str) -> int:
     shared = common_start(chosen, rejected)
     marker = shared.rfind(_ASSISTANT)
@@ -179,6 +205,7 @@ PAIRS = Format(
     required=(("prompt", "chosen", "rejected"),),
     optional=PAIR_OPTIONAL,
     extra=PAIR_EXTRA,
+    structures=PAIR_STRUCTURES,
     read=each_scored_row(read_pair),
 )
 
@@ -188,6 +215,7 @@ ORCA = Format(
     required=(("question", "chosen", "rejected"),),
     optional=("system", *PAIR_OPTIONAL),
     extra=PAIR_EXTRA,
+    structures=PAIR_STRUCTURES,
     read=each_scored_row(read_orca),
 )
 
@@ -197,5 +225,7 @@ TRANSCRIPTS = Format(
     required=(("chosen", "rejected"),),
     optional=PAIR_OPTIONAL,
     extra=PAIR_EXTRA,
+    structures=PAIR_STRUCTURES,
+    guessed_prompt=GuessedPrompt(_marks_prompt),
     read=each_scored_row(read_transcripts),
 )
