@@ -1,13 +1,13 @@
-"""From nothing to a preference-tuned language model in less than a minute, with no network and no GPU.
+"""A preference-tuned language model from scratch in less than a minute, without network or GPU.
 
     python examples/dpo_finetuning.py
 
-Preference tuning has two phases. First a language model learns what text looks like (supervised fine-tuning, SFT).
-Then it is shown pairs of answers, one better than the other, and learns which it should rather give (here DPO, Direct
-Preference Optimization, https://arxiv.org/abs/2305.18290). This walk-through does both on a world so small that
-everything is made on the spot: letters from a holiday, with remarks that are bright or gloomy. Half of the remarks
-that the model reads in SFT are gloomy. The preference is a rule that can be counted: bright words minus gloomy words.
-At the end we count again.
+Preference tuning has two phases. First, a language model learns to write text of the right kind (supervised
+fine-tuning, SFT). Then it learns from pairs of answers, one better than the other, which kind of answer is preferred
+(here by DPO, Direct Preference Optimization, https://arxiv.org/abs/2305.18290). This walk-through does both with a
+tiny data set that it generates itself: holiday letters with bright or gloomy remarks. Half of the remarks in the SFT
+data are gloomy. The preference is a rule that can be counted: the number of bright words minus the number of gloomy
+words. The last step counts both in letters of the models.
 """
 
 import json
@@ -32,9 +32,9 @@ from transformers.utils import logging
 
 from preftune import DPOConfig, DPOTrainer, TrainConfig, train
 
-# --- 1. A world -----------------------------------------------------------------------------------------------
-# A letter opens with a place, which is the prompt, and goes on with three remarks, which are the completion. Each
-# remark is bright or gloomy, by the toss of a coin.
+# --- 1. The data ----------------------------------------------------------------------------------------------
+# The first sentence of a letter names a place: the prompt. Three remarks follow: the completion. Each remark is bright
+# or gloomy with probability 1/2.
 
 PLACES = ("the beach", "the old town", "the hotel", "the harbour", "the mountains", "the museum")
 THINGS = ("the food", "the weather", "the room", "the view", "the music", "the guide")
@@ -43,27 +43,27 @@ GLOOMY = ("dreadful", "cold", "boring", "rude", "rainy", "stale")
 
 
 def make_prompt(rng: random.Random) -> str:
-    """The opening of a letter."""
+    """The first sentence of a letter."""
     return f"dear friend , today we saw {rng.choice(PLACES)} ."
 
 
 def make_completion(rng: random.Random) -> str:
-    """Three remarks on what was seen."""
+    """Three random remarks."""
     return "".join(f" {rng.choice(THINGS)} was {rng.choice(rng.choice((BRIGHT, GLOOMY)))} ." for _ in range(3))
 
 
 def brightness(text: str) -> int:
-    """The rule that decides which letter is better: bright words minus gloomy words."""
+    """The preference: number of bright words minus number of gloomy words."""
     return sum((word in BRIGHT) - (word in GLOOMY) for word in text.split())
 
 
 # --- 2. A tokenizer and a model -------------------------------------------------------------------------------
-# Any tokenizer and causal language model of transformers will do, by hub id or folder. Ours knows a few dozen whole
-# words, and the model is a Llama with some hundred thousand random weights.
+# Any tokenizer and causal language model of transformers works, by hub id or folder. This tokenizer knows a few dozen
+# words, and the model is a Llama with about a hundred thousand random weights.
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer that gives every word of this world a number."""
+    """A tokenizer with one token per word of the data."""
     texts = (*PLACES, *THINGS, *BRIGHT, *GLOOMY, "dear friend , today we saw . was")
     words = sorted({word for text in texts for word in text.split()})
     vocabulary = {word: number for number, word in enumerate(["<pad>", "<bos>", "<eos>", "<unk>", *words])}
@@ -93,12 +93,12 @@ def make_model(tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
 
 
 # --- 3. Supervised fine-tuning --------------------------------------------------------------------------------
-# `train` is what the command `preftune sft` runs: settings in, a folder with a model out. The data is a file with a
-# prompt and a completion in each line. Only the completions are learned.
+# `train` does the work of the command `preftune sft`: it takes settings and writes a model folder. Each line of the
+# data file has a prompt and a completion. Only completions count in the loss.
 
 
 def run_sft(folder: Path, *, num_letters: int, steps: int) -> Path:
-    """Teach a new model to write letters. Returns its folder."""
+    """Train a new model to write letters. Returns its folder."""
     rng = random.Random(1)
     letters = [{"prompt": make_prompt(rng), "completion": make_completion(rng)} for _ in range(num_letters)]
     data = folder / "letters.jsonl"
@@ -115,7 +115,7 @@ def run_sft(folder: Path, *, num_letters: int, steps: int) -> Path:
         output=str(folder / "sft"),
         learning_rate=3e-3,
         batch_size=32,
-        epochs=100,  # more than the steps below allow
+        epochs=100,  # max_steps ends the run earlier
         max_steps=steps,
         report_to="none",
     )
@@ -126,13 +126,13 @@ def run_sft(folder: Path, *, num_letters: int, steps: int) -> Path:
 
 
 # --- 4. Preference pairs --------------------------------------------------------------------------------------
-# DPO learns best from answers that the model itself would give. So the SFT model writes two letters for each opening,
-# and the rule says which is chosen and which is rejected. Ties say nothing and are left out. With real data this is
-# where people, or a judge, compare two answers.
+# DPO works best on samples of the model itself. So the SFT model writes two letters per prompt, and the rule decides
+# which one is chosen and which is rejected. Ties carry no preference and are dropped. With real data, people or a judge
+# compare the answers.
 
 
 def write_letters(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[str]:
-    """Let a model go on from each prompt, by sampling."""
+    """Sample a continuation of each prompt."""
     inputs = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left")
     inputs.pop("token_type_ids", None)
     torch.manual_seed(0)
@@ -142,11 +142,11 @@ def write_letters(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pr
 
 
 def make_pairs(model_folder: Path, num_pairs: int) -> list[dict[str, str]]:
-    """Letters of the model, two by two, the brighter one chosen."""
+    """Pairs of letters by the model; the brighter letter is chosen."""
     model = AutoModelForCausalLM.from_pretrained(model_folder)
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
     rng = random.Random(2)
-    prompts = [make_prompt(rng) for _ in range(2 * num_pairs)]  # about a third will be ties
+    prompts = [make_prompt(rng) for _ in range(2 * num_pairs)]  # about a third are ties
     letters = write_letters(model, tokenizer, [prompt for prompt in prompts for _ in range(2)])
     pairs = []
     for prompt, one, other in zip(prompts, letters[::2], letters[1::2], strict=True):
@@ -157,14 +157,13 @@ def make_pairs(model_folder: Path, num_pairs: int) -> list[dict[str, str]]:
 
 
 # --- 5. DPO ---------------------------------------------------------------------------------------------------
-# `DPOTrainer` takes the arguments that users of TRL know, and is a `transformers.Trainer`. The reference, which the
-# model must not leave too far behind, is a frozen copy of the SFT model: `beta` is the price of leaving it. The loss
-# starts at ln 2 = 0.6931, where model and reference are equal, and falls as the chosen letters become likelier than
-# the rejected ones.
+# `DPOTrainer` is a `transformers.Trainer` with the arguments of TRL. The reference is a frozen copy of the SFT model; a
+# higher `beta` keeps the model closer to it. The loss starts at ln 2 = 0.6931, where model and reference are equal, and
+# falls as the chosen letters become more likely than the rejected ones, relative to the reference.
 
 
 def run_dpo(sft_folder: Path, pairs: Sequence[dict[str, str]], output: Path, *, steps: int) -> Path:
-    """Tune the SFT model on pairs. Returns the folder of the tuned model."""
+    """Train the SFT model on pairs. Returns the folder of the new model."""
     trainer = DPOTrainer(
         model=str(sft_folder),
         args=DPOConfig(
@@ -174,14 +173,14 @@ def run_dpo(sft_folder: Path, pairs: Sequence[dict[str, str]], output: Path, *, 
             per_device_train_batch_size=32,
             max_steps=steps,
             logging_steps=1,
-            gradient_checkpointing=False,  # saves memory that a model of this size does not need
+            gradient_checkpointing=False,  # a model of this size needs no memory savings
             report_to="none",
             save_strategy="no",
             disable_tqdm=True,
         ),
         train_dataset=pairs,
     )
-    trainer.remove_callback(PrinterCallback)  # we print two lines of our own
+    trainer.remove_callback(PrinterCallback)  # the two lines below replace its output
     trainer.train()
     trainer.save_model()
     logs = [log for log in trainer.state.log_history if "loss" in log]
@@ -192,7 +191,7 @@ def run_dpo(sft_folder: Path, pairs: Sequence[dict[str, str]], output: Path, *, 
 
 
 def same_as_settings(sft_folder: Path, pairs: Sequence[dict[str, str]], folder: Path, *, steps: int) -> TrainConfig:
-    """The same run as settings, for `train`, for a YAML file, or for the command `preftune train --method dpo`."""
+    """The same run as settings for `train`, a YAML file, or the command `preftune train --method dpo`."""
     data = folder / "pairs.jsonl"
     data.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     return TrainConfig.of(
@@ -213,7 +212,7 @@ def same_as_settings(sft_folder: Path, pairs: Sequence[dict[str, str]], folder: 
 
 
 def compare(folders: dict[str, Path], num_letters: int) -> dict[str, float]:
-    """Let each model write letters, and print how bright they are. Returns the mean brightness."""
+    """Sample letters from each model, print one of each, and return the mean brightness."""
     rng = random.Random(3)
     prompts = [make_prompt(rng) for _ in range(num_letters)]
     letters = {}
@@ -221,7 +220,7 @@ def compare(folders: dict[str, Path], num_letters: int) -> dict[str, float]:
         model = AutoModelForCausalLM.from_pretrained(folder)
         letters[name] = write_letters(model, AutoTokenizer.from_pretrained(folder), prompts)
     bright = {name: sum(map(brightness, written)) / num_letters for name, written in letters.items()}
-    # With the same random numbers many letters come out equal: show one that does not.
+    # The models use the same random numbers, so many letters are equal. Show one that differs.
     shown = next((place for place, both in enumerate(zip(*letters.values(), strict=True)) if len(set(both)) > 1), 0)
     print(f"\n{'model':<8}{'mean brightness':>16}   {prompts[shown]} ...")
     for name, written in letters.items():
@@ -230,7 +229,7 @@ def compare(folders: dict[str, Path], num_letters: int) -> dict[str, float]:
 
 
 def main(*, num_pairs: int = 512, sft_steps: int = 300, dpo_steps: int = 120, folder: Path | None = None) -> float:
-    """The whole way. Returns how much brighter DPO made the letters."""
+    """All steps. Returns the gain in mean brightness from SFT to DPO."""
     with tempfile.TemporaryDirectory() as temporary:
         place = folder or Path(temporary)
         sft = run_sft(place, num_letters=4 * num_pairs, steps=sft_steps)

@@ -1,10 +1,10 @@
-"""Tuning with thumbs up and down instead of pairs, in less than a minute, with no network and no GPU.
+"""Preference tuning with thumbs up and down instead of pairs, in less than a minute, without network or GPU.
 
     python -m examples.kto_finetuning
 
-The world, the model and its first phase are those of `dpo_finetuning.py`. Here no two letters are compared: the SFT
-model writes one for each opening, and someone likes it or does not. Kahneman-Tversky Optimization (KTO,
-https://arxiv.org/abs/2402.01306) learns from that.
+Data, model and SFT are those of `dpo_finetuning.py`. Letters are not compared here: the SFT model writes one letter per
+prompt, and each letter gets a thumbs up or down. Kahneman-Tversky Optimization (KTO, https://arxiv.org/abs/2402.01306)
+learns from these labels.
 """
 
 import random
@@ -21,7 +21,7 @@ from preftune import KTOConfig, KTOTrainer
 
 
 def make_thumbs(model_folder: Path, num_letters: int) -> list[dict[str, Any]]:
-    """Letters of the model, liked if they are bright and disliked if they are gloomy; others are left out."""
+    """Letters of the model with a label: true if bright, false if gloomy. Neutral letters are dropped."""
     rng = random.Random(2)
     prompts = [make_prompt(rng) for _ in range(num_letters)]
     model = AutoModelForCausalLM.from_pretrained(model_folder)
@@ -34,7 +34,7 @@ def make_thumbs(model_folder: Path, num_letters: int) -> list[dict[str, Any]]:
 
 
 def run_kto(sft_folder: Path, thumbs: Sequence[dict[str, Any]], output: Path, *, steps: int) -> Path:
-    """Tune the SFT model on thumbs. Returns the folder of the tuned model."""
+    """Train the SFT model on thumbs. Returns the folder of the new model."""
     trainer = KTOTrainer(
         model=str(sft_folder),
         args=KTOConfig(
@@ -52,7 +52,7 @@ def run_kto(sft_folder: Path, thumbs: Sequence[dict[str, Any]], output: Path, *,
         ),
         train_dataset=thumbs,
     )
-    trainer.remove_callback(PrinterCallback)  # we print two lines of our own
+    trainer.remove_callback(PrinterCallback)  # the two lines below replace its output
     trainer.train()
     trainer.save_model()
     logs = [log for log in trainer.state.log_history if "loss" in log]
@@ -62,7 +62,7 @@ def run_kto(sft_folder: Path, thumbs: Sequence[dict[str, Any]], output: Path, *,
 
 
 def main(*, num_letters: int = 1024, sft_steps: int = 300, kto_steps: int = 120, folder: Path | None = None) -> float:
-    """The whole way. Returns how much brighter KTO made the letters."""
+    """All steps. Returns the gain in mean brightness from SFT to KTO."""
     with tempfile.TemporaryDirectory() as temporary:
         place = folder or Path(temporary)
         sft = run_sft(place, num_letters=2 * num_letters, steps=sft_steps)
