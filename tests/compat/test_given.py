@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
+from pandas import DataFrame
 
 from preftune import KTOConfig, SFTConfig
 from preftune.compat.given import read_rows
@@ -60,6 +61,13 @@ def test_demonstrations_that_are_marked_as_bad_are_left_out_and_counted(tmp_path
     groups, report = read_rows(make_thumbs(4), "rows", TOKENIZER, SFTConfig(**settings_of(tmp_path)))
     assert len(groups) == 2
     assert len(report.undesirable) == 2
+
+
+def test_a_frame_is_as_good_as_its_rows(tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    rows = make_rows(3)
+    given, wanted = (read_rows(given, "pairs", TOKENIZER, config) for given in (DataFrame(rows), rows))
+    assert [group.keys for group in given[0]] == [group.keys for group in wanted[0]]
 
 
 @pytest.mark.parametrize(

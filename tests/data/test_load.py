@@ -117,7 +117,7 @@ def test_a_dataset_in_memory_is_as_good_as_a_list() -> None:
 
 def test_a_row_that_is_no_mapping_is_a_bad_row() -> None:
     rows: list[Any] = ["text", PAIR]
-    with pytest.raises(DataError, match=r"rows:1: the row is of type str. It must map columns to values. Fix the row"):
+    with pytest.raises(DataError, match=r"rows:1: the row is of type str. It must map columns to values. Give a list"):
         groups_from_rows(rows)
     assert groups_from_rows(rows, on_bad_row="skip").num_rows == 2
 

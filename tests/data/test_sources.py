@@ -138,7 +138,7 @@ def test_a_record_longer_than_the_csv_default_is_read(tmp_path: Path) -> None:
 
 def test_a_folder_of_files_is_read_file_by_file(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    first = write(tmp_path / "data" / "test-0.jsonl", b'{"a": 1}\n')
+    first = write(tmp_path / "data" / "more.jsonl", b'{"a": 1}\n')
     second = write(tmp_path / "data" / "train-0.jsonl.gz", gzip.compress(b'{"a": 2}\n', mtime=0))
     write(tmp_path / "README.md", b"no data")
     write(tmp_path / ".hidden.jsonl", b'{"a": 3}\n')
@@ -146,6 +146,60 @@ def test_a_folder_of_files_is_read_file_by_file(tmp_path: Path) -> None:
     assert fields(str(tmp_path), split="train") == [{"a": 2}]
     with pytest.raises(DataError, match=r"no file of the folder has the split 'dev'.*train-0"):
         fields(str(tmp_path), split="dev")
+
+
+@pytest.mark.parametrize(
+    ("files", "splits"),
+    [
+        (["train.jsonl", "test.jsonl"], ["train", "test"]),
+        (["data/train-00000-of-00001.jsonl", "data/validation-00000-of-00001.jsonl"], ["train", "validation"]),
+        (["train/a.jsonl", "dev/a.jsonl"], ["train", "dev"]),
+        (["train_prefs-0.jsonl", "train_prefs-1.jsonl", "test_prefs-0.jsonl"], ["train_prefs", "test_prefs"]),
+        (["prefs_Train.jsonl", "prefs_eval.jsonl", "other.jsonl"], ["prefs_Train", "prefs_eval"]),
+    ],
+)
+def test_a_folder_of_several_splits_is_not_merged(tmp_path: Path, files: list[str], splits: list[str]) -> None:
+    for number, file in enumerate(files):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        write(tmp_path / file, f'{{"a": {number}}}\n'.encode())
+    with pytest.raises(
+        DataError, match=r"the folder has files of 2 splits: .* Name one of them with --split"
+    ) as caught:
+        fields(str(tmp_path))
+    assert all(split in str(caught.value) for split in splits)
+    wanted = {split: [{"a": number} for number, file in enumerate(files) if split in file] for split in splits}
+    assert {split: fields(str(tmp_path), split=split) for split in splits} == wanted
+
+
+def test_a_split_may_be_a_word_of_the_name(tmp_path: Path) -> None:
+    for number, name in enumerate(("train_prefs", "test_prefs")):
+        write(tmp_path / f"{name}.jsonl", f'{{"a": {number}}}\n'.encode())
+    assert fields(str(tmp_path), split="test") == [{"a": 1}]
+
+
+@pytest.mark.parametrize("name", ["dataset_infos.json", "dataset_info.json", "state.json", "croissant.json"])
+def test_the_metadata_of_a_cloned_repository_are_no_rows(tmp_path: Path, name: str) -> None:
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "data" / "contest.jsonl", b'{"a": 1}\n')
+    write(tmp_path / "data" / name, b'{"default": {}}')
+    write(tmp_path / ".gitattributes", b"*.parquet filter=lfs")
+    assert fields(str(tmp_path)) == [{"a": 1}]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+@pytest.mark.parametrize("row", [b'{"a": 1, "b": 2, "a": 1}', b'{"b": {"c": [{"a": 1, "a": 2}]}}'])
+def test_an_object_that_names_a_field_twice_cannot_be_used(tmp_path: Path, name: str, row: bytes) -> None:
+    [found] = fields(write(tmp_path / name, row))
+    assert isinstance(found, BadRow)
+    assert "an object names 'a' twice" in found.problem
+    good, bad = fields(write(tmp_path / name, b'{"a": 1}\n' + row))
+    assert good == {"a": 1}
+    assert isinstance(bad, BadRow)
+
+
+def test_a_list_with_an_object_that_names_a_field_twice_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="an object names 'a' twice"):
+        fields(write(tmp_path / "a.json", b'[{"a": 1, "a": 2}]'))
 
 
 def test_a_folder_without_data_files_is_an_error(tmp_path: Path) -> None:

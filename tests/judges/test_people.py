@@ -42,6 +42,15 @@ def test_questions_not_judged_yet_have_no_verdict(tmp_path: Path) -> None:
     assert [item.is_complete for item in judge_comparisons(judge, COMPARISONS, None)] == [True, False, True]
 
 
+def test_texts_with_other_line_breaks_and_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "verdicts.jsonl"
+    row = {"prompt": "a\u2028b", "first": "c\x85d", "second": "e", "verdict": "first"}
+    file.write_text("\ufeff" + json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
+    found: dict[Question, Verdict] = {}
+    FileJudge(file).ask([Question("a\u2028b", "c\x85d", "e")], found.__setitem__)
+    assert list(found.values()) == [Verdict("first")]
+
+
 def test_either_order_in_the_file_is_found(tmp_path: Path) -> None:
     file = tmp_path / "verdicts.jsonl"
     file.write_text(json.dumps({"prompt": "2+2=", "first": "5", "second": "4", "verdict": "second"}) + "\n\n")

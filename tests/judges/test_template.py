@@ -51,6 +51,12 @@ def test_an_invalid_template_is_refused(text: str, problem: str) -> None:
         JudgeTemplate("mine", text)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_template(tmp_path: Path) -> None:
+    text = "{{ prompt }} {{ first }} {{ second }}"
+    (tmp_path / "own.jinja").write_text("\ufeff" + text, encoding="utf-8")
+    assert JudgeTemplate.load(str(tmp_path / "own.jinja")).text == text
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.jinja: cannot be read.*dialogue, summary, concise_summary"):
         JudgeTemplate.load(str(tmp_path / "nowhere.jinja"))

@@ -20,6 +20,7 @@ from transformers.utils.peft_utils import find_adapter_config_file
 
 from preftune.compat.tuning_config import TuningConfig
 from preftune.data import groups_from_rows
+from preftune.data.tables import rows_of_table
 from preftune.data.tokens.pipeline import TokenPipeline
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.errors import ConfigError, DataError, ModelError, TokenizerError
@@ -187,7 +188,7 @@ def _starts_at_zero(model: Model) -> bool:
 
 
 Rows = Iterable[Mapping[str, Any]]
-"""A list of dicts, a `datasets.Dataset`, or the like."""
+"""A list of dicts, a `datasets.Dataset`, a pandas frame, or the like."""
 
 _logger = logging.getLogger(__name__)
 
@@ -209,7 +210,7 @@ def read_rows(
     """
     _check_kind(rows, name)
     show = not config.disable_tqdm and config.process_index == 0
-    first, readable = _peeked(iter(rows))
+    first, readable = _peeked(iter(rows_of_table(rows, name)))
     method = config.method
     layout = "demonstrations" if method.feedback == "demonstrations" else None
     loaded = groups_from_rows(readable, source=name, format=layout, show_progress=show)

@@ -14,8 +14,9 @@ from preftune.data.row_options import RowArguments, RowOptions
 from preftune.data.row_reading import RowReading, notes_of
 from preftune.data.rows import BadRow, DataRow, LeftOut, Row, RowStream
 from preftune.data.sources import OpenRows, parts_of
+from preftune.data.tables import located
 from preftune.errors import ConfigError, DataError
-from preftune.groups import Origin, PromptGroup
+from preftune.groups import PromptGroup
 
 __all__ = ["GroupStream", "LoadedGroups", "OnBadRow", "groups_from_rows", "iter_groups", "load_groups"]
 
@@ -171,7 +172,7 @@ def groups_from_rows(
     show_progress: bool = False,
     **options: Unpack[RowArguments],
 ) -> LoadedGroups:
-    """Make prompt groups from rows in memory, such as a list of dicts or a `datasets.Dataset`.
+    """Make prompt groups from rows in memory, such as a list of dicts, a `datasets.Dataset` or a pandas frame.
 
     Args:
         rows: Each a mapping from column to value.
@@ -187,7 +188,7 @@ def groups_from_rows(
     """
     _check_on_bad_row(on_bad_row)
     can_reopen = not isinstance(rows, Iterator)  # an iterator can be read only once
-    part = Part(0, source, partial(_located, rows, source), RowOptions.of(**options), can_reopen=can_reopen)
+    part = Part(0, source, partial(located, rows, source), RowOptions.of(**options), can_reopen=can_reopen)
     return _loaded(GroupStream([part], show_progress=show_progress), [source], on_bad_row)
 
 
@@ -215,17 +216,6 @@ def _with_format_of_preset(source: str, options: RowOptions) -> RowOptions:
 def _check_on_bad_row(choice: OnBadRow) -> None:
     if choice not in ("error", "skip"):
         raise ConfigError([f"on_bad_row = {choice!r}: must be 'error' or 'skip'."])
-
-
-def _located(rows: Iterable[Mapping[str, Any]], source: str) -> Iterator[Row | BadRow]:
-    for number, fields in enumerate(rows, start=1):
-        origin = Origin(source, number)
-        # Callers without a type checker may hand over anything.
-        given: object = fields
-        if isinstance(given, Mapping):
-            yield Row(origin, given)
-        else:
-            yield BadRow(origin, f"the row is of type {type(given).__name__}. It must map columns to values.")
 
 
 def _loaded(stream: GroupStream, sources: Sequence[str], on_bad_row: OnBadRow) -> LoadedGroups:

@@ -1,36 +1,20 @@
 """Sources of rows: files, folders, and data sets on the hub."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from preftune.data.presets import PRESETS, Preset, find_preset
 from preftune.data.rows import BadRow, Row
+from preftune.data.tables import numbered, read_parquet, rows_of_dataset
 from preftune.data.text_files import COMPRESSIONS, TEXT_READERS, data_suffix, read_text_file
 from preftune.errors import DataError
-from preftune.groups import Origin
 
 __all__ = ["OpenRows", "parts_of", "read_rows"]
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-
-
-def read_parquet(path: Path, source: str) -> Iterator[Row | BadRow]:
-    """Rows of a Parquet file. Origins count rows."""
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        with pyarrow.parquet.ParquetFile(path) as table:
-            batches = (row for batch in table.iter_batches(batch_size=1024) for row in batch.to_pylist())
-            yield from _numbered(batches, source)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise DataError(
-            f"{source}: the file cannot be read as Parquet: {error}. It may be damaged or incomplete. Write it again."
-        ) from error
 
 
 def is_saved_dataset(folder: Path) -> bool:
@@ -48,14 +32,14 @@ def read_saved_dataset(folder: Path, source: str, split: str | None) -> Iterator
         raise DataError(f"{source}: the saved data set cannot be read: {error}. Save it again.") from error
     if isinstance(saved, datasets.DatasetDict):
         name = _only_split(source, list(saved), split)
-        yield from _numbered(saved[name], f"{source}[{name}]")
+        yield from numbered(rows_of_dataset(saved[name]), f"{source}[{name}]")
         return
     if split is not None and str(saved.split) != split:
         raise DataError(
             f"{source}: there is no split '{split}', the folder holds a single data set without splits. "
             "Leave --split out."
         )
-    yield from _numbered(saved, source)
+    yield from numbered(rows_of_dataset(saved), source)
 
 
 def is_hub_name(source: str) -> bool:
@@ -91,7 +75,7 @@ def read_hub_dataset(name: str, split: str | None, preset: Preset | None = None)
             f"{name}: {missing}as a data set of the hub it cannot be loaded: {reason}. "
             "Correct the path, or check the name, the split and the connection to huggingface.co."
         ) from error
-    yield from _numbered(rows, f"{name}[{chosen}]")
+    yield from numbered(rows_of_dataset(rows), f"{name}[{chosen}]")
 
 
 def _where_on_hub(preset: Preset | None) -> dict[str, str]:
@@ -114,11 +98,6 @@ def _only_split(source: str, names: list[str], split: str | None) -> str:
     return split
 
 
-def _numbered(rows: Iterable[Mapping[str, Any]], source: str) -> Iterator[Row]:
-    for number, fields in enumerate(rows, start=1):
-        yield Row(Origin(source, number), fields)
-
-
 OpenRows = Callable[[], Iterator[Row | BadRow]]
 """Opens the rows of one file or data set; each call starts at the first row."""
 
@@ -131,7 +110,8 @@ def read_rows(source: str, *, split: str | None = None) -> Iterator[Row | BadRow
             folder of such files or one written by `datasets` with `save_to_disk`; a preset, such as `hh` or
             `preset:hh`; or the name of a data set on the hub. An existing path takes precedence over presets and the
             hub.
-        split: The split of a data set that has splits. In a folder of files: those with this word in their path.
+        split: The split of a data set that has splits. In a folder of files: those with this word in their path,
+            required if they name several splits.
             Default for presets: their own split.
     Returns:
         Rows with their origin: the line of a text file, or the number of the row, from 1. A malformed row is a
@@ -195,20 +175,57 @@ def _read_file(path: Path, source: str) -> Iterator[Row | BadRow]:
     )
 
 
+_METADATA = ("dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json", "croissant.json")
+"""Files of a data set's repository that hold no rows."""
+
+_SPLIT_WORDS = frozenset(
+    ("train", "training", "test", "testing", "validation", "valid", "val", "dev", "eval", "evaluation", "holdout")
+)
+
+
 def _files_of(folder: Path, source: str, split: str | None) -> list[Path]:
     files = sorted(path for path in folder.rglob("*") if path.is_file() and _is_data_file(path))
     files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    files = [path for path in files if path.name not in _METADATA]
     if not files:
         raise DataError(f"{source}: the folder has no data files. {_known_files()}")
-    if split is not None:
-        names = [str(path.relative_to(folder)) for path in files]
-        files = [path for path, name in zip(files, names, strict=True) if split in re.split(r"[^A-Za-z0-9_]+", name)]
-        if not files:
-            raise DataError(
-                f"{source}: no file of the folder has the split '{split}' in its name. The files are: "
-                f"{', '.join(names)}. Leave --split out to read all of them, or name the file."
-            )
+    names = {path: _tokens(path.relative_to(folder)) for path in files}
+    if split is None:
+        return _of_one_split(files, names, source)
+    chosen = [path for path in files if split in names[path]]
+    chosen = chosen or [path for path in files if split in (_split_of(names[path]) or "").split("_")]
+    if not chosen:
+        raise DataError(
+            f"{source}: no file of the folder has the split '{split}' in its name. The files are: "
+            f"{', '.join(str(path.relative_to(folder)) for path in files)}. Leave --split out to read all of them, or "
+            "name the file."
+        )
+    return chosen
+
+
+def _of_one_split(files: list[Path], names: Mapping[Path, list[str]], source: str) -> list[Path]:
+    """The files, unless their names say that they belong to several splits."""
+    splits = list(dict.fromkeys(found for path in files if (found := _split_of(names[path])) is not None))
+    if len(splits) > 1:
+        raise DataError(
+            f"{source}: the folder has files of {len(splits)} splits: {', '.join(splits)}. Name one of them with "
+            "--split, or name the files."
+        )
     return files
+
+
+def _tokens(path: Path) -> list[str]:
+    """
+    >>> _tokens(Path("data/train_prefs-00000-of-00001.parquet"))
+    ['data', 'train_prefs', '00000', 'of', '00001', 'parquet']
+    """
+    return re.split(r"[^A-Za-z0-9_]+", str(path))
+
+
+def _split_of(tokens: Sequence[str]) -> str | None:
+    """The part of a file's path that names its split: that of the file before those of folders."""
+    named = (token for token in reversed(tokens) if _SPLIT_WORDS.intersection(token.lower().split("_")))
+    return next(named, None)
 
 
 def _is_data_file(path: Path) -> bool:

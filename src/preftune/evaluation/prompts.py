@@ -26,10 +26,10 @@ def read_prompts(file: str) -> list[Text]:
 
 def _lines(file: str) -> Iterator[str]:
     try:
-        text = Path(file).expanduser().read_text(encoding="utf-8")
+        text = Path(file).expanduser().read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: cannot be read. {error} Name another file with --prompts.") from None
-    return (line for line in text.splitlines() if line.strip())
+    return (line for line in text.split("\n") if line.strip())  # other line breaks, such as U+2028, are part of a text
 
 
 def _fields(file: str) -> Iterator[Text]:

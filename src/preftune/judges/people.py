@@ -74,7 +74,7 @@ class FileJudge:
 
     def _read(self) -> Iterator[tuple[Question, Choice | None]]:
         try:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            lines = self.path.read_text(encoding="utf-8-sig").split("\n")  # texts may hold other line breaks
         except (OSError, UnicodeDecodeError) as error:
             raise JudgeError(f"judge = {self.name}: cannot be read. {error}") from None
         for number, line in enumerate(lines, start=1):

@@ -64,7 +64,7 @@ class JudgeTemplate:
         if name in TEMPLATES:
             return JudgeTemplate(name, (files(__package__) / "prompts" / f"{name}.jinja").read_text(encoding="utf-8"))
         try:
-            return JudgeTemplate(name, Path(name).expanduser().read_text(encoding="utf-8"))
+            return JudgeTemplate(name, Path(name).expanduser().read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 [f"judge_prompt = {name}: cannot be read. {error}. Give a file, or one of {', '.join(TEMPLATES)}."]

@@ -69,7 +69,7 @@ def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
         ) from error
     if settings.chat_template is not None:
         try:
-            tokenizer.chat_template = Path(settings.chat_template).read_text(encoding="utf-8")
+            tokenizer.chat_template = Path(settings.chat_template).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise TokenizerError(
                 f"chat_template = {settings.chat_template}: cannot be read. {error} Give the path of a Jinja file."
