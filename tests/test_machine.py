@@ -102,7 +102,7 @@ def test_the_waiting_policy_that_a_user_has_set_stays(tmp_path: Path, name: str)
 
 
 @pytest.mark.usefixtures("before_torch")
-def test_threads_limited_by_the_quota_are_told_so(tmp_path: Path) -> None:
+def test_threads_limited_by_the_quota_are_reported(tmp_path: Path) -> None:
     environment: dict[str, str] = {}
     set_up_threads(environment, *limited(tmp_path, 1))
     assert threads_text(1, environment) == "1 thread (CPU quota)"
@@ -120,7 +120,7 @@ def test_once_torch_is_imported_its_threads_are_limited_directly(
     assert "OMP_NUM_THREADS" not in environment
 
 
-def test_a_busy_machine_is_told_unless_there_is_one_thread() -> None:
+def test_a_busy_machine_is_reported_unless_there_is_one_thread() -> None:
     assert "load 99999.0" in busy_hint(2, load=99999.0)
     assert not busy_hint(1, load=99999.0)
     assert not busy_hint(2, load=0.0)

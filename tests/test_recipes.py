@@ -65,7 +65,7 @@ def test_a_recipe_is_a_config_that_works(recipe: Path) -> None:
 
 
 @each_recipe
-def test_a_recipe_writes_into_a_folder_of_its_own_name(recipe: Path) -> None:
+def test_a_recipe_writes_to_a_folder_with_its_name(recipe: Path) -> None:
     assert TrainConfig.read(recipe).output.output == f"runs/{recipe.stem}"
 
 
@@ -94,7 +94,7 @@ def test_what_was_not_found_is_left_at_our_default(recipe: Path) -> None:
 
 
 @each_recipe
-def test_what_is_only_the_nearest_is_told_in_the_recipe_and_in_the_index(recipe: Path) -> None:
+def test_nearest_values_are_listed_in_the_recipe_and_the_index(recipe: Path) -> None:
     nearest = [name for name, (_, note) in _settings(recipe).items() if note.startswith("nearest")]
     told = recipe.read_text().partition("# Differs:")[2].partition("\n\n")[0]
     [in_index] = [row[3] for row in _rows("Recipes") if f"[{recipe.stem}]" in row[2]]
@@ -114,7 +114,7 @@ def test_files_that_a_recipe_names_are_there(recipe: Path) -> None:
 
 
 @each_recipe
-def test_a_recipe_that_goes_on_from_another_finds_its_run(recipe: Path) -> None:
+def test_a_recipe_that_continues_another_finds_its_run(recipe: Path) -> None:
     model = TrainConfig.read(recipe).model.model
     made_by_hand = re.findall(r"`(runs/\w+)`", INDEX.read_text())
     assert not model.startswith("runs/") or model in [*made_by_hand, *(f"runs/{path.stem}" for path in RECIPES)]
@@ -146,7 +146,7 @@ def test_programs_of_the_index_compile() -> None:
         compile(program, str(INDEX), "exec")
 
 
-def test_the_chat_template_opens_the_turn_that_an_answer_goes_on_with() -> None:
+def test_the_chat_template_opens_the_turn_of_the_answer() -> None:
     source = (ROOT / "recipes" / "zephyr_chat.jinja").read_text()
     template = Environment(trim_blocks=True, lstrip_blocks=True).from_string(source)
     question, answer = {"role": "user", "content": "2+2="}, {"role": "assistant", "content": "4"}

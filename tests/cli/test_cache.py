@@ -53,7 +53,7 @@ def test_clear_asks_first(path: Path) -> None:
     assert list(path.parent.iterdir()) == []
 
 
-def test_clear_deletes_only_its_own_files_and_does_not_ask_if_told_so(path: Path) -> None:
+def test_clear_deletes_only_its_own_files_and_skips_the_question_on_request(path: Path) -> None:
     (path.parent / "thesis.txt").write_text("years of work")
     result = call("cache", "clear", "--yes")
     assert result.exit_code == 0
@@ -62,7 +62,7 @@ def test_clear_deletes_only_its_own_files_and_does_not_ask_if_told_so(path: Path
     assert "nothing is kept" in call("cache", "clear", "--yes").stdout
 
 
-def test_a_run_fills_the_cache_unless_told_not_to(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:
+def test_a_run_fills_the_cache_unless_disabled(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:
     assert call(*tune(model_folder, pairs_file, tmp_path / "a", "--no-reference-cache")).exit_code == 0
     assert not store_path().exists()
     assert call(*tune(model_folder, pairs_file, tmp_path / "b")).exit_code == 0

@@ -57,13 +57,13 @@ def test_the_table_names_findings_rows_and_what_to_do(planted: Path) -> None:
         ("clean", "warning", 0),
     ],
 )
-def test_the_exit_code_tells_a_pipeline_whether_to_go_on(
+def test_the_exit_code_tells_a_pipeline_whether_to_continue(
     data: str, fail_on: str, code: int, request: pytest.FixtureRequest
 ) -> None:
     assert call("check", request.getfixturevalue(data), "--fail-on", fail_on).exit_code == code
 
 
-def test_warnings_fail_only_where_they_are_asked_to(tmp_path: Path) -> None:
+def test_warnings_fail_only_on_request(tmp_path: Path) -> None:
     rows = clean_rows(200, shorter=100)
     path = write_rows(tmp_path / "prefs.jsonl", [*rows, *rows[:3]])
     assert call("check", path).exit_code == 0
@@ -148,7 +148,7 @@ def test_several_files_compressed_or_not_are_one_data_set(tmp_path: Path) -> Non
         (["x.jsonl", "--tokenizer", "./nowhere"], "no tokenizer could be loaded from it"),
     ],
 )
-def test_options_that_cannot_work_are_told(arguments: list[str], problem: str) -> None:
+def test_invalid_options_are_reported(arguments: list[str], problem: str) -> None:
     assert problem in " ".join(error_of("check", *arguments).split())
 
 

@@ -59,7 +59,7 @@ def test_rows_that_stay_are_as_they_were_and_in_order(tmp_path: Path) -> None:
     assert [(entry["place"], entry["rule"]) for entry in log] == [(f"{tmp_path / 'prefs.jsonl'}:2", "dedupe")]
 
 
-def test_what_is_cleaned_has_no_such_finding_any_more(planted: Path) -> None:
+def test_cleaned_data_no_longer_have_the_finding(planted: Path) -> None:
     rules = ["--dedupe", "--drop-ties", "0.2", "--resolve-contradictions", "majority", "--balance-length"]
     cleaned(planted, *ALL, *rules)
     arguments = ["--json", "-", "--fail-on", "never"]
@@ -151,7 +151,7 @@ def test_nothing_left_is_an_error_and_no_file(tmp_path: Path) -> None:
         (["--cap-per-prompt", "0", "--output", "o.jsonl"], "cap_per_prompt = 0"),
     ],
 )
-def test_options_that_cannot_work_are_told(planted: Path, arguments: list[str], problem: str) -> None:
+def test_invalid_options_are_reported(planted: Path, arguments: list[str], problem: str) -> None:
     assert problem in " ".join(error_of("clean", planted, *arguments).split())
 
 

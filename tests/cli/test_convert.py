@@ -70,7 +70,7 @@ def test_several_sources_become_one_file_and_further_scores_are_kept_by_name(tmp
     assert [(row["chosen_safety"], row["rejected_safety"]) for row in lines(output)] == [(2.0, 1.0), (3.0, 0.0)]
 
 
-def test_a_file_that_is_there_is_replaced_only_if_that_is_asked_for(tmp_path: Path) -> None:
+def test_an_existing_file_is_replaced_only_on_request(tmp_path: Path) -> None:
     data, output = write(tmp_path / "a.jsonl", PAIR), write(tmp_path / "b.jsonl", "kept")
     arguments: list[str | Path] = ["convert", data, "--to", "thumbs", "--output", output]
     assert "exists already. Replace it with --overwrite" in error_of(*arguments)
@@ -103,7 +103,7 @@ def test_a_layout_that_cannot_hold_the_data_is_an_error_that_says_which_can(tmp_
     assert "can become: thumbs, demonstrations, trl-unpaired" in error
 
 
-def test_all_that_is_wrong_with_the_call_is_told_at_once() -> None:
+def test_all_errors_of_a_call_are_reported_at_once() -> None:
     error = error_of("convert", "--to", "csv", "--output", "b.csv", "--pairing", "some")
     for problem in (
         "data: is not given",

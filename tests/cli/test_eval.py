@@ -56,7 +56,7 @@ def test_everything_at_once_is_shown_and_written(
     assert "exists already" in error_of("eval", "--model", run_folder, *arguments, *QUICK)
 
 
-def test_what_cannot_work_is_told_at_once(model_folder: Path) -> None:
+def test_invalid_settings_are_reported_at_once(model_folder: Path) -> None:
     error = error_of("eval", "--model", model_folder, "--beta", "-1", "--judge", "someone", "--bins", "none")
     for problem in ("beta = -1", "judge = someone: must be openai:MODEL", "bins = 'none'"):
         assert problem in error

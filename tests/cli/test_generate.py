@@ -114,7 +114,7 @@ def test_an_empty_prompt_file_is_named(model_folder: Path, tmp_path: Path) -> No
     assert "prompts.txt: has no prompts." in error
 
 
-def test_prompt_and_prompts_at_once_and_other_bad_settings_are_told_together() -> None:
+def test_prompt_with_prompts_and_other_invalid_settings_are_reported_together() -> None:
     arguments = ["--prompt", "a", "--prompts", "b.txt", "--temperature", "-1", "--top-p", "2"]
     error = error_of("generate", *arguments)
     for problem in ("model: is not given.", "prompt and prompts:", "temperature = -1.0:", "top_p = 2.0:"):

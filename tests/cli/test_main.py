@@ -56,7 +56,7 @@ def words_of_help(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize("command", ["train", "sweep"])
-def test_plain_help_shows_no_option_of_a_method_and_says_where_they_are(command: str) -> None:
+def test_plain_help_points_to_the_options_of_methods(command: str) -> None:
     text = words_of_help(command)
     assert not any(f" --{name} " in text for name in ("beta", "tau", "label-smoothing", "length-normalized"))
     assert "`preftune train --method NAME --help`" in text
@@ -141,7 +141,7 @@ def test_an_interrupted_run_exits_with_130(
     assert "Traceback" not in result.stderr
 
 
-def test_only_the_main_process_tells_what_was_asked_for_wrongly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_main_process_reports_an_invalid_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "RANK", "1")
     result = call("train", "--method", "nonsense")
     assert (result.exit_code, result.output) == (2, "")

@@ -76,7 +76,7 @@ def test_the_adapter_itself_is_never_overwritten(adapter: Path) -> None:
     assert (adapter / "adapter_config.json").is_file()
 
 
-def test_what_is_not_given_is_told_at_once() -> None:
+def test_missing_arguments_are_reported_at_once() -> None:
     error = error_of("merge")
     assert "model: is not given." in error
     assert "output: is not given." in error

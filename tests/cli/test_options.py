@@ -51,7 +51,7 @@ def read(tmp_path: Path, *rows: dict[str, Any], **options: Any) -> list[DataRow]
         ),
     ],
 )
-def test_rows_that_cannot_be_used_are_told_apart(
+def test_unusable_rows_are_distinguished_by_fault(
     good: dict[str, Any], bad: dict[str, Any], fault: str, tmp_path: Path
 ) -> None:
     group, row = read(tmp_path, good, bad)

@@ -99,7 +99,7 @@ def test_files_of_others_are_not_replaced(tmp_path: Path) -> None:
     assert "cannot be written" in error_of("report", run, "--output", tmp_path / "file" / "page.html")
 
 
-def test_what_cannot_be_reported_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_reported_is_an_error(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     (run / "checkpoint-4").mkdir()
     assert "is a checkpoint" in error_of("report", run / "checkpoint-4")

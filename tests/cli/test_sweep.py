@@ -61,7 +61,7 @@ def test_where_no_point_comes_to_its_end_the_exit_code_says_so(
     assert str(tmp_path / "s" / "logs") in result.stdout.replace("\n", "")
 
 
-def test_ctrl_c_says_how_to_go_on(
+def test_ctrl_c_says_how_to_continue(
     model_folder: Path, pairs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stopped(*_: object) -> None:

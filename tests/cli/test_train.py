@@ -128,7 +128,7 @@ def test_summary_holds_the_numbers_of_the_table(run_folder: Path) -> None:
     assert summary["train"]["loss"]["first"] == history(run_folder)[0]
 
 
-def test_a_sick_run_exits_with_3_and_says_how_to_go_on(model_folder: Path, tmp_path: Path) -> None:
+def test_a_sick_run_exits_with_3_and_says_how_to_continue(model_folder: Path, tmp_path: Path) -> None:
     rows = Path(write_rows(tmp_path / "rows.jsonl", friendly_pairs(120, 1)))
     folder = tmp_path / "run"
     result = call(*tune(model_folder, rows, folder, "--learning-rate", "10", "--batch-size", "4", "--stop-on-sick"))

@@ -27,7 +27,7 @@ def test_a_loss_type_can_be_given_alone_or_in_a_list(tmp_path: Path, loss_type: 
     assert (config.method.options["beta"], config.method.options["label_smoothing"]) == (0.5, 0.1)
 
 
-def test_all_that_cannot_work_is_said_at_once(tmp_path: Path) -> None:
+def test_all_invalid_settings_are_reported_at_once(tmp_path: Path) -> None:
     wrong = {"beta": -1.0, "discopop_tau": 0.5, "max_length": 1, "padding_free": True, "precompute_ref_batch_size": 2}
     with pytest.raises(ConfigError) as caught:
         make(tmp_path, **wrong)

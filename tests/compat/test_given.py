@@ -44,7 +44,7 @@ def test_the_first_row_is_not_lost_to_a_look_at_it(tmp_path: Path) -> None:
     assert [group.origin.row for group in groups] == [1, 2, 3, 4, 5]
 
 
-def test_thumbs_have_completions_of_other_rows_beside_them(tmp_path: Path) -> None:
+def test_thumbs_carry_completions_of_other_rows(tmp_path: Path) -> None:
     groups, _ = read_rows(make_thumbs(5), "rows", TOKENIZER, KTOConfig(**settings_of(tmp_path, max_length=16)))
     assert [group.desirable for group in groups] == [(True,), (False,), (True,), (False,), (True,)]
     assert all(len(group.mismatched) == 1 for group in groups)

@@ -24,7 +24,7 @@ def test_the_fields_are_the_options_of_the_loss(tmp_path: Path, loss_type: str) 
     assert method.options == options
 
 
-def test_rows_are_taken_in_their_order_unless_said_otherwise(tmp_path: Path) -> None:
+def test_rows_keep_their_order_by_default(tmp_path: Path) -> None:
     assert not make(tmp_path).shuffles
     assert make(tmp_path, train_sampling_strategy="random").shuffles
 
@@ -79,7 +79,7 @@ def test_pairs_are_split_into_good_and_bad_completions(tmp_path: Path) -> None:
     assert losses(trainer)[0] == HALF
 
 
-def test_a_micro_batch_holds_as_many_completions_as_asked_though_pairs_hold_two(tmp_path: Path) -> None:
+def test_a_micro_batch_holds_the_requested_number_of_completions_for_pairs_too(tmp_path: Path) -> None:
     trainer = kto_of(tmp_path, rows=make_rows(16), per_device_train_batch_size=2, gradient_accumulation_steps=4)
     batches = [batch for step in trainer.get_train_dataloader() for batch in step.micro_batches]
     longest = max(span.completions[-1][1] - span.prompt[0] for batch in batches for span in batch.spans)
@@ -132,7 +132,7 @@ def test_the_reference_can_follow_the_policy(tmp_path: Path) -> None:
     assert losses(trainer) == [HALF] * 8
 
 
-def test_held_out_rows_have_matches_of_their_own(tmp_path: Path) -> None:
+def test_held_out_rows_have_their_own_matches(tmp_path: Path) -> None:
     trainer = kto_of(tmp_path, eval_dataset=make_thumbs(5, seed=1))
     assert trainer.evaluate()["eval_loss"] == HALF
     assert trainer.evaluate(make_rows(4, seed=2))["eval_loss"] == HALF

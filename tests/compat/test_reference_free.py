@@ -132,7 +132,7 @@ def make_sft(folder: Path, **settings: Any) -> SFTConfig:
     return SFTConfig(output_dir=str(folder), use_cpu=True, **settings)
 
 
-def test_completions_are_learned_where_there_are_some_and_else_all_turns(tmp_path: Path) -> None:
+def test_completions_are_learned_or_else_all_turns(tmp_path: Path) -> None:
     config = make_sft(tmp_path)
     assert not config.learns_prompts(DEMONSTRATION)
     assert config.learns_prompts(CONVERSATION)
@@ -144,7 +144,7 @@ def test_completion_only_loss_selects_the_tokens(tmp_path: Path) -> None:
     assert make_sft(tmp_path, completion_only_loss=False).learns_prompts(CONVERSATION)
 
 
-def test_conversations_have_no_completion_to_learn_alone(tmp_path: Path) -> None:
+def test_conversations_have_no_separate_completion(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="completion_only_loss = True: rows of messages have no completion"):
         make_sft(tmp_path, completion_only_loss=True).learns_prompts(CONVERSATION)
 
@@ -212,7 +212,7 @@ def num_learned(trainer: Any) -> int:
     return sum(len(batch.targets) for step in trainer.get_train_dataloader() for batch in step.micro_batches)
 
 
-def test_prompts_are_learned_where_asked(tmp_path: Path) -> None:
+def test_prompts_are_learned_on_request(tmp_path: Path) -> None:
     rows = make_demonstrations(8)
     completions, everything = (sft_of(tmp_path, rows, completion_only_loss=choice) for choice in (None, False))
     prompts = sum(len(TOKENIZER(row["prompt"])["input_ids"]) for row in rows)

@@ -13,20 +13,18 @@ def make(folder: Path, kind: type[ReferencedConfig] = DPOConfig, **settings: Any
 
 
 @pytest.mark.parametrize("kind", [DPOConfig, KTOConfig])
-def test_the_reference_stays_and_is_run_as_needed_unless_said_otherwise(
-    tmp_path: Path, kind: type[ReferencedConfig]
-) -> None:
+def test_by_default_the_reference_stays_and_runs_as_needed(tmp_path: Path, kind: type[ReferencedConfig]) -> None:
     plan = make(tmp_path, kind).reference_plan
     assert (plan.num_at_once, plan.moves) == (None, False)
 
 
-def test_log_probs_are_computed_as_many_at_once_as_asked(tmp_path: Path) -> None:
+def test_log_probs_are_computed_in_batches_of_the_requested_size(tmp_path: Path) -> None:
     known: dict[str, Any] = {"precompute_ref_log_probs": True, "per_device_train_batch_size": 3}
     assert make(tmp_path, **known).reference_plan.num_at_once == 3
     assert make(tmp_path, **known, precompute_ref_batch_size=7).reference_plan.num_at_once == 7
 
 
-def test_the_reference_moves_as_asked(tmp_path: Path) -> None:
+def test_the_reference_moves_as_set(tmp_path: Path) -> None:
     plan = make(tmp_path, sync_ref_model=True, ref_model_mixup_alpha=0.3, ref_model_sync_steps=5).reference_plan
     assert (plan.mix, plan.every) == (0.3, 5)
 

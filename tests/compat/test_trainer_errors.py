@@ -34,7 +34,7 @@ def test_all_arguments_that_cannot_work_are_named_at_once() -> None:
     assert "betta: not a supported argument. Did you mean beta?" in text
 
 
-def test_a_setting_beside_a_config_is_refused(tmp_path: Path) -> None:
+def test_a_setting_in_addition_to_a_config_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"beta = 0.5: args is a DPOConfig"):
         DPOTrainer(make_model(), args=config_of(tmp_path), train_dataset=make_rows(), tokenizer=TOKENIZER, beta=0.5)
 
@@ -81,7 +81,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
         trainer_of(tmp_path, str(tmp_path))
 
 
-def test_a_missing_tokenizer_is_said(tmp_path: Path) -> None:
+def test_a_missing_tokenizer_is_reported(tmp_path: Path) -> None:
     with pytest.raises(TokenizerError, match="processing_class: is not given"):
         trainer_of(tmp_path, processing_class=None)
 

@@ -44,7 +44,7 @@ def test_a_field_that_is_not_supported_is_named(tmp_path: Path, name: str) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_all_that_cannot_work_is_said_at_once(tmp_path: Path, kind: type[TuningConfig]) -> None:
+def test_all_invalid_settings_are_reported_at_once(tmp_path: Path, kind: type[TuningConfig]) -> None:
     with pytest.raises(ConfigError) as caught:
         make(kind, tmp_path, **UNSUPPORTED, **WRONG)
     text = str(caught.value)

@@ -162,7 +162,7 @@ def test_dropout_is_off_in_policy_and_adapter(tmp_path: Path) -> None:
     assert {module.p for module in model_of(trainer).modules() if isinstance(module, torch.nn.Dropout)} <= {0.0}
 
 
-def test_dropout_stays_where_it_is_wanted(tmp_path: Path) -> None:
+def test_dropout_stays_on_if_requested(tmp_path: Path) -> None:
     trainer = trainer_of(tmp_path, make_model(attention_dropout=0.5), disable_dropout=False, num_train_epochs=8)
     trainer.train()
     assert losses(trainer)[0] != LN2
@@ -254,7 +254,7 @@ def test_accumulation_does_not_change_the_result(tmp_path: Path) -> None:
     assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
-def test_rows_keep_their_order_if_asked_to(tmp_path: Path) -> None:
+def test_rows_keep_their_order_on_request(tmp_path: Path) -> None:
     def first_step(**arguments: Any) -> list[int]:
         trainer = trainer_of(tmp_path, per_device_train_batch_size=1, **arguments)
         return [int(step.micro_batches[0].targets.sum()) for step in trainer.get_train_dataloader()]
@@ -264,7 +264,7 @@ def test_rows_keep_their_order_if_asked_to(tmp_path: Path) -> None:
     assert sorted(first_step(seed=1)) == sorted(in_order)
 
 
-def test_the_users_arguments_are_left_alone(tmp_path: Path) -> None:
+def test_the_arguments_of_the_user_are_not_changed(tmp_path: Path) -> None:
     args = config_of(tmp_path, per_device_train_batch_size=4, gradient_accumulation_steps=2)
     before = {**vars(args)}
     as_dict = args.to_dict()  # type: ignore[no-untyped-call]
@@ -340,7 +340,7 @@ def test_rows_without_precomputed_log_probs_are_refused(tmp_path: Path) -> None:
         trainer.evaluate(make_rows(4, seed=1))
 
 
-def test_held_out_pairs_are_evaluated_as_many_at_once_as_asked(tmp_path: Path) -> None:
+def test_held_out_pairs_are_evaluated_in_batches_of_the_requested_size(tmp_path: Path) -> None:
     trainer = trainer_of(tmp_path, eval_dataset=make_rows(6), per_device_eval_batch_size=1)
     steps = list(trainer.get_eval_dataloader())
     assert [len(step.micro_batches) for step in steps] == [1] * 6

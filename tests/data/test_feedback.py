@@ -12,7 +12,7 @@ from preftune.losses import LOSSES, Feedback
 from tests.data.groups import contents, paired, scored, thumbed
 
 
-def test_pairs_may_be_given_by_some_rows_and_made_of_scores_for_others() -> None:
+def test_some_rows_may_give_pairs_and_others_scores() -> None:
     fitted = groups_for("pairs", [paired((1, 0)), scored(1.0, 2.0, row=2)])
     assert [group.pairs for group in fitted.groups] == [(Pair(1, 0),), (Pair(1, 0, 1.0),)]
     assert fitted.report == FeedbackReport()
@@ -46,7 +46,7 @@ def test_demonstrations_are_what_is_worth_imitating() -> None:
     assert [contents(group) for group in groups_for("demonstrations", groups).groups] == ["b", "b"]
 
 
-def test_margins_are_filled_in_only_where_they_are_needed() -> None:
+def test_margins_are_filled_in_only_if_needed() -> None:
     groups = [scored(3.0, 1.0, pairs=[Pair(0, 1)])]
     assert groups_for("pairs", groups).groups[0].pairs[0].margin is None
     assert groups_for("pairs", groups, needs_margins=True).groups[0].pairs[0].margin == 2.0

@@ -159,7 +159,7 @@ def test_groups_bad_rows_and_rows_that_are_not_wanted_come_in_the_order_of_the_f
     assert stream.num_rows == 5
 
 
-def test_rows_are_counted_and_sources_told_as_they_are_read(tmp_path: Path) -> None:
+def test_rows_are_counted_and_sources_reported_while_reading(tmp_path: Path) -> None:
     first = write(tmp_path / "a.jsonl", PAIR_LINE, PAIR_LINE)
     second = write(tmp_path / "b.jsonl", PAIR_LINE)
     stream = iter_groups([first, second])
@@ -179,7 +179,7 @@ def test_a_source_that_is_not_there_is_an_error_when_it_is_its_turn(tmp_path: Pa
         next(stream)
 
 
-def test_a_condition_that_is_none_is_told_at_once() -> None:
+def test_a_malformed_condition_is_reported_at_once() -> None:
     with pytest.raises(ConfigError, match="where = 'good': must be a column"):
         iter_groups("no-such-file.jsonl", where=["good"])
 

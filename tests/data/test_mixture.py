@@ -49,7 +49,7 @@ def test_epochs_go_through_a_source_before_anything_comes_again() -> None:
     assert all(sorted(index for index in epoch if index >= 90) == list(range(90, 100)) for epoch in epochs)
 
 
-def test_draws_depend_on_seed_and_epoch_alone() -> None:
+def test_draws_depend_only_on_seed_and_epoch() -> None:
     first = mixture([90, 10], [0.5, 0.5])
     assert first.draw(3) == mixture([90, 10], [0.5, 0.5]).draw(3)
     assert first.draw(0) != first.draw(1)

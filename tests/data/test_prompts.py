@@ -97,7 +97,7 @@ def test_the_fraction_is_met_over_many_prompts() -> None:
     assert len(held_out) / len(groups) == pytest.approx(0.1, abs=0.02)
 
 
-def test_a_prompt_stays_on_its_side_whatever_the_other_rows_and_their_order() -> None:
+def test_a_prompt_stays_on_its_side_for_any_other_rows_and_order() -> None:
     groups = [answered(f"question {number}") for number in range(200)]
     _, held_out = split_by_prompt(groups, 0.2, seed=0)
     _, of_reversed = split_by_prompt(groups[::-1], 0.2, seed=0)

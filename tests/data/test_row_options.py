@@ -37,7 +37,7 @@ def test_a_text_that_states_none_is_an_error(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["x>many", "x<=nan", "x>inf", "x<"])
-def test_more_or_less_than_what_is_no_number_is_an_error(text: str) -> None:
+def test_comparing_with_a_value_that_is_not_a_number_is_an_error(text: str) -> None:
     with pytest.raises(ConfigError, match="is not a finite number"):
         Condition.parse(text)
 
@@ -69,6 +69,6 @@ def test_numbers_are_compared_as_numbers_and_all_else_as_text(condition: str, va
     assert holds(condition, value) is wanted
 
 
-def test_a_column_that_holds_no_number_cannot_be_more_or_less() -> None:
+def test_a_column_without_numbers_cannot_be_compared() -> None:
     with pytest.raises(DataError, match=r"prefs:1: field 'x' is 'many'\. It must be a number"):
         holds("x>2", "many")

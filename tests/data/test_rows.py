@@ -10,7 +10,7 @@ ROW = Row(Origin("prefs", 3), {})
 
 
 @pytest.mark.parametrize("fault", ["equal", "empty", "other"])
-def test_a_bad_row_has_the_fault_of_its_error_whatever_the_message(fault: DataFault) -> None:
+def test_a_bad_row_has_the_fault_of_its_error_for_any_message(fault: DataFault) -> None:
     message = "chosen and rejected are equal, so an empty completion"
     assert BadRow.of(ROW, DataError(message, fault=fault)).fault == fault
     assert BadRow.of(ROW, ROW.error("chosen", "is odd.", fault=fault)).fault == fault

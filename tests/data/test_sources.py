@@ -270,7 +270,7 @@ def test_a_split_of_a_single_file_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.csv", "a.jsonl.gz", "a.jsonl.zst"])
 @settings(max_examples=40, deadline=None, database=None)
 @given(garbage=st.binary(max_size=200), before=st.booleans())
-def test_garbage_gives_nothing_but_a_data_error(
+def test_garbage_raises_only_a_data_error(
     tmp_path_factory: pytest.TempPathFactory, name: str, garbage: bytes, before: bool
 ) -> None:
     source = write(tmp_path_factory.mktemp("garbage") / name, garbage + JSONL if before else JSONL + garbage)

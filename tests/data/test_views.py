@@ -50,7 +50,7 @@ def view(group: PromptGroup, pairing: Pairing | None = None, gap: float = 0.0) -
     return seen
 
 
-def test_pairs_of_the_data_are_kept_where_there_are_any() -> None:
+def test_pairs_of_the_data_are_kept_if_there_are_any() -> None:
     group = scored(1.0, 2.0, pairs=[Pair(0, 1)])
     assert view(group) == view(group, "given") == group
 
@@ -59,7 +59,7 @@ def test_scores_without_pairs_make_every_pair_that_differs() -> None:
     assert view(scored(1.0, 2.0, 2.0)).pairs == (Pair(1, 0, 1.0), Pair(2, 0, 1.0))
 
 
-def test_a_rule_that_is_asked_for_goes_before_the_pairs_of_the_data() -> None:
+def test_a_requested_rule_overrides_the_pairs_of_the_data() -> None:
     assert view(scored(1.0, 2.0, pairs=[Pair(0, 1)]), "all").pairs == (Pair(1, 0, 1.0),)
 
 

@@ -18,7 +18,7 @@ def test_the_default_is_a_million_parameters(tokenizer: PreTrainedTokenizerFast)
     assert 1_000_000 <= make_llama(tokenizer).num_parameters() <= 3_000_000
 
 
-def test_the_same_seed_gives_the_same_weights_and_leaves_the_generator_alone(
+def test_the_same_seed_gives_the_same_weights_and_does_not_touch_the_generator(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
     before = torch.random.get_rng_state()

@@ -34,7 +34,7 @@ def test_the_curve_is_that_of_scikit_learn() -> None:
     assert [part.confidence for part in found.bins] == pytest.approx(list((predicted + 1) / 2))
 
 
-def test_chance_alone_makes_an_error_which_is_stated() -> None:
+def test_the_calibration_error_by_chance_is_stated() -> None:
     rng = np.random.default_rng(0)
     sizes = rng.exponential(1.0, size=400)
     margins = np.where(rng.random(400) < 1 / (1 + np.exp(-sizes)), sizes, -sizes)

@@ -54,7 +54,9 @@ def test_samples_are_drawn_once_and_come_back_as_they_were(store: EvaluationStor
         assert (one.text, one.finished) == (other.text, other.finished)
 
 
-def test_other_weights_prompts_settings_and_end_tokens_draw_anew(store: EvaluationStore, num_draws: list[int]) -> None:
+def test_other_weights_prompts_settings_and_end_tokens_sample_again(
+    store: EvaluationStore, num_draws: list[int]
+) -> None:
     tokenizer = make_tokenizer()
     model = tiny_llama(vocab_size=400, eos_token_id=0)
     drawer = Drawer(store, CPU)
@@ -68,7 +70,7 @@ def test_other_weights_prompts_settings_and_end_tokens_draw_anew(store: Evaluati
     assert len(num_draws) == 5
 
 
-def test_other_strengths_and_references_draw_anew(store: EvaluationStore, num_draws: list[int]) -> None:
+def test_other_strengths_and_references_sample_again(store: EvaluationStore, num_draws: list[int]) -> None:
     tokenizer = make_tokenizer()
     model, first, second = (tiny_llama(vocab_size=400, eos_token_id=0).eval() for _ in range(3))
     drawer = Drawer(store, CPU)
@@ -80,7 +82,7 @@ def test_other_strengths_and_references_draw_anew(store: EvaluationStore, num_dr
     assert repr(again) == repr(found)
 
 
-def test_the_base_of_an_adapter_is_the_same_reference_switched_off_and_beside_it(
+def test_a_disabled_adapter_and_a_separate_base_are_the_same_reference(
     store: EvaluationStore, num_draws: list[int]
 ) -> None:
     base = tiny_llama(vocab_size=400, eos_token_id=0).eval()

@@ -78,7 +78,7 @@ def test_a_run_is_evaluated_on_what_it_held_out_with_the_numbers_of_its_training
     assert EvaluationResult.read(world / run / "evaluation.json").as_dict() == found.as_dict()
 
 
-def test_an_adapter_switched_off_is_the_same_reference_as_its_base_beside_it(world: Path, tmp_path: Path) -> None:
+def test_a_disabled_adapter_equals_a_separate_base_as_reference(world: Path, tmp_path: Path) -> None:
     settings = {"data": str(world / "pairs.jsonl"), "json": str(tmp_path / "r.json"), "overwrite": True, **SAMPLES}
     switched_off = evaluated(world / "adapter", **settings)
     assert switched_off.reference == f"{world / 'base'} (adapter off)"
@@ -137,7 +137,7 @@ def test_data_may_be_lists_with_scores(world: Path, tmp_path: Path) -> None:
     assert {part.kind for part in found.pairs.slices} == {"length", "margin"}
 
 
-def test_several_sources_are_told_apart(world: Path, tmp_path: Path) -> None:
+def test_several_sources_are_distinguished(world: Path, tmp_path: Path) -> None:
     other = write_pairs(tmp_path / "other.jsonl", count=3)
     found = evaluated(
         world / "full", data=[str(world / "pairs.jsonl"), str(other)], json=str(tmp_path / "r.json")
@@ -264,7 +264,7 @@ def test_a_mix_moves_from_the_reference_to_the_model_and_beyond(run: str, world:
     assert not list((world / run).glob("evaluation-strength*"))
 
 
-def test_an_adapter_is_mixed_with_its_base_switched_off_as_with_the_base_beside_it(world: Path, tmp_path: Path) -> None:
+def test_an_adapter_mixes_with_its_disabled_self_as_with_a_separate_base(world: Path, tmp_path: Path) -> None:
     settings = {"json": str(tmp_path / "r.json"), "overwrite": True, "strength": 0.5, **SAMPLES}
     switched_off = evaluated(world / "adapter", **settings)
     shutil.copytree(world / "base", tmp_path / "copy of base")
@@ -323,7 +323,7 @@ def test_models_that_cannot_be_mixed_are_refused(world: Path, tmp_path: Path) ->
         evaluated(world / "base", reference=str(tmp_path / "other tokens"), **data)
 
 
-def test_what_cannot_work_is_told_before_anything_is_drawn(world: Path, tmp_path: Path) -> None:
+def test_invalid_settings_are_reported_before_sampling(world: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="against = reference: the model is not a run"):
         evaluated(world / "base", data=str(world / "pairs.jsonl"), judge="python:builtins:pow", against="reference")
     with pytest.raises(ConfigError, match="best_of: the implicit reward needs a reference"):
@@ -366,7 +366,7 @@ def table_of(process: subprocess.Popen[str]) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_evaluation_goes_on_and_gives_the_same_table(
+def test_a_killed_evaluation_resumes_and_gives_the_same_table(
     kill: signal.Signals, interrupted_world: Path, tmp_path: Path
 ) -> None:
     with running_server() as server:

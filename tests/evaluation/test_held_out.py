@@ -43,7 +43,7 @@ def test_a_run_gives_back_what_it_held_out(tmp_path: Path) -> None:
     assert len(read_groups(EvaluationConfig.of(model=str(named))).groups) == 30
 
 
-def test_rows_left_out_and_completions_cut_are_told(tmp_path: Path) -> None:
+def test_rows_left_out_and_completions_cut_are_reported(tmp_path: Path) -> None:
     pair = {"prompt": "What is two?", "chosen": " It is one and one.", "rejected": " No"}
     config = config_of(tmp_path / "data.jsonl", pair, {"prompt": "x"}, on_bad_row="skip", max_length=10)
     loaded = read_groups(config)

@@ -81,7 +81,7 @@ def test_lists_are_judged_by_the_pairs_that_the_run_would_make_of_them(
     assert len(check_labels(run, str(file)).pairs) == 3
 
 
-def test_the_table_and_the_json_name_the_likeliest_flips_first(run: Path, pairs: Path) -> None:
+def test_the_table_and_the_json_name_the_most_likely_flips_first(run: Path, pairs: Path) -> None:
     found = check_labels(run, str(pairs), num_shown=2)
     result = json.loads(json.dumps(found.as_dict()))
     worst = int(found.noise.margins.argmin())
@@ -90,7 +90,7 @@ def test_the_table_and_the_json_name_the_likeliest_flips_first(run: Path, pairs:
     assert text_of(found).index(f"pairs.jsonl:{worst + 1}") < text_of(found).index("Flipped labels to expect")
 
 
-def test_texts_are_left_out_where_they_are_not_wanted(run: Path, pairs: Path) -> None:
+def test_texts_are_left_out_on_request(run: Path, pairs: Path) -> None:
     found = check_labels(run, str(pairs), with_texts=False)
     assert "It is" not in text_of(found) + json.dumps(found.as_dict())
 

@@ -16,7 +16,7 @@ def simulated(num_pairs: int, flip_rate: float, *, seed: int = 0, spread: float 
     return torch.where(prefers ^ flipped, log_odds, -log_odds), flipped
 
 
-def test_where_the_model_is_sure_the_flip_rate_is_the_share_of_wrong_signs() -> None:
+def test_with_confident_margins_the_flip_rate_is_the_share_of_wrong_signs() -> None:
     noise = label_noise(torch.tensor([50.0] * 17 + [-50.0] * 3), scale=1.0)
     assert noise.flip_rate == pytest.approx(3 / 20, abs=1e-5)
     assert noise.flipped.tolist() == pytest.approx([0.0] * 17 + [1.0] * 3, abs=1e-9)
@@ -49,7 +49,7 @@ def test_the_flip_rate_is_where_em_comes_to_rest() -> None:
 
 @pytest.mark.parametrize("flip_rate", [0.02, 0.05, 0.2])
 @pytest.mark.parametrize("unit", [1.0, 0.01])
-def test_a_planted_flip_rate_is_found_whatever_the_unit_of_the_margins(flip_rate: float, unit: float) -> None:
+def test_a_planted_flip_rate_is_found_for_any_unit_of_the_margins(flip_rate: float, unit: float) -> None:
     margins, flipped = simulated(16_000, flip_rate, spread=4.0)
     noise = label_noise(unit * margins)
     assert noise.interval[0] < flipped.double().mean().item() < noise.interval[1]

@@ -24,7 +24,7 @@ def test_pairs_that_are_all_equally_long_are_one_part() -> None:
     assert numbers(pair_table([1, -1]), "length") == {"equally long": (2, 0.5, 0.0)}
 
 
-def test_sources_part_where_there_are_several() -> None:
+def test_several_sources_are_split_separately() -> None:
     table = pair_table([2, -1, 2], sources=["b.jsonl", "a.jsonl", "b.jsonl"])
     assert numbers(table, "source") == {"a.jsonl": (1, 0.0, -1.0), "b.jsonl": (2, 1.0, 2.0)}
     assert numbers(pair_table([1, 1]), "source") == {}

@@ -56,7 +56,7 @@ def test_a_result_is_the_same_after_json(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["evaluation.json"]
 
 
-def test_what_is_no_number_is_null_and_the_file_strict_json(tmp_path: Path) -> None:
+def test_nan_is_null_and_the_file_is_strict_json(tmp_path: Path) -> None:
     result().write(tmp_path / "evaluation.json")
     text = (tmp_path / "evaluation.json").read_text(encoding="utf-8")
 
@@ -77,7 +77,7 @@ def test_a_file_that_holds_something_else_is_named(content: str, tmp_path: Path)
         EvaluationResult.read(file)
 
 
-def test_a_result_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_result_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SaveError, match="could not be written"):
         result().write(tmp_path / "file" / "evaluation.json")

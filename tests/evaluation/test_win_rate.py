@@ -60,7 +60,7 @@ def test_a_judge_that_scores_has_no_position_bias_and_mean_scores() -> None:
     assert (found.our_score.value, found.their_score.value) == (2.5, 3.0)
 
 
-def test_ties_alone_say_nothing_of_position() -> None:
+def test_ties_are_no_evidence_of_position_bias() -> None:
     found = rate([judged("tie", "tie", prompt=number) for number in range(3)])
     assert (found.rate.value, found.ties, found.first_share) == (0.5, 1.0, None)
     assert found.disagreement is not None

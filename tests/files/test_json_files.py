@@ -17,7 +17,7 @@ def test_a_file_is_replaced_and_its_folder_made(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_on_a_full_disk_the_file_that_was_there_stays_and_nothing_is_left_beside_it(
+def test_on_a_full_disk_the_old_file_stays_and_no_other_file_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "result.json"
@@ -35,7 +35,7 @@ def test_on_a_full_disk_the_file_that_was_there_stays_and_nothing_is_left_beside
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SaveError, match="could not be written"):
         write_whole(tmp_path / "file" / "result.json", "")

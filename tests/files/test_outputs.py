@@ -17,7 +17,7 @@ def test_files_are_put_in_their_places_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError("bad"), KeyboardInterrupt(), OSError(28, "No space left on device")])
-def test_whatever_goes_wrong_leaves_all_as_it_was(error: BaseException, tmp_path: Path) -> None:
+def test_any_error_leaves_the_old_files_unchanged(error: BaseException, tmp_path: Path) -> None:
     path = tmp_path / "one"
     path.write_text("old")
     expected = SaveError if isinstance(error, OSError) else type(error)

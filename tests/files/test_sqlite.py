@@ -55,7 +55,7 @@ def test_another_version_and_other_tables_are_refused(path: Path) -> None:
         opened(path)
 
 
-def test_damage_has_advice_of_its_own(path: Path) -> None:
+def test_damage_has_its_own_advice(path: Path) -> None:
     path.parent.mkdir()
     path.write_text("no database" * 100)
     with pytest.raises(BrokenCacheError, match=r"is damaged \(.*\)\. Restore it\."):

@@ -51,7 +51,7 @@ def store(tmp_path: Path) -> EvaluationStore:
     return EvaluationStore(tmp_path / "evaluation.sqlite")
 
 
-def test_a_misbehaving_server_loses_nothing_and_is_asked_nothing_twice(store: EvaluationStore) -> None:
+def test_a_misbehaving_server_loses_no_verdict_and_gets_no_question_twice(store: EvaluationStore) -> None:
     items = comparisons(len(FAULTS))
     faults = {item.ours: [fault] for item, fault in zip(items, FAULTS, strict=True)}
     with running_server(faults) as server:
@@ -72,7 +72,7 @@ def test_each_fault_is_survived_twice_in_a_row(fault: str) -> None:
         assert server.num_requests == 3
 
 
-def test_a_judge_that_never_says_which_is_better_is_unreadable_and_not_asked_again(store: EvaluationStore) -> None:
+def test_an_unreadable_judge_is_not_asked_again(store: EvaluationStore) -> None:
     items = comparisons(1)
     faults = {text: ["prose"] * 9 for text in (items[0].ours, items[0].theirs)}
     with running_server(faults) as server:
@@ -98,7 +98,7 @@ def test_a_key_or_model_that_is_refused_stops_at_once(fault: str) -> None:
         assert server.num_requests == 1
 
 
-def test_a_server_that_is_down_stops_after_some_questions_and_keeps_what_it_said(store: EvaluationStore) -> None:
+def test_a_server_that_fails_stops_judging_and_its_verdicts_are_kept(store: EvaluationStore) -> None:
     items = comparisons(20)
     broken = {text: ["500"] * 99 for item in items[4:] for text in (item.ours, item.theirs)}
     with running_server(broken) as server:
@@ -112,7 +112,7 @@ def test_a_server_that_is_down_stops_after_some_questions_and_keeps_what_it_said
         assert set(server.verdicts.values()) == {1}
 
 
-def test_a_question_that_fails_by_itself_is_left_out_and_asked_the_next_time(store: EvaluationStore) -> None:
+def test_a_question_that_fails_alone_is_skipped_and_asked_the_next_time(store: EvaluationStore) -> None:
     items = comparisons(8)
     with running_server({items[3].ours: ["400"]}) as server:
         first = judge_comparisons(judge_at(server, concurrency=1), items, store)
@@ -140,7 +140,7 @@ def test_so_many_calls_are_under_way_at_a_time() -> None:
         assert server.num_requests == 12
 
 
-def test_a_model_that_takes_no_temperature_is_asked_without() -> None:
+def test_a_model_without_temperature_gets_requests_without_it() -> None:
     questions = [QUESTION, Question("prompt", "another", "second")]
     with running_server({QUESTION.first: ["no temperature"]}) as server:
         assert len(ask(judge_at(server, concurrency=1), questions)) == 2

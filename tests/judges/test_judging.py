@@ -53,7 +53,7 @@ def test_each_comparison_is_asked_in_both_orders() -> None:
     assert judge.asked == [question for item in COMPARISONS for question in (item.ours_first, item.ours_first.turned)]
 
 
-def test_a_judge_to_whom_the_order_makes_no_difference_is_asked_once() -> None:
+def test_a_judge_without_position_dependence_is_asked_once() -> None:
     asked: list[tuple[Text, str]] = []
 
     def score(prompts: Sequence[Text], completions: Sequence[str]) -> list[float]:
@@ -85,7 +85,7 @@ def test_the_same_comparison_twice_is_asked_once() -> None:
     assert len(judge.asked) == 2
 
 
-def test_verdicts_that_are_kept_are_not_asked_for_again(store: EvaluationStore) -> None:
+def test_stored_verdicts_are_not_requested_again(store: EvaluationStore) -> None:
     first = judge_comparisons(LikesOurs(), COMPARISONS[:3], store)
     judge = LikesOurs()
     again = judge_comparisons(judge, COMPARISONS, store)
@@ -93,7 +93,7 @@ def test_verdicts_that_are_kept_are_not_asked_for_again(store: EvaluationStore) 
     assert len(judge.asked) == 2
 
 
-def test_another_judge_is_asked_anew(store: EvaluationStore) -> None:
+def test_another_judge_is_asked_again(store: EvaluationStore) -> None:
     judge_comparisons(LikesOurs(), COMPARISONS, store)
     judge = LikesOurs(identity="likes ours 2")
     judge_comparisons(judge, COMPARISONS, store)

@@ -41,9 +41,7 @@ def plain_score(folder: Path, text: str) -> float:
 
 
 @pytest.mark.parametrize("pad_token_id", [0, None])
-def test_scores_are_those_of_the_model_run_by_itself_whatever_the_padding(
-    pad_token_id: int | None, tmp_path: Path
-) -> None:
+def test_scores_equal_those_of_the_bare_model_for_any_padding(pad_token_id: int | None, tmp_path: Path) -> None:
     folder = write_reward_model(tmp_path / "reward", pad_token_id=pad_token_id)
     question = Question("What is two?", " It is one and one.", " No")
     found: dict[Question, Verdict] = {}
@@ -56,7 +54,7 @@ def test_scores_are_those_of_the_model_run_by_itself_whatever_the_padding(
     assert not judge.asks_both_orders
 
 
-def test_prompts_go_through_the_chat_template_where_there_is_one(tmp_path: Path) -> None:
+def test_prompts_use_the_chat_template_if_there_is_one(tmp_path: Path) -> None:
     folder = write_reward_model(tmp_path / "reward", chat=True)
     judge = reward_model_judge(str(folder), CPU)
     rendered = "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\nSo.<|im_end|>\n"

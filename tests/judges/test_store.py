@@ -80,6 +80,6 @@ def test_a_file_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         EvaluationStore(tmp_path / "file" / "evaluation.sqlite")
 
 
-def test_it_lies_beside_the_reference_log_probs_and_is_another_file() -> None:
+def test_it_is_a_separate_file_in_the_cache_folder() -> None:
     assert evaluation_path().parent == store_path().parent
     assert evaluation_path() != store_path()

@@ -63,7 +63,7 @@ def test_bco_without_a_shift_is_two_binary_classifications() -> None:
 
 
 @pytest.mark.parametrize("shift", [-3.0, 0.0, 0.7])
-def test_bco_is_above_dpo_whatever_the_shift(shift: float) -> None:
+def test_bco_is_above_dpo_for_any_shift(shift: float) -> None:
     generator = torch.Generator().manual_seed(0)
     logratios = 5 * torch.randn(2, 100, generator=generator, dtype=torch.float64)
     chosen, rejected = (referenced(row.tolist(), [0.0] * 100) for row in logratios)
@@ -111,7 +111,7 @@ def test_bco_without_a_shift_is_bco_before_its_first_step_and_keeps_no_state() -
     assert updated_bco_pair(state, chosen, rejected, beta=0.1, shift=False) is state
 
 
-def test_rows_of_bco_depend_on_each_other_by_its_shift_alone() -> None:
+def test_rows_of_bco_depend_on_each_other_only_by_its_shift() -> None:
     assert Method.named("dpo + bco_pair").across_rows
     assert not Method.named("dpo + bco_pair", {"shift": False}).across_rows
 
@@ -139,7 +139,7 @@ def test_apo_zero_raises_chosen_answers_and_apo_down_lowers_them() -> None:
     assert 0 < chosen < rejected
 
 
-def test_apo_leaves_answers_that_are_far_from_the_reference_alone() -> None:
+def test_apo_ignores_answers_far_from_the_reference() -> None:
     pairs = pairs_of_rewards([30.0], [-30.0])
     assert all(slope.abs() < 1e-9 for slope in slopes(apo_zero(*pairs, beta=1.0), pairs))
 

@@ -41,7 +41,7 @@ def test_plackett_luce_probabilities_of_all_orders_sum_to_one() -> None:
     torch.testing.assert_close(torch.cat(losses).neg().exp().sum().item(), 1.0)
 
 
-def test_plackett_luce_sees_the_order_of_the_scores_alone() -> None:
+def test_plackett_luce_depends_only_on_the_order_of_the_scores() -> None:
     expected = plackett_luce(ROWS, SCORES, ONE_PROMPT, beta=0.3)
     torch.testing.assert_close(plackett_luce(ROWS, SCORES.exp() - 7, ONE_PROMPT, beta=0.3), expected)
 
@@ -135,7 +135,7 @@ def test_lipo_of_two_completions_is_dpo_times_a_weight() -> None:
     torch.testing.assert_close(loss, weights * dpo(chosen, rejected, beta=0.3), rtol=1e-12, atol=0)
 
 
-def test_lipo_learns_from_every_completion_at_the_start_in_whatever_order_they_come() -> None:
+def test_lipo_learns_from_every_completion_at_the_start_in_any_order() -> None:
     gradients = []
     for order in (torch.arange(5), torch.tensor([3, 0, 4, 2, 1])):
         rows = referenced([-1.0] * 5, [-1.0] * 5)

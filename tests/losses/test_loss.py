@@ -8,7 +8,7 @@ TWO = torch.zeros(2)
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_loss_is_of_the_feedback_that_its_inputs_need(name: str) -> None:
+def test_the_feedback_of_a_loss_follows_from_its_inputs(name: str) -> None:
     kinds = {INPUTS[argument].feedback for argument in LOSSES[name].takes} - {None}
     assert kinds == ({LOSSES[name].feedback} if LOSSES[name].feedback != "demonstrations" else set())
 
@@ -34,5 +34,5 @@ def test_an_input_with_requirements_says_so_to_users(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_probes_are_made_of_each_input_in_order(name: str) -> None:
+def test_probes_cover_each_input_in_order(name: str) -> None:
     assert list(probe_arguments(LOSSES[name])) == list(LOSSES[name].takes)

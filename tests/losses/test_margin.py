@@ -73,7 +73,7 @@ def test_discopop_at_the_start_of_a_run_lowers_margins_as_its_paper_shows() -> N
     assert slope > 0
 
 
-def test_discopop_stays_finite_where_its_exponential_overflows() -> None:
+def test_discopop_stays_finite_if_its_exponential_overflows() -> None:
     chosen, rejected = referenced([-200.0], [0.0], torch.float32), referenced([0.0], [0.0], torch.float32)
     margin = torch.tensor([-200.0])
     by_factors = (margin / 0.05).sigmoid() * torch.exp(-margin)
@@ -115,7 +115,7 @@ def test_odpo_names_the_margin_that_has_no_logarithm_and_what_to_do(bad: float) 
         odpo(*chosen_and_rejected(), margins(1.0, bad, 2.0), beta=0.1)
 
 
-def test_odpo_keeps_the_dtype_of_the_log_probs_whatever_that_of_the_margins() -> None:
+def test_odpo_keeps_the_dtype_of_the_log_probs_for_any_dtype_of_margins() -> None:
     pairs = chosen_and_rejected(torch.bfloat16)
     assert odpo(*pairs, torch.tensor([1.0, 2.0, 3.0]), beta=0.1).dtype == torch.bfloat16
 

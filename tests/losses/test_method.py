@@ -42,7 +42,7 @@ def test_every_option_has_a_default_of_its_kind_and_help_from_the_docstring(name
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_loss_names_its_source_and_where_it_differs(name: str) -> None:
+def test_a_loss_names_its_source_and_its_differences(name: str) -> None:
     docstring = inspect.getdoc(LOSSES[name].function) or ""
     for part in ("Args:", "Returns:", "Source:", "Differs:", ">>> "):
         assert part in docstring, part
@@ -54,7 +54,7 @@ def test_options_and_settings_do_not_share_names() -> None:
     assert not settings & options
 
 
-def test_rewards_are_scaled_by_beta_where_there_is_a_reference() -> None:
+def test_rewards_are_scaled_by_beta_if_there_is_a_reference() -> None:
     part = Method.named("dpo", {"beta": 0.3}).rewarding
     assert part is not None
     assert part.reward_scale == 0.3

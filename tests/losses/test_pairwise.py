@@ -100,7 +100,7 @@ def test_ipo_per_token_is_ipo_for_answers_of_one_token() -> None:
     torch.testing.assert_close(ipo(*pairs, tau=0.1, length_normalized=True), ipo(*pairs, tau=0.1))
 
 
-def test_hinge_leaves_pairs_alone_whose_margin_is_1() -> None:
+def test_hinge_ignores_pairs_with_a_margin_of_1() -> None:
     chosen, rejected = referenced([9.9, 10.1], [0.0, 0.0]), referenced([0.0, 0.0], [0.0, 0.0])
     losses = hinge(chosen, rejected, beta=0.1)
     losses.sum().backward()

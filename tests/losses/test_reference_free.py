@@ -96,7 +96,7 @@ def test_cpo_imitates_by_the_mean_per_token_or_by_the_sum() -> None:
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 2.0])
-def test_sft_counts_as_much_as_asked_in_orpo_and_cpo(weight: float) -> None:
+def test_the_weight_of_sft_in_orpo_and_cpo_is_as_set(weight: float) -> None:
     chosen, rejected = policy_pairs().values()
     for loss in (partial(orpo, lambda_or=0.25), partial(cpo, beta=0.3)):
         preference = loss(chosen, rejected) + chosen.mean_logp
@@ -104,7 +104,7 @@ def test_sft_counts_as_much_as_asked_in_orpo_and_cpo(weight: float) -> None:
         torch.testing.assert_close(found, preference - weight * chosen.mean_logp)
 
 
-def test_slic_of_a_pair_that_is_ordered_well_enough_is_sft_alone() -> None:
+def test_slic_of_a_well_ordered_pair_is_only_sft() -> None:
     chosen, rejected = policy_only([-3.0], [4]), policy_only([-7.0], [5])
     loss = slic(chosen, rejected, delta=4.0, lambda_reg=0.2)
     torch.testing.assert_close(loss, -0.2 * chosen.policy)

@@ -29,7 +29,7 @@ def test_learning_raises_good_completions_and_lowers_bad_ones(name: str) -> None
 
 @pytest.mark.parametrize("name", ["kto", "apo_zero_unpaired", "bco"])
 @pytest.mark.parametrize("kind", [True, False])
-def test_steps_with_one_kind_alone_are_fine(name: str, kind: bool) -> None:
+def test_steps_with_only_one_kind_work(name: str, kind: bool) -> None:
     arguments = {**CASES[name].arguments(torch.float64), "desirable": torch.tensor([kind] * 3)}
     loss = loss_of(name, arguments)
     loss.sum().backward()
@@ -104,7 +104,7 @@ def test_the_shift_of_bco_is_the_mean_over_all_steps_so_far() -> None:
     torch.testing.assert_close(second, torch.tensor([3 * 0.27 + 2 * 0.12, 5.0], dtype=torch.float64))
 
 
-def test_a_decay_of_zero_keeps_the_shift_of_the_last_step_alone() -> None:
+def test_a_decay_of_zero_keeps_only_the_shift_of_the_last_step() -> None:
     before = torch.tensor([70.0, 7.0], dtype=torch.float64)
     state = updated_bco(before, ROWS, DESIRABLE, beta=0.3, shift_decay=0.0)
     torch.testing.assert_close(state[0] / state[1], torch.tensor(0.27, dtype=torch.float64))
@@ -162,7 +162,7 @@ def test_a_data_set_of_one_kind_has_no_weights_to_recommend() -> None:
         ((500, 50), r"10 times .* Set desirable_weight to 0\.1 to 0\.15, or undesirable_weight to 6\.67 to 10\."),
     ],
 )
-def test_other_weights_are_told_with_the_range_of_each(numbers: tuple[int, int], text: str) -> None:
+def test_weights_out_of_range_are_reported_with_their_ranges(numbers: tuple[int, int], text: str) -> None:
     problem = kto_weight_problem(*numbers, 1.0, 1.0)
     assert problem is not None
     assert re.search(text, problem), problem

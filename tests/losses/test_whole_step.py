@@ -28,7 +28,7 @@ def test_aot_is_dpo_where_policy_and_reference_rank_the_pairs_alike() -> None:
     torch.testing.assert_close(aot(chosen, rejected, beta=0.3), dpo(chosen, rejected, beta=0.3))
 
 
-def test_aot_is_not_dpo_where_they_do_not() -> None:
+def test_aot_differs_from_dpo_on_crossed_pairs() -> None:
     chosen, rejected = crossed_pairs().values()
     assert not torch.allclose(aot(chosen, rejected, beta=0.3).mean(), dpo(chosen, rejected, beta=0.3).mean())
 

@@ -51,7 +51,7 @@ def test_pairs_of_one_prompt_are_drawn_together() -> None:
     assert together.standard_error == pytest.approx(apart.standard_error * math.sqrt(20), rel=0.1)
 
 
-def test_the_same_seed_draws_the_same_prompts_whatever_the_memory(
+def test_the_same_seed_draws_the_same_prompts_for_any_memory(
     skewed: FloatArray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = mean_interval(skewed, Bootstrap(num_resamples=50, seed=3))
@@ -68,7 +68,7 @@ def test_a_single_prompt_has_no_interval() -> None:
     assert math.isnan(found.standard_error)
 
 
-def test_a_share_of_nothing_or_all_has_the_bound_of_clopper_and_pearson() -> None:
+def test_a_share_of_0_or_1_has_the_clopper_pearson_bound() -> None:
     for hits in (0, 12):
         found = Bootstrap().share(ratio_of(np.full(12, hits / 12), np.ones(12)), 12)
         exact = stats.binomtest(hits, 12).proportion_ci(0.95, "exact")

@@ -25,7 +25,7 @@ def test_half_an_outcome_is_a_win_and_a_loss_of_half_the_weight() -> None:
     assert halves == pytest.approx(split)
 
 
-def test_outcomes_that_can_be_told_apart_perfectly_have_finite_coefficients() -> None:
+def test_outcomes_that_can_be_distinguished_perfectly_have_finite_coefficients() -> None:
     features = np.stack([np.ones(200), np.linspace(-1, 1, 200)], axis=1)
     found = fit_logistic(features, (features[:, 1] > 0).astype(float), np.ones((1, 200)))
     assert np.isfinite(found).all()

@@ -93,7 +93,7 @@ def test_the_loss_and_its_gradient_by_every_token_equal_those_of_trl(row: Row) -
     torch.testing.assert_close(*gradients, rtol=tolerance, atol=tolerance)
 
 
-def test_preferred_ft_meaned_over_tokens_equals_the_sft_loss_of_trl() -> None:
+def test_preferred_ft_averaged_over_tokens_equals_the_sft_loss_of_trl() -> None:
     pairs = TokenPairs.random()
     chosen = pairs.arguments()["chosen"]
     ours = preferred_ft(chosen).sum() / chosen.num_tokens.sum()
@@ -115,7 +115,7 @@ def test_discopop_of_trl_is_nan_for_pairs_that_are_far_wrong_and_ours_is_finite(
     assert loss_of("discopop", far.arguments(), {"beta": 1.0}).isfinite().all()
 
 
-def test_ipo_of_trl_is_ours_of_whole_answers_where_they_have_one_token_and_not_elsewhere() -> None:
+def test_ipo_of_trl_equals_ours_only_for_answers_of_one_token() -> None:
     pairs = TokenPairs.random()
     ours, theirs = loss_of("ipo", pairs.arguments(), {"tau": 0.2}), trl_losses("ipo", pairs, beta=0.2)
     is_one_token = (pairs.lengths.view(2, -1) == 1).all(0)
@@ -131,7 +131,7 @@ def test_sigmoid_of_trl_takes_label_smoothing_and_does_not_use_it() -> None:
     assert not torch.allclose(loss_of("dpo", pairs.arguments(), {"beta": 0.3, "label_smoothing": 0.2}).mean(), plain)
 
 
-def test_wpo_of_trl_counts_likely_pairs_more_than_once_and_ours_only_if_told_so() -> None:
+def test_wpo_of_trl_weighs_likely_pairs_above_1_and_ours_only_on_request() -> None:
     pairs = TokenPairs.random().likely()
     plain = loss_of("dpo", pairs.arguments(), {"beta": 0.3})
     torch.testing.assert_close(loss_of("wpo", pairs.arguments(), {"beta": 0.3}), plain)

@@ -121,7 +121,7 @@ def test_orpo_of_trl_learns_longer_prompts_too() -> None:
     assert (torch.autograd.grad(ours, pairs.logits)[0][0, : pairs.starts - 1] == 0).all()
 
 
-def test_the_odds_ratio_term_of_orpo_equals_that_of_trl_whatever_the_lengths() -> None:
+def test_the_odds_ratio_term_of_orpo_equals_that_of_trl_for_any_lengths() -> None:
     pairs = Pairs([(7, 4), (1, 9), (12, 12)], prompt_length=3)
     chosen, rejected = pairs.logps()
     stand_in: Any = ORPOTrainer.__new__(ORPOTrainer)
@@ -139,14 +139,14 @@ def test_cpo_equals_the_whole_loss_of_trl(lengths: list[tuple[int, int]]) -> Non
     assert_same(ours, trl_loss(CPOTrainer, pairs, **cpo_settings(beta=0.3)), pairs)
 
 
-def test_the_preference_of_cpo_equals_that_of_trl_whatever_the_lengths() -> None:
+def test_the_preference_of_cpo_equals_that_of_trl_for_any_lengths() -> None:
     pairs = Pairs([(7, 4), (1, 9), (12, 12)], prompt_length=5)
     chosen, rejected = pairs.logps()
     ours = (cpo(chosen, rejected, beta=0.3) + chosen.mean_logp).mean()
     assert_same(ours, trl_loss(CPOTrainer, pairs, **cpo_settings(beta=0.3, cpo_alpha=0.0)), pairs)
 
 
-def test_simpo_equals_trl_without_its_sft_whatever_the_lengths() -> None:
+def test_simpo_equals_trl_without_its_sft_for_any_lengths() -> None:
     pairs = Pairs([(7, 4), (1, 9), (12, 12)], prompt_length=5)
     ours = simpo(*pairs.logps(), beta=2.5, gamma=1.4).mean()
     settings = cpo_settings(loss_type="simpo", beta=2.5, simpo_gamma=1.4, cpo_alpha=0.0)

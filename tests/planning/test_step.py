@@ -27,7 +27,7 @@ def test_single_units_fill_each_step_to_the_batch_size() -> None:
     assert [len(step) for step in steps] == [4, 4, 2]
 
 
-def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+def test_the_order_depends_only_on_seed_and_epoch() -> None:
     first = epoch_steps([1] * 50, batch_size=5, seed=7, epoch=1)
     assert epoch_steps([1] * 50, batch_size=5, seed=7, epoch=1) == first
     assert epoch_steps([1] * 50, batch_size=5, seed=7, epoch=2) != first

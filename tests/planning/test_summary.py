@@ -4,7 +4,7 @@ SIZES = [GroupSize(10, (5, 5), 1), GroupSize(4, (2, 8), 1), GroupSize(6, (1, 1),
 STEPS = epoch_steps([1, 1, 1], batch_size=2, seed=0, epoch=0, shuffle=False)
 
 
-def test_tokens_are_those_of_the_layout_beside_those_of_padded_rows() -> None:
+def test_tokens_of_the_layout_and_of_padded_rows_are_counted() -> None:
     summary = summarise_plan(STEPS, SIZES, num_ranks=1, max_tokens=1000, layout="packed")
     assert (summary.num_steps, summary.num_micro_batches) == (2, 2)
     assert summary.num_tokens == (10 + 5 + 5) + (4 + 2 + 8) + (6 + 1 + 1)
@@ -17,7 +17,7 @@ def test_rows_of_one_completion_each_are_counted_as_the_model_sees_them() -> Non
     assert summary.num_tokens == summary.padded_tokens == 4 * 15 + 2 * 7
 
 
-def test_padding_waste_is_the_share_of_computed_tokens_that_teach_nothing() -> None:
+def test_padding_waste_is_the_share_of_padding_among_computed_tokens() -> None:
     summary = summarise_plan(STEPS, SIZES, num_ranks=1, max_tokens=1000, layout="sequences")
     real = (2 * 10 + 5 + 5) + (2 * 4 + 2 + 8) + (2 * 6 + 1 + 1)
     assert summary.padding_waste == 1 - real / (4 * 15 + 2 * 7)

@@ -79,7 +79,7 @@ def test_a_report_without_texts_has_none() -> None:
 
 @pytest.mark.parametrize("is_logarithmic", [True, False])
 @pytest.mark.parametrize("edges", [(0.5, 1.5), (1.0, 2.0, 4.0), (1.0, 1e6), (-3.0, 0.0, 1e100)])
-def test_a_picture_of_any_numbers_is_an_element_of_its_own(edges: tuple[float, ...], is_logarithmic: bool) -> None:
+def test_a_picture_of_any_numbers_is_one_svg_element(edges: tuple[float, ...], is_logarithmic: bool) -> None:
     counts = {"chosen": (3,) * (len(edges) - 1), "rejected": (0,) * (len(edges) - 1)}
     svg = histogram_svg(Histogram("Lengths", "words", edges, counts, is_logarithmic and edges[0] > 0, limit=2.0))
     assert svg.startswith("<svg role=")

@@ -48,7 +48,7 @@ def test_metrics_stand_side_by_side_and_the_best_is_set_off(page: str) -> None:
     assert row(page, "health") == "<td>no finding</td><td>1 suspect</td>"
 
 
-def test_what_makes_numbers_incomparable_is_said(page: str, tmp_path: Path) -> None:
+def test_differences_that_make_numbers_incomparable_are_reported(page: str, tmp_path: Path) -> None:
     assert "scale rewards differently" in page
     assert "hold out different data" not in page
     others = write_run(tmp_path / "a"), write_run(tmp_path / "b", seed=5)
@@ -73,7 +73,7 @@ def test_texts_for_the_same_prompt_stand_side_by_side(page: str) -> None:
     assert "It is before." not in section
 
 
-def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+def test_runs_of_the_same_name_are_distinguished_by_their_folders(tmp_path: Path) -> None:
     page = compare_runs([write_run(tmp_path / "x" / "dpo"), write_run(tmp_path / "y" / "dpo")])
     assert "x/dpo" in page
     assert "y/dpo" in page

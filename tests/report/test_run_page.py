@@ -113,7 +113,7 @@ def test_a_page_comes_of_a_run_that_lacks_a_file(tmp_path: Path, missing: str) -
     assert asks_for_nothing(page_without(tmp_path / "run", missing))
 
 
-def test_a_bare_run_says_what_is_missing_and_what_tells_it(tmp_path: Path) -> None:
+def test_a_bare_run_names_missing_sections_and_their_commands(tmp_path: Path) -> None:
     page = page_without(tmp_path / "run", *(name for name in FILES if name not in ("run.json", "model.safetensors")))
     assert asks_for_nothing(page)
     assert "Unfinished: still training, or killed" in page
@@ -123,7 +123,7 @@ def test_a_bare_run_says_what_is_missing_and_what_tells_it(tmp_path: Path) -> No
     assert "No metrics were logged yet." in page
 
 
-def test_what_an_evaluation_would_tell_is_named_with_its_command(tmp_path: Path) -> None:
+def test_missing_sections_name_the_command_that_adds_them(tmp_path: Path) -> None:
     run = tmp_path / "run"
     page = page_without(run, "evaluation.json")
     assert f'<pre class="command">preftune eval --model {run} --samples 1</pre>' in page
@@ -139,7 +139,7 @@ def test_a_run_that_held_nothing_out_says_so(tmp_path: Path) -> None:
     assert "training data" in page
 
 
-def test_a_run_by_demonstrations_is_asked_for_no_preferences(tmp_path: Path) -> None:
+def test_a_run_on_demonstrations_needs_no_preferences(tmp_path: Path) -> None:
     logs = [{"step": 1, "loss": 2.0, "logps/completions": -9.0}, {"step": 2, "loss": 1.5, "logps/completions": -8.0}]
     folder = tmp_path / "sft"
     write_run(folder, without=["evaluation.json", "samples.jsonl"], logs=logs)

@@ -56,7 +56,7 @@ def test_the_model_is_that_of_the_best_evaluation_and_the_table_says_so(model_fo
     assert json.loads((folder / "summary.json").read_text())["kept"]["step"] == 6
 
 
-def test_the_last_weights_are_kept_where_nothing_else_is_asked_for(model_folder: Path, tmp_path: Path) -> None:
+def test_the_last_weights_are_kept_by_default(model_folder: Path, tmp_path: Path) -> None:
     result = falling(model_folder, tmp_path, keep="last")
     assert result.kept is None
     assert_equal(weights(tmp_path / "run"), weights(tmp_path / "run" / "checkpoint-24"))
@@ -97,7 +97,7 @@ def test_a_run_without_a_new_best_ends_early(model_folder: Path, tmp_path: Path)
     assert_equal(weights(tmp_path / "run"), weights(tmp_path / "run" / "checkpoint-6"))
 
 
-def test_a_resumed_run_goes_on_counting_and_finds_the_best_where_the_folder_is_now(
+def test_a_resumed_run_continues_counting_and_finds_the_best_in_a_moved_folder(
     model_folder: Path, tmp_path: Path
 ) -> None:
     falling(model_folder, tmp_path, metric="loss", early_stopping=2, keep_checkpoints=9)
@@ -113,7 +113,7 @@ def test_a_resumed_run_goes_on_counting_and_finds_the_best_where_the_folder_is_n
     assert_equal(weights(moved), weights(moved / "checkpoint-6"))
 
 
-def test_a_best_checkpoint_that_is_gone_is_an_error(model_folder: Path, tmp_path: Path) -> None:
+def test_a_missing_best_checkpoint_is_an_error(model_folder: Path, tmp_path: Path) -> None:
     falling(model_folder, tmp_path, metric="loss", keep_checkpoints=9)
     for name in ("checkpoint-6", "checkpoint-24"):
         shutil.rmtree(tmp_path / "run" / name)

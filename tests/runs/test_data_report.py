@@ -76,7 +76,7 @@ def test_prompts_that_are_held_out_as_well_are_found() -> None:
     assert "overlap" in {finding.rule for finding in found.report.findings}
 
 
-def test_a_run_writes_the_report_and_trains_whatever_is_found(model_folder: Path, tmp_path: Path) -> None:
+def test_a_run_writes_the_report_and_trains_despite_findings(model_folder: Path, tmp_path: Path) -> None:
     console = Console(file=StringIO(), width=60)
     file = Path(write_rows(tmp_path / "rows.jsonl", contradicting(20)))
     result = train(config_of(model_folder, file, tmp_path / "run", epochs=1, seed=4), console=console)

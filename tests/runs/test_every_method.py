@@ -98,7 +98,7 @@ def test_a_sum_trains_and_logs_each_part(model: Path, tmp_path: Path) -> None:
     assert TrainConfig.read(tmp_path / "run" / "config.yaml").method.options["dpo.beta"] == 0.1
 
 
-def test_a_run_with_a_running_mean_resumes_where_it_was(model: Path, tmp_path: Path) -> None:
+def test_a_run_with_a_running_mean_resumes_exactly(model: Path, tmp_path: Path) -> None:
     settings = {"batch_size": 8, "epochs": 2, "save_every": 2, "keep_checkpoints": 9, "seed": 3}
     expected = run("bco", model, tmp_path, **settings)
     for checkpoint in (tmp_path / "run").glob("checkpoint-*"):

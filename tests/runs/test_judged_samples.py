@@ -59,7 +59,7 @@ def test_samples_may_be_rated_against_the_answers_of_the_data() -> None:
         judged(scoring(), drawn("a"), ["b"], against="chosen")
 
 
-def test_a_judge_that_compares_gives_a_win_rate_alone() -> None:
+def test_a_comparing_judge_gives_only_a_win_rate() -> None:
     def first(prompt: str, left: str, right: str) -> str:
         return "first"
 
@@ -67,7 +67,7 @@ def test_a_judge_that_compares_gives_a_win_rate_alone() -> None:
     assert judged(judge, drawn("a", "b"), ["b", "a"]) == {"win_rate": 0.5}  # it is asked in both orders
 
 
-def test_the_reward_counts_within_the_budget_alone() -> None:
+def test_the_reward_counts_only_within_the_budget() -> None:
     for kl, expected in ((4.9, 3.0), (5.1, -math.inf)):
         assert judged(scoring(), drawn("aaa", kl=kl), ["a"], kl_budget=5.0)["reward_at_kl_budget"] == expected
 

@@ -8,7 +8,7 @@ from preftune.runs.logs import Log, merged, read_logs, series_of
 from tests.report.run_folders import write_lines
 
 
-def test_what_a_resumed_run_logs_anew_counts(tmp_path: Path) -> None:
+def test_the_last_log_of_a_repeated_step_counts(tmp_path: Path) -> None:
     before = [{"step": step, "loss": float(step)} for step in (1, 10, 20, 25)]
     after = [{"step": step, "loss": -float(step)} for step in (20, 30)]
     write_lines(tmp_path / "metrics.jsonl", [*before, *after])
@@ -28,7 +28,7 @@ def test_the_evaluation_of_the_step_that_a_run_resumed_from_stays() -> None:
     assert series_of(merged(logs), "loss").values == (0.7,)
 
 
-def test_what_is_no_number_is_nan() -> None:
+def test_values_that_are_not_finite_numbers_are_nan() -> None:
     values = [math.nan, math.inf, -math.inf, None, "much", 1]
     series = series_of([{"step": step, "loss": value} for step, value in enumerate(values)], "loss")
     assert [math.isnan(value) for value in series.values] == [True] * 5 + [False]

@@ -122,7 +122,7 @@ def test_frozen_weights_need_no_optimizer_state(monkeypatch: pytest.MonkeyPatch,
     assert measured(model, tmp_path).free_bytes == 2**30 - 8 * model.lm_head.weight.numel()
 
 
-def test_on_a_cpu_there_is_a_bound_and_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_cpu_has_a_bound_and_it_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     model = tiny_llama()
     device(monkeypatch, model, free=2**36)
     found = measured(model, tmp_path)

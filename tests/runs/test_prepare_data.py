@@ -74,7 +74,7 @@ def test_pairs_reach_a_method_of_pairs(tmp_path: Path) -> None:
     assert not data.is_weighted
 
 
-def test_lists_reach_a_method_of_pairs_and_what_is_left_out_is_told(tmp_path: Path) -> None:
+def test_lists_reach_a_method_of_pairs_and_omissions_are_reported(tmp_path: Path) -> None:
     data = prepared(LISTS, tmp_path)
     [group] = data.train
     assert [(pair.chosen, pair.rejected, pair.margin) for pair in group.pairs] == [(0, 1, 2.0), (0, 2, 2.0)]
@@ -113,14 +113,14 @@ def test_pairs_reach_a_method_of_thumbs_without_a_warning_as_the_kinds_are_even(
     assert "warning" not in lines(data)
 
 
-def test_completions_that_are_no_clear_thumbs_are_told(tmp_path: Path) -> None:
+def test_completions_without_a_clear_label_are_reported(tmp_path: Path) -> None:
     rows = [row | {"scores": list(range(len(row["completions"])))} for row in LISTS]
     data = prepared(rows, tmp_path, KTO, pairing="all")
     assert [group.desirable for group in data.train] == [(False, True), (False, True)]
     assert f"  1 completions are both chosen and rejected and were left out: {tmp_path / 'data.jsonl'}:1" in lines(data)
 
 
-def test_margins_are_asked_of_the_data_only_where_the_method_takes_them(tmp_path: Path) -> None:
+def test_margins_in_the_data_are_required_only_if_the_method_takes_them(tmp_path: Path) -> None:
     without = [{name: value for name, value in row.items() if name != "margin"} for row in PAIRS]
     takes_margins = method_of("chosen", "rejected", "margins")
     assert [group.pairs[0].margin for group in prepared(PAIRS, tmp_path, takes_margins).train] == [2.0, 1.0]
@@ -218,7 +218,7 @@ def test_steps_may_end_before_or_after_the_epochs() -> None:
     assert len(drawn_in(mixture, StepSettings(epochs=1.5), 8)) == 6
 
 
-def test_the_steps_of_an_epoch_are_made_of_what_it_holds() -> None:
+def test_the_steps_of_an_epoch_cover_its_groups() -> None:
     mixture = Mixture(((0, 1, 2, 3, 4, 5, 6, 7), (8, 9)), counts=(4, 6), seed=0)
     batching = Batching(batch_size=3, max_tokens=1000, layout="packed")
     steps = StepDataset(token_groups(10), Method.named("dpo"), batching, mixture)
@@ -229,7 +229,7 @@ def test_the_steps_of_an_epoch_are_made_of_what_it_holds() -> None:
         assert sum(steps[step].num_units["dpo"] for step in range(len(steps))) == 10
 
 
-def test_a_held_out_prompt_is_in_no_epoch_whatever_file_it_is_in(tmp_path: Path) -> None:
+def test_a_held_out_prompt_is_in_no_epoch_of_any_file(tmp_path: Path) -> None:
     first = write(tmp_path / "a.jsonl", 40, "What is")
     second = write(tmp_path / "b.jsonl", 40, "\uff37HAT \u200b is")  # the same prompts, in other letters
     data = mixed(data=[first, second], mix=[1, 1], eval_fraction=0.3)
@@ -257,7 +257,7 @@ def test_a_source_that_nothing_is_left_of_is_an_error(tmp_path: Path, sources: l
         )
 
 
-def test_pairs_over_the_cap_are_left_out_of_training_and_told(tmp_path: Path) -> None:
+def test_pairs_over_the_cap_are_left_out_of_training_and_reported(tmp_path: Path) -> None:
     rows = [{"prompt": "2+2=", "chosen": " 4", "rejected": f" {row}"} for row in range(5, 9)]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
     data = mixed(data=str(tmp_path / "a.jsonl"), max_per_prompt=3)
@@ -265,7 +265,7 @@ def test_pairs_over_the_cap_are_left_out_of_training_and_told(tmp_path: Path) ->
     assert "  1 pairs, completions or lists are beyond --max-per-prompt and were left out: " in "\n".join(data.lines())
 
 
-def test_rows_that_are_not_wanted_are_told(tmp_path: Path) -> None:
+def test_filtered_rows_are_reported(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", 3, "a", score_ratio=1.5)
     write(tmp_path / "b.jsonl", 3, "b", score_ratio=2.5)
     data = mixed(data=str(tmp_path), where="score_ratio>=2")
@@ -286,7 +286,7 @@ def test_rows_that_are_not_wanted_are_told(tmp_path: Path) -> None:
         ({"where": ["lang"]}, "where = 'lang': must be a column"),
     ],
 )
-def test_settings_that_cannot_work_are_told(changes: dict[str, Any], problem: str) -> None:
+def test_invalid_settings_are_reported(changes: dict[str, Any], problem: str) -> None:
     [found] = DataSettings(**{"data": ["a", "b"], **changes}).problems()
     assert found.startswith(problem)
 

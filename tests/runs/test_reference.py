@@ -150,7 +150,7 @@ def test_the_reference_model_leaves_memory_before_training(
     assert alive == [False, True]
 
 
-def test_a_kept_adapter_leaves_the_model_and_the_run_goes_on_from_it(
+def test_a_kept_adapter_leaves_the_model_and_the_run_continues_from_it(
     model_folder: Path, pairs_file: Path, tmp_path: Path, passes: list[int]
 ) -> None:
     train(config_of(model_folder, pairs_file, tmp_path / "sft", method="sft", lora=True, learning_rate=1e-1))
@@ -177,7 +177,7 @@ def test_another_adapter_is_another_reference(
         assert sum(passes) == 10 * seed
 
 
-def test_log_probs_per_token_are_computed_where_they_are_asked_for(
+def test_log_probs_per_token_are_computed_on_request(
     model_folder: Path, pairs_file: Path, tmp_path: Path, passes: list[int]
 ) -> None:
     config = config_of(model_folder, pairs_file, tmp_path / "x")

@@ -49,7 +49,7 @@ def test_sft_then_dpo_gives_a_model_that_plain_transformers_loads(
     assert AutoTokenizer.from_pretrained(tmp_path / "dpo").eos_token_id == model.config.eos_token_id
 
 
-def test_the_folder_tells_what_was_run_and_how_it_went(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:
+def test_the_folder_records_the_settings_and_the_outcome(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     result = train(config_of(model_folder, pairs_file, folder, method="sft", epochs=1))
     record = json.loads((folder / "run.json").read_text())
@@ -85,7 +85,7 @@ def test_bfloat16_learns_as_well_with_recomputed_activations(
     assert result.train["loss"].last < 0.9 * result.train["loss"].first
 
 
-def test_an_adapter_starts_at_its_reference_and_is_saved_alone(
+def test_an_adapter_starts_at_its_reference_and_only_it_is_saved(
     model_folder: Path, pairs_file: Path, tmp_path: Path
 ) -> None:
     result = train(config_of(model_folder, pairs_file, tmp_path / "a", lora=True, lora_rank=4, learning_rate=1e-2))
@@ -219,9 +219,7 @@ def test_a_run_that_fails_before_training_leaves_the_folder_free(model_folder: P
     assert not list((tmp_path / "run").iterdir())
 
 
-def test_a_folder_that_holds_a_run_is_kept_unless_told_otherwise(
-    model_folder: Path, pairs_file: Path, tmp_path: Path
-) -> None:
+def test_a_folder_with_a_run_is_kept_by_default(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     train(config_of(model_folder, pairs_file, folder, epochs=1))
     before = (folder / "metrics.jsonl").read_text()
@@ -275,7 +273,7 @@ class Interrupt(TrainerCallback):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_a_checkpoint_from_which_the_run_goes_on_exactly(
+def test_a_signal_saves_a_checkpoint_from_which_the_run_continues_exactly(
     model_folder: Path, pairs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     whole = tmp_path / "whole"

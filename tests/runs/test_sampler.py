@@ -94,7 +94,7 @@ def test_a_run_learns_bit_by_bit_the_same_with_and_without_samples(
     assert history(tmp_path / "with") == history(tmp_path / "without")
 
 
-def test_a_resumed_run_goes_on_with_the_file_as_if_it_had_not_stopped(
+def test_a_resumed_run_continues_the_file_as_if_uninterrupted(
     model_folder: Path, pairs_file: Path, tmp_path: Path
 ) -> None:
     settings = {**EVALUATES, "eval_every": 2, "save_every": 3, "max_steps": 6, "keep_checkpoints": 2}
@@ -121,7 +121,7 @@ def test_with_a_new_adapter_the_kl_to_the_base_model_is_there_at_no_price(
     assert abs(after) > 1e-3
 
 
-def test_a_reference_that_has_left_memory_is_loaded_only_where_that_is_asked_for(
+def test_a_reference_that_left_memory_is_loaded_only_on_request(
     model_folder: Path, pairs_file: Path, tmp_path: Path
 ) -> None:
     for name, settings in {"gone": {}, "kept": {"reference_cache": False}, "loaded": {"eval_kl": True}}.items():
@@ -168,7 +168,7 @@ def test_a_reference_that_does_not_fit_costs_the_kl_and_not_the_run(
     assert [kl for _, kl in steps_and_kl(tmp_path / "run")] == [None, None]
 
 
-def test_a_model_that_cannot_generate_is_told_of_once_and_trained_all_the_same(
+def test_a_model_that_cannot_generate_is_reported_once_and_trained_anyway(
     model_folder: Path, pairs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
@@ -185,7 +185,9 @@ def test_a_model_that_cannot_generate_is_told_of_once_and_trained_all_the_same(
     assert not (tmp_path / "run" / "samples.jsonl").exists()
 
 
-def test_prompts_that_leave_no_room_are_told_of_in_a_line(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:
+def test_prompts_that_leave_no_room_are_reported_in_one_line(
+    model_folder: Path, pairs_file: Path, tmp_path: Path
+) -> None:
     settings = {**DRAWS, "eval_sample_tokens": 256}
     _, text = said(config_of(model_folder, pairs_file, tmp_path / "run", **settings, epochs=1))
     assert "samples: none are drawn: no prompt leaves room for 256 tokens" in text
@@ -251,7 +253,7 @@ def test_a_run_whose_first_samples_are_lost_says_that_nothing_can_be_compared_wi
         )
 
 
-def test_a_measure_that_fails_ends_the_run_as_its_numbers_were_asked_for(
+def test_a_failing_measure_ends_the_run_because_it_was_requested(
     model_folder: Path, pairs_file: Path, tmp_path: Path
 ) -> None:
     config = config_of(model_folder, pairs_file, tmp_path / "run", **EVALUATES)

@@ -33,7 +33,7 @@ def test_there_are_no_more_than_the_data_have() -> None:
     assert chosen_of([], 8) == []
 
 
-def test_those_that_leave_no_room_are_passed_over_for_the_next() -> None:
+def test_prompts_that_leave_no_room_are_replaced_by_the_next() -> None:
     long = "What is 1+1 and what is 2+2 and 3+3? " * 4
     assert chosen_of([long, "a", "b", "c"], 2, longest=8) == ["a", "b"]
     assert chosen_of([long, long + "?", "b", "c"], 2, longest=8) == ["b"]
@@ -46,7 +46,7 @@ def test_prompts_without_groups_are_spread_evenly_too() -> None:
     assert str(found) == "samples: of 3 of 6 prompts"
 
 
-def test_all_are_taken_where_there_are_few() -> None:
+def test_all_are_taken_if_there_are_few() -> None:
     assert sample_prompts(["a", "b"], TOKENIZER, count=10, longest=None).texts == ("a", "b")
     assert len(sample_prompts(["a", "b"], TOKENIZER, count=None, longest=None).texts) == 2
 
@@ -94,7 +94,7 @@ def test_a_step_is_written_once(file: SamplesFile) -> None:
     assert file.line_of(5) == SamplesLine(step=5, samples=(Sample("a", "ä\u2028"),))
 
 
-def test_later_steps_are_dropped_where_the_run_goes_on(file: SamplesFile) -> None:
+def test_later_steps_are_dropped_on_resume(file: SamplesFile) -> None:
     file.keep_until(5)
     assert steps(file) == [0, 5]
 

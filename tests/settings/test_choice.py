@@ -32,7 +32,7 @@ def config(**settings: Any) -> TrainConfig:
         ({"keep": "best", "save_every": 5, "eval_every": 10}, "the run evaluates every 10 steps"),
     ],
 )
-def test_what_cannot_work_is_said(settings: dict[str, Any], text: str) -> None:
+def test_invalid_settings_are_reported(settings: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config(**settings)
     assert text in str(caught.value)

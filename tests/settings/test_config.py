@@ -23,7 +23,7 @@ def test_numbers_by_name_are_read_from_text_and_from_mappings(value: Any, expect
 
 
 @pytest.mark.parametrize("value", ["safety", "safety=", "=1", "safety=much", {"safety": True}, {1: 1.0}, [1.0], None])
-def test_what_is_no_number_by_name_is_refused(value: Any) -> None:
+def test_text_in_place_of_a_number_is_an_error(value: Any) -> None:
     with pytest.raises(ValueError, match="must be written as name=number,name=number"):
         coerce(value, Mapping[str, float])
 

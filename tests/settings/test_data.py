@@ -32,7 +32,7 @@ def test_a_config_with_scores_and_weights_survives_its_yaml(tmp_path: Path) -> N
     assert first.data.auxiliary == {"safety": 0.5, "length": -0.01}
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         TrainConfig.of(
             model="m",
@@ -96,6 +96,6 @@ def test_a_further_reward_may_stand_in_a_sum_with_a_term_that_sees_no_reference(
     assert list(settings(auxiliary={"safety": 0.5}).problems_with(Method.named("dpo + preferred_ft"))) == []
 
 
-def test_all_methods_of_the_table_can_be_asked() -> None:
+def test_settings_have_no_problem_with_any_method() -> None:
     for name in LOSSES:
         assert list(settings().problems_with(Method.named(name))) == []

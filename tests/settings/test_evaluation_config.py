@@ -36,7 +36,7 @@ def test_a_run_brings_its_settings(tmp_path: Path) -> None:
     assert (named.data.max_length, named.model.weights_dtype) == (77, "float32")
 
 
-def test_a_checkpoint_is_of_its_run_and_writes_its_own_result(tmp_path: Path) -> None:
+def test_a_checkpoint_belongs_to_its_run_and_writes_its_own_result(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", eval_data="held.jsonl")
     checkpoint = run / "checkpoint-10"
     checkpoint.mkdir()
@@ -72,7 +72,7 @@ def test_a_judge_draws_a_sample_each() -> None:
     assert hot.seed != opponent.seed
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     found = problems_of(
         model="", data="d", beta=-1, samples=-1, judge="human", best_of=1, resamples=0, max_tokens=1, nonsense=3
     )
@@ -115,6 +115,6 @@ def test_what_does_not_go_together_is_named(settings: dict[str, object], problem
     assert found.startswith(problem)
 
 
-def test_prompts_alone_are_enough_to_draw_from() -> None:
+def test_prompts_alone_suffice_for_sampling() -> None:
     config = EvaluationConfig.of(model="m", prompts="p.txt", samples=2)
     assert (config.has_data, config.sources) == (False, ("p.txt",))

@@ -35,19 +35,19 @@ def test_values_have_the_type_of_their_setting(name: str, text: str, values: tup
         ("beta", " , ", "beta: has no values."),
     ],
 )
-def test_what_cannot_be_swept_is_told(name: str, text: str, problem: str) -> None:
+def test_a_setting_that_cannot_be_swept_is_an_error(name: str, text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem.replace(".", r"\.").replace("?", r"\?")):
         parse_values(name, text)
 
 
-def test_ranges_and_choices_are_told_apart() -> None:
+def test_ranges_and_choices_are_distinguished() -> None:
     assert parse_dimension("batch_size", "8:64") == Range(8, 64, whole=True)
     assert parse_dimension("beta", "0.1,0.3") == Choice((0.1, 0.3))
     assert parse_dimension("model", "C:/models/a,b") == Choice(("C:/models/a", "b"))  # text has no ranges
 
 
 @pytest.mark.parametrize("text", ["1:0.1", "0:1:log", "a:b", "1:inf", "8:16.5"])
-def test_a_range_that_is_none_is_told_with_how_to_write_it(text: str) -> None:
+def test_a_malformed_range_is_reported_with_the_correct_form(text: str) -> None:
     name = "batch_size" if text == "8:16.5" else "beta"
     with pytest.raises(ValueError, match=f"{name} = {text}"):
         parse_dimension(name, text)
@@ -66,7 +66,7 @@ def test_an_option_is_searched_for_the_methods_that_take_it() -> None:
     ]
 
 
-def test_an_option_that_no_method_takes_stays_and_is_told_by_the_run() -> None:
+def test_an_option_that_no_method_takes_stays_and_the_run_reports_it() -> None:
     assert list(corners({"tau": Choice((0.1,))}, "dpo")) == [{"tau": 0.1}]
 
 

@@ -43,7 +43,7 @@ def test_what_a_run_wrote_of_its_folder_is_left_aside() -> None:
     assert not point.config.output.resume
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     found = problems(
         base={"epochs": -1.0},
         over=["betta=1", "lora=on,maybe", "beta"],
@@ -63,7 +63,7 @@ def test_a_point_that_the_method_cannot_take_is_named() -> None:
     assert found.endswith("(point method=ipo, beta=0.1)")
 
 
-def test_a_problem_of_all_points_is_told_once_and_names_none() -> None:
+def test_a_problem_of_all_points_is_reported_once_without_a_name() -> None:
     assert problems(base={"epochs": 0.0}) == ("epochs = 0.0: must be above 0.",)
 
 
@@ -86,7 +86,7 @@ def test_a_problem_of_all_points_is_told_once_and_names_none() -> None:
         ({"base": {"eval_fraction": 0.0}, "evaluation": {"prompts": "p.txt"}}, "prompts: without held-out data"),
     ],
 )
-def test_what_cannot_work_is_told(settings: dict[str, Any], start: str) -> None:
+def test_invalid_settings_are_reported(settings: dict[str, Any], start: str) -> None:
     assert problems(**settings)[0].startswith(start)
 
 
@@ -135,7 +135,7 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt"]
 
 
-def test_a_folder_goes_on_with_its_own_sweep_only(tmp_path: Path) -> None:
+def test_a_folder_continues_only_its_own_sweep(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path / "s")
     folder.begin(config())
     folder.check(config())

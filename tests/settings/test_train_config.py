@@ -37,7 +37,7 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
     assert TrainConfig.read(tmp_path / "config.yaml", beta=0.5).method.options["beta"] == 0.5
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         TrainConfig.of(method="dpo", tau=1, beta=-1, batch_size=0, schedule="sine", betta=1, output="run", data="x")
     text = str(caught.value)

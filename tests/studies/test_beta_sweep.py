@@ -31,7 +31,7 @@ def test_the_page_holds_counts_points_and_recommendation() -> None:
     assert "**Recommended: beta=0.1.** It is the best.\n\n- It is at the edge." in text
 
 
-def test_a_strength_stands_beside_the_run_that_it_approximates() -> None:
+def test_a_strength_is_listed_with_the_run_that_it_approximates() -> None:
     text = page(result(), BetaSweepSize(), picture="images/x.png")
     assert "| 0.333 | 1.20 [1.10, 1.30] | 0.40 [0.30, 0.50] | 0.3 | 3.50 [3.40, 3.60] | 3.10 [3.00, 3.20] |" in text
 

@@ -17,7 +17,7 @@ def test_of_the_same_kl_the_higher_value_is_on_it() -> None:
 
 
 @given(POINTS)
-def test_whatever_is_not_on_it_is_beaten_by_something_on_it(points: list[tuple[int, int]]) -> None:
+def test_points_off_the_frontier_are_dominated_by_points_on_it(points: list[tuple[int, int]]) -> None:
     marks = on_frontier([float(kl) for kl, _ in points], [float(value) for _, value in points])
     best = [point for point, mark in zip(points, marks, strict=True) if mark]
     assert best

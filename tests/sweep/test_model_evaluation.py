@@ -57,12 +57,12 @@ def test_a_line_says_what_became_of_a_point() -> None:
     assert record.is_sick
 
 
-def test_missing_verdicts_are_told() -> None:
+def test_missing_verdicts_are_reported() -> None:
     record, found = PointRecord("trained"), replace(evaluated(1.0, 2.0), is_complete=False)
     assert "verdicts are missing" in outcome_line(outcome(record, found), "win_rate", BOOTSTRAP)
 
 
-def test_a_failure_is_told_with_its_error() -> None:
+def test_a_failure_is_reported_with_its_error() -> None:
     record = PointRecord("trained").failed("DataError: no such file")
     line = outcome_line(outcome(record), "score", BOOTSTRAP)
     assert line == "beta=0.1,seed=0: failed: DataError: no such file"

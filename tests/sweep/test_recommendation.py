@@ -52,7 +52,7 @@ def test_points_that_the_data_do_not_separate_are_named() -> None:
     assert not any("edge" in warning for warning in found.warnings)  # nothing is known of a direction
 
 
-def test_an_edge_of_what_was_tried_is_told() -> None:
+def test_a_value_at_the_edge_of_the_grid_is_reported() -> None:
     assert taken(FALLING, edges="low").warnings == ("low is at the edge",)
     assert taken(FALLING, edges="high").warnings == ()
 
@@ -96,7 +96,7 @@ def test_nothing_is_recommended_where_every_point_is_worse_than_the_reference() 
     assert found.ties == ()
 
 
-def test_points_that_cannot_be_told_from_the_reference_are_not_recommended() -> None:
+def test_points_indistinguishable_from_the_reference_are_not_recommended() -> None:
     found = taken(means_of(a=evaluated(1.0, 1.0, spread=1.0), b=evaluated(-9.0, 1.0)), reference_value=0.95)
     assert found.name is None
     assert found.against_reference == {"a": "unclear", "b": "worse"}
@@ -145,7 +145,7 @@ def test_the_mean_over_seeds_counts() -> None:
     assert (found["a"].value.value, found["a"].kl.value) == (2.0, 3.0)
 
 
-def test_intervals_over_seeds_are_over_prompts_alone() -> None:
+def test_intervals_over_seeds_cover_only_prompts() -> None:
     found = means_of(a=[evaluated(1.0, 2.0), evaluated(3.0, 2.0)], b=[evaluated(7.0, 2.0), evaluated(9.0, 2.0)])
     assert (found["a"].value.low, found["a"].value.high) == pytest.approx((2.0, 2.0))
     gap = difference(found["b"], found["a"], 0.95)

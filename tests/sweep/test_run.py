@@ -123,7 +123,7 @@ def test_checkpoints_rewards_and_a_realigned_run_are_on_the_picture(
     ) + svg.count("http://creativecommons.org")
 
 
-def test_a_stopped_sweep_goes_on_from_the_checkpoint(
+def test_a_stopped_sweep_continues_from_the_checkpoint(
     sweeps: Sweeps, trained: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(config: TrainConfig, *, console: Console | None = None) -> RunResult:
@@ -183,14 +183,14 @@ def test_a_sick_point_is_never_recommended(sweeps: Sweeps) -> None:
     assert found.recommendation.name != "learning_rate=30"
 
 
-def test_a_search_runs_as_many_points_as_it_is_told(sweeps: Sweeps, trained: list[str]) -> None:
+def test_a_search_runs_the_requested_number_of_points(sweeps: Sweeps, trained: list[str]) -> None:
     found = sweeps.run(over=[], search=["beta=0.1:1:log"], trials=1)
     assert [row.name.partition(",")[0] for row in found.points] == ["trial=000"]
     assert len(sweeps.run(over=[], search=["beta=0.1:1:log"], trials=2).points) == 2
     assert len(trained) == 2
 
 
-def test_what_is_wrong_for_all_points_is_told_before_anything_is_run(sweeps: Sweeps, trained: list[str]) -> None:
+def test_a_problem_of_all_points_is_reported_before_any_run(sweeps: Sweeps, trained: list[str]) -> None:
     with pytest.raises(JudgeError, match="cannot be imported"):
         sweeps.run(reward="python:no_such_module:f")
     with pytest.raises(ConfigError, match="compares two completions"):

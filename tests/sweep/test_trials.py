@@ -59,7 +59,7 @@ def test_a_search_that_was_cut_off_proposes_what_it_would_have(folders: tuple[Pa
     assert again == whole
 
 
-def test_more_trials_go_on_from_those_that_are_done(folders: tuple[Path, Path]) -> None:
+def test_more_trials_continue_from_the_finished_ones(folders: tuple[Path, Path]) -> None:
     before = searched(folders[0], 3)
     assert searched(folders[0], 5)[:3] == before
     assert len(searched(folders[0], 5)) == 5
@@ -70,7 +70,7 @@ def test_a_space_that_holds_no_more_ends_the_search(folders: tuple[Path, Path]) 
     assert sorted(setup["epochs"] for _, setup in found) == [1.0, 2.0]
 
 
-def test_a_failure_is_told_and_the_search_goes_on(folders: tuple[Path, Path]) -> None:
+def test_a_failure_is_reported_and_the_search_continues(folders: tuple[Path, Path]) -> None:
     trials = Trials(folders[0], SPACE, "dpo", 5.0)
     numbers = []
     for number, setup in trials.setups(3):

@@ -50,7 +50,7 @@ def test_a_row_whose_weights_overflow_is_named_and_the_model_stays_good(model_fo
         assert all_finite(weights).item()
 
 
-def test_a_model_whose_weights_are_broken_is_told_from_a_broken_row(tmp_path: Path) -> None:
+def test_broken_weights_are_distinguished_from_a_broken_row(tmp_path: Path) -> None:
     model = tiny_llama()
     reference = frozen(model)
     with torch.no_grad():

@@ -114,7 +114,7 @@ def test_dropout_draws_the_same_numbers_when_a_step_is_run_again(tmp_path: Path)
     assert losses(run) == losses(smaller)
 
 
-def test_a_step_in_the_middle_that_is_run_again_changes_nothing_but_rounding(tmp_path: Path) -> None:
+def test_repeating_a_step_in_the_middle_changes_only_rounding(tmp_path: Path) -> None:
     start = tiny_llama().double()
     plain = trainer_of(start, tmp_path)
     plain.train()
@@ -135,7 +135,7 @@ def test_the_second_time_the_run_ends_with_what_to_do(tmp_path: Path) -> None:
         run.train()
 
 
-def test_a_budget_that_was_asked_for_is_kept(tmp_path: Path) -> None:
+def test_a_requested_budget_is_kept(tmp_path: Path) -> None:
     run = trainer_of(tiny_llama(), tmp_path, fails_in=(0,))
     with pytest.raises(TrainingError, match=r"out of memory with micro-batches of \d+ tokens") as caught:
         run.train()

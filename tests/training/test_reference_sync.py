@@ -83,7 +83,7 @@ def test_buffers_that_are_saved_are_copied_whole() -> None:
 
 
 @pytest.mark.parametrize("mix", [0.25, 1.0])
-def test_a_move_of_an_adapter_mixes_its_parameters_alone(mix: float) -> None:
+def test_a_move_of_an_adapter_mixes_only_its_parameters(mix: float) -> None:
     model = adapted()
     before = weights(model)
     ReferenceSync(KeptAdapter("default", "reference"), mix=mix, every=1).move(model)
@@ -126,7 +126,7 @@ def test_a_soft_move_goes_a_share_of_the_way(model_folder: Path, pairs_file: Pat
 
 
 @KINDS
-def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(
+def test_a_resumed_run_equals_an_uninterrupted_one(
     kind: dict[str, Any], model_folder: Path, pairs_file: Path, tmp_path: Path
 ) -> None:
     config = sync_config(model_folder, pairs_file, tmp_path / "run", **kind)

@@ -173,7 +173,7 @@ def test_held_out_metrics_are_those_of_the_held_out_groups(tmp_path: Path) -> No
     assert metrics["eval_rewards/accuracies"] in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
-def test_a_resumed_run_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     torch.manual_seed(0)
     start = tiny_llama()
     settings: dict[str, Any] = {"num_train_epochs": 3, "save_strategy": "steps", "save_steps": 4, "batch_size": 3}
@@ -196,7 +196,7 @@ def test_policy_unequal_to_its_reference_at_the_start_is_noticed(tmp_path: Path)
         trainer.train()
 
 
-def test_a_gradient_that_is_no_number_stops_the_run_before_the_weights_change(tmp_path: Path) -> None:
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_change(tmp_path: Path) -> None:
     model = tiny_llama()
     reference = frozen(model)
     with torch.no_grad():
@@ -208,7 +208,7 @@ def test_a_gradient_that_is_no_number_stops_the_run_before_the_weights_change(tm
     torch.testing.assert_close(model.model.norm.weight, before, rtol=0, atol=0)
 
 
-def test_gradient_checkpointing_changes_nothing_but_memory(tmp_path: Path) -> None:
+def test_gradient_checkpointing_changes_only_memory(tmp_path: Path) -> None:
     start = tiny_llama().double()
     models = copy.deepcopy(start), copy.deepcopy(start)
     for model, recompute in zip(models, (False, True), strict=True):

@@ -78,7 +78,7 @@ def test_a_column_with_the_name_of_a_prompt_is_the_prompt(name: str) -> None:
 
 
 @pytest.mark.parametrize("answer", ["text", {"role": "assistant", "content": "text"}])
-def test_messages_beside_two_answers_are_the_prompt(answer: Any) -> None:
+def test_messages_next_to_two_answers_are_the_prompt(answer: Any) -> None:
     loaded = groups_from_rows([{"messages": TURNS, "chosen": answer, "rejected": "other"}])
     assert loaded.groups[0].prompt == (Message("user", "2+2="),)
     assert loaded.groups[0].completions[0].content == (Message("assistant", "text"),)
@@ -118,7 +118,7 @@ def test_transcripts_that_mark_their_prompt_need_no_column_for_it() -> None:
     assert turns.prompt == (Message("user", "2+2="),)
 
 
-def test_the_beginning_of_a_review_is_no_prompt_beside_a_column_for_it() -> None:
+def test_the_beginning_of_a_review_is_no_prompt_if_a_column_is_given() -> None:
     row = {"question": "Did you like it?", "text": "I like this film a lot.", "label": 1}
     with pytest.raises(DataError, match=r"--columns prompt=question,completion=text"):
         groups_from_rows([row])

@@ -18,7 +18,7 @@ PAIR: dict[str, Any] = {
 }
 
 
-def test_only_the_scores_asked_for_are_read() -> None:
+def test_only_the_requested_scores_are_read() -> None:
     assert read(**PAIR).completions[0].extra_scores == {}
     group = read(extra_scores=("safety",), **PAIR)
     assert [completion.extra_scores for completion in group.completions] == [{"safety": 2.0}, {"safety": 1.0}]
@@ -39,7 +39,7 @@ def test_transcripts_have_them_too() -> None:
         ({"chosen_safety": float("inf")}, "field 'chosen_safety' is inf"),
     ],
 )
-def test_a_score_that_is_missing_or_no_number_is_an_error(fields: dict[str, Any], problem: str) -> None:
+def test_a_missing_or_non_numeric_score_is_an_error(fields: dict[str, Any], problem: str) -> None:
     with pytest.raises(DataError, match=rf"^prefs\.jsonl:17: {problem}"):
         read(extra_scores=("safety",), **(PAIR | fields))
 
@@ -64,7 +64,7 @@ def test_a_row_that_lacks_a_score_can_be_skipped() -> None:
     ]
 
 
-def test_the_columns_of_a_format_are_those_it_needs_may_have_and_is_asked_for() -> None:
+def test_the_columns_of_a_format_are_required_optional_and_requested_ones() -> None:
     for known in FORMATS:
         assert set(known.required[0]) <= known.columns()
         assert len(known.columns(["safety"]) - known.columns()) == len(known.extra)

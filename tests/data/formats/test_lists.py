@@ -54,7 +54,7 @@ def test_weights_are_lists_of_spans_one_for_each_completion() -> None:
     assert [[span.weight for span in completion.weights] for completion in group.completions] == [[0.25], []]
 
 
-def test_further_scores_are_lists_under_their_names_and_only_those_asked_for_are_read() -> None:
+def test_further_scores_are_lists_by_name_and_only_requested_ones_are_read() -> None:
     fields = LIST | {"safety": [3, 2], "wit": "none"}
     assert [completion.extra_scores for completion in read(**fields).completions] == [{}, {}]
     group = read(extra_scores=("safety",), **fields)
@@ -100,6 +100,6 @@ def test_a_list_that_cannot_be_used_is_an_error_that_names_line_and_field(fields
         ([1, None], r"field 'safety\[1\]' is of type NoneType"),
     ],
 )
-def test_a_further_score_that_was_asked_for_must_be_there(value: Any, problem: str) -> None:
+def test_a_requested_further_score_is_required(value: Any, problem: str) -> None:
     with pytest.raises(DataError, match=rf"^prefs\.jsonl:17: {problem}"):
         read(extra_scores=("safety",), **LIST, safety=value)

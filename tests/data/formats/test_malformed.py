@@ -115,7 +115,7 @@ def changed(row: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("comparisons", "margin", "much", "field 'margin' is 'much'. It must be a number"),
     ],
 )
-def test_a_malformed_row_is_told_by_line_and_field(name: str, path: str, value: Any, problem: str) -> None:
+def test_a_malformed_row_is_reported_by_line_and_field(name: str, path: str, value: Any, problem: str) -> None:
     bad = [item for item in items(name, changed(BY_FORMAT[name], path, value)) if isinstance(item, BadRow)]
     assert len(bad) == 1
     assert str(bad[0]).startswith("prefs.jsonl:17: ")
@@ -167,7 +167,7 @@ def paths(value: Any, prefix: str = "") -> list[str]:
 @pytest.mark.parametrize("name", sorted(BY_FORMAT))
 @settings(max_examples=60, deadline=None, database=None)
 @given(data=st.data())
-def test_garbage_in_a_row_gives_nothing_but_a_bad_row(name: str, data: st.DataObject) -> None:
+def test_garbage_in_a_row_gives_only_a_bad_row(name: str, data: st.DataObject) -> None:
     row = BY_FORMAT[name]
     for _ in range(data.draw(st.integers(1, 3))):
         row = changed(row, data.draw(st.sampled_from(paths(row) or ["x"])), data.draw(garbage))
@@ -179,7 +179,7 @@ def test_garbage_in_a_row_gives_nothing_but_a_bad_row(name: str, data: st.DataOb
 @pytest.mark.parametrize("name", sorted(BY_FORMAT))
 @settings(max_examples=60, deadline=None, database=None)
 @given(data=st.data())
-def test_rows_of_garbage_give_nothing_but_bad_rows(name: str, data: st.DataObject) -> None:
+def test_rows_of_garbage_give_only_bad_rows(name: str, data: st.DataObject) -> None:
     columns = st.sampled_from(sorted(named(name).columns()))
     rows = data.draw(st.lists(st.dictionaries(columns, garbage, max_size=8), min_size=1, max_size=4))
     extra = data.draw(st.sampled_from([(), ("safety",)]))

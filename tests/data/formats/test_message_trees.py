@@ -91,7 +91,7 @@ def renamed(rows: list[dict[str, Any]], tree: str) -> list[dict[str, Any]]:
     ]
 
 
-def test_trees_that_are_mixed_are_told_apart() -> None:
+def test_mixed_trees_are_separated() -> None:
     first, second = renamed(TREE, "1"), renamed(TREE, "2")
     mixed = [row for pair in zip(first, second, strict=True) for row in pair]
     assert [story(group) for group in groups(*mixed)] == [one for one in STORIES for _ in range(2)]

@@ -99,7 +99,7 @@ def test_shp_is_pairs_with_votes_as_scores() -> None:
     assert (second.pairs, texts(second)) == ((Pair(1, 0),), ["Buy other rice.", "Soak it."])
 
 
-def test_only_clear_preferences_of_shp_can_be_asked_for() -> None:
+def test_shp_can_be_limited_to_clear_preferences() -> None:
     found = load_groups(path_of("shp.jsonl"), where=["score_ratio>=2"])
     assert [group.origin.row for group in found.groups] == [1]
     assert [str(row) for row in found.left_out] == [f"{path_of('shp.jsonl')}:2: not score_ratio>=2"]
@@ -111,7 +111,7 @@ def test_stack_exchange_is_a_list_by_votes() -> None:
     assert scores(group) == [3.0, -1.0]
 
 
-def test_orca_pairs_have_a_system_turn_where_there_is_one() -> None:
+def test_orca_pairs_have_a_system_turn_if_there_is_one() -> None:
     bare, guided = loaded("orca.jsonl").groups
     assert (bare.prompt, bare.pairs) == (RIVER, (Pair(0, 1),))
     assert turns(guided.prompt) == [
@@ -171,12 +171,12 @@ def test_deleted_messages_are_left_out_and_languages_can_be_chosen() -> None:
     assert [row.reason for row in english.left_out] == ["not lang=en"] * 3
 
 
-def test_reviews_go_on_from_their_first_words() -> None:
+def test_reviews_continue_from_their_first_words() -> None:
     bad, good, unknown = loaded("reviews.jsonl").groups
     assert (bad.prompt, texts(bad)) == ("I rented this film", [" because of its name.<br /><br />It is dull."])
     assert [group.completions[0].desirable for group in (bad, good, unknown)] == [False, True, None]
 
 
-def test_comparisons_take_a_margin_of_their_own_before_the_preference() -> None:
+def test_the_margin_of_a_comparison_precedes_its_preference() -> None:
     first, second = loaded("comparisons.csv").groups
     assert (first.pairs, second.pairs) == ((Pair(0, 1, 3.0),), (Pair(1, 0, 1.0),))

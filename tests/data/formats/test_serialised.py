@@ -71,7 +71,7 @@ def test_a_csv_file_of_lists_and_conversations_is_read(tmp_path: Path) -> None:
         ]
 
 
-def test_an_iterator_of_rows_is_looked_at_as_a_whole_too() -> None:
+def test_an_iterator_of_rows_is_decoded_like_a_list() -> None:
     rows = [{name: json.dumps(value) for name, value in PAIR.items()}] * 2
     assert groups_from_rows(iter(rows)) == groups_from_rows(rows)
 

@@ -75,7 +75,7 @@ def test_of_very_long_texts_it_is_an_estimate() -> None:
     assert jaccard(shingles_of(words), shingles_of(words)) == 1
 
 
-def test_texts_of_one_word_or_none_are_like_themselves_alone() -> None:
+def test_texts_of_at_most_one_word_equal_only_themselves() -> None:
     items = [(shingles_of(words),) for words in (["yes"], ["no"], ["yes"], [], [])]
     assert found_clusters(items, [0.6]) == {frozenset({0, 2}), frozenset({1}), frozenset({3, 4})}
 

@@ -136,6 +136,6 @@ def test_every_row_that_is_named_has_the_fault(report: QualityReport, rows: list
     assert json.dumps(at[the(report, "duplicates").rows[0].row]) in seen
 
 
-def test_clean_data_give_notes_alone_but_for_their_length_bias(tmp_path: Path) -> None:
+def test_clean_data_give_only_notes_apart_from_length_bias(tmp_path: Path) -> None:
     source = RowSource([str(write_rows(tmp_path / "clean.jsonl", clean_rows(200, shorter=100)))])
     assert {found.severity for found in check_groups(source.read).findings} == {"note"}

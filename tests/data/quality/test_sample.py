@@ -38,7 +38,7 @@ def test_a_sample_knows_whether_it_has_all() -> None:
     assert not sample.is_all
 
 
-def test_keys_depend_on_order_and_text_alone() -> None:
+def test_keys_depend_only_on_order_and_text() -> None:
     assert key_of("a") != key_of("b")
     assert mixed_key(1, 2) != mixed_key(2, 1)
     one, other = (np.array(keys, dtype=np.uint64) for keys in ([1, 2], [2, 1]))

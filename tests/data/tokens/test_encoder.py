@@ -147,7 +147,7 @@ def test_weights_with_a_slow_tokenizer_are_an_error(monkeypatch: pytest.MonkeyPa
         tokens(weighted(" 1", (0, 1, 0.5)))
 
 
-def test_offsets_are_asked_for_only_where_there_are_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offsets_are_requested_only_for_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, bool]] = []
     call = type(TOKENIZER).__call__
 

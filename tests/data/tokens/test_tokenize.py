@@ -142,7 +142,7 @@ def test_an_empty_prompt_is_the_beginning_token() -> None:
         tokens(texts("", "Cake"))
 
 
-def test_a_completion_without_tokens_of_its_own_is_an_error() -> None:
+def test_a_completion_without_own_tokens_is_an_error() -> None:
     only_users = (
         "{% for message in messages %}{% if message.role == 'user' %}{{ message.content }}{% endif %}{% endfor %}"
     )

@@ -29,7 +29,7 @@ def shape(result: TokenizedGroups) -> tuple[str, tuple[int, ...]]:
     return str(TOKENIZER.decode(result.groups[0].prompt)), result.groups[0].completion_lengths
 
 
-def test_a_group_that_fits_is_left_alone() -> None:
+def test_a_group_that_fits_is_unchanged() -> None:
     result = cut(digits(5, 4, 2), 10)
     assert shape(result) == ("01234", (5, 3))
     assert result.report.prompts_cut == result.report.completions_cut == result.report.dropped == ()

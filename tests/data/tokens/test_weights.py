@@ -107,7 +107,7 @@ def test_shared_tokens_count_nothing_and_all_from_the_first_difference_on_count(
     assert weights_from_difference(group([1, 2, 3, 4], [1, 2, 5])) == [[0, 0, 1, 1], [0, 0, 1]]
 
 
-def test_a_completion_that_the_other_goes_on_from_counts_nothing() -> None:
+def test_a_completion_that_is_a_prefix_of_the_other_counts_nothing() -> None:
     assert weights_from_difference(group([1, 2], [1, 2, 5])) == [[0, 0], [0, 0, 1]]
 
 

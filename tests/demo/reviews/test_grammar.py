@@ -16,7 +16,7 @@ def test_the_same_seed_gives_the_same_reviews() -> None:
     assert reviews(20) != reviews(20, seed=1)
 
 
-def test_a_continuation_goes_on_within_a_sentence_and_ends_one() -> None:
+def test_a_continuation_starts_within_a_sentence_and_ends_one() -> None:
     for review in reviews(500):
         assert review.prompt.endswith((" The", " the"))
         assert review.continuation[0] == " "
@@ -26,7 +26,7 @@ def test_a_continuation_goes_on_within_a_sentence_and_ends_one() -> None:
         assert "{" not in review.continuation
 
 
-def test_reviews_are_of_varied_length() -> None:
+def test_reviews_vary_in_length() -> None:
     lengths = sorted(len(review.continuation.split()) for review in reviews(2000))
     assert 25 < mean(lengths) < 32
     assert lengths[100] < 16

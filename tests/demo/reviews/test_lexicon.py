@@ -33,7 +33,7 @@ def test_a_phrase_in_two_degrees_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         all_phrases()
 
 
-def test_every_phrase_is_found_whole_and_alone() -> None:
+def test_every_phrase_is_found_exactly_once() -> None:
     reward = SentimentReward()
     for phrase in all_phrases():
         assert [contribution.phrase for contribution in reward.explain(phrase)] == [phrase]

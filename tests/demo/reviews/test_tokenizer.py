@@ -14,7 +14,7 @@ def test_training_twice_gives_the_same_tokenizer(tokenizer: PreTrainedTokenizerF
     assert train_tokenizer().backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
 
 
-def test_it_has_the_size_that_was_asked_for(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_it_has_the_requested_size(tokenizer: PreTrainedTokenizerFast) -> None:
     assert len(tokenizer) == 1536
 
 

@@ -28,7 +28,7 @@ DTYPES = [torch.float64, torch.float32, torch.bfloat16]
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_packed_rows_are_taken_where_they_are_right(name: str, dtype: torch.dtype) -> None:
+def test_packed_rows_are_used_if_they_are_exact(name: str, dtype: torch.dtype) -> None:
     choice = choose_forward(tiny_model(name, dtype))
     assert isinstance(choice.forward, PackedForward), choice.reason
     assert choice.reason.startswith("packed rows")

@@ -44,7 +44,7 @@ def test_there_are_so_many_samples_per_prompt_in_the_order_of_the_prompts(
             assert 1 <= len(generation.completion_ids) <= 5
 
 
-def test_greedy_decoding_takes_the_likeliest_token_whatever_the_padding(
+def test_greedy_decoding_takes_the_most_likely_token_for_any_padding(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     together = generate(model, tokenizer, PROMPTS, max_new_tokens=6, temperature=0)
@@ -57,7 +57,7 @@ def test_greedy_decoding_takes_the_likeliest_token_whatever_the_padding(
         assert likeliest.tolist() == generation.completion_ids.tolist()
 
 
-def test_a_seed_repeats_the_samples_and_leaves_the_global_generator_alone(
+def test_a_seed_repeats_the_samples_and_does_not_touch_the_global_generator(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
 ) -> None:
     before = torch.random.get_rng_state()
@@ -101,7 +101,7 @@ def test_the_generation_config_of_the_model_changes_nothing_and_stays(tokenizer:
     assert model.generation_config is config
 
 
-def test_a_model_in_training_goes_on_in_training_and_without_cache(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_a_model_in_training_stays_in_training_mode_and_without_cache(tokenizer: PreTrainedTokenizerFast) -> None:
     model = tiny_llama(vocab_size=len(tokenizer), num_hidden_layers=1, attention_dropout=0.5).train()
     model.config.use_cache = False
     model.lm_head.eval()

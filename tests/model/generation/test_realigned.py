@@ -137,7 +137,7 @@ def policy_and_mix(kind: str, vocab_size: int) -> tuple[PreTrainedModel | PeftMo
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma2", "gpt2", "opt", "adapter off", "kept head"])
-def test_greedy_decoding_takes_the_likeliest_token_of_the_mix_whatever_the_padding(kind: str) -> None:
+def test_greedy_decoding_takes_the_most_likely_token_of_the_mix_for_any_padding(kind: str) -> None:
     tokenizer = make_tokenizer()
     policy, reference, mix = policy_and_mix(kind, len(tokenizer))
     settings: dict[str, Any] = {"max_new_tokens": 12, "temperature": 0, "realignment": mix}

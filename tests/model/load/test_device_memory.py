@@ -64,7 +64,7 @@ def test_the_limit_of_a_container_is_found_at_the_root(tmp_path: Path) -> None:
     assert cgroup_free_bytes(tmp_path / "root", tmp_path / "self") == [700]
 
 
-def test_where_there_are_no_control_groups_there_is_no_limit(tmp_path: Path) -> None:
+def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
     assert cgroup_free_bytes(tmp_path, tmp_path / "missing") == []
 
 

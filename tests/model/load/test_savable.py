@@ -129,7 +129,7 @@ SPOILS: dict[str, Callable[[PreTrainedModel, PreTrainedTokenizerBase], None]] = 
 
 
 @pytest.mark.parametrize("part", SPOILS)
-def test_whatever_cannot_be_written_is_an_error(part: str) -> None:
+def test_an_output_that_cannot_be_written_is_an_error(part: str) -> None:
     model, tokenizer = tiny_llama(), make_tokenizer()
     SPOILS[part](model, tokenizer)
     with pytest.raises(ModelError, match=f"its {part} cannot be saved"):

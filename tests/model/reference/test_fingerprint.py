@@ -57,7 +57,7 @@ def test_the_same_model_loaded_again_has_the_same_fingerprint() -> None:
 
 
 @pytest.mark.parametrize("change", [one_bit_off, swapped_weights, other_rope, other_buffer])
-def test_whatever_changes_what_a_model_computes_changes_the_fingerprint(
+def test_changes_to_the_function_of_a_model_change_its_fingerprint(
     change: Callable[[LlamaForCausalLM], None],
 ) -> None:
     model = tiny_llama()
@@ -90,7 +90,7 @@ def test_a_base_model_is_the_same_by_itself_and_behind_any_adapter_that_is_off()
     assert in_use.digest == digest(model)
 
 
-def test_an_adapter_that_is_kept_tells_itself_from_others_but_not_by_its_name() -> None:
+def test_a_kept_adapter_has_its_own_fingerprint_under_any_name() -> None:
     model = tiny_llama()
     policy = adapted(model)
     policy.add_adapter("reference", policy.peft_config["default"])

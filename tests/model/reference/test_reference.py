@@ -87,9 +87,7 @@ def cases() -> list[tuple[Reference, nn.Module, nn.Module]]:
 
 @pytest.mark.parametrize("forward", [PackedForward(), SequencesForward()])
 @pytest.mark.parametrize("case", range(3), ids=["frozen copy", "adapter off", "kept adapter"])
-def test_what_is_known_of_each_token_is_that_of_the_model_held_fixed(
-    case: int, forward: Forward, batch: PackedBatch
-) -> None:
+def test_token_values_equal_those_of_the_frozen_model(case: int, forward: Forward, batch: PackedBatch) -> None:
     reference, policy, model = cases()[case]
     own = forward.token_logps(policy, batch)
     tokens, held = reference.token_logps(forward, policy, batch), reference.distributions(forward, policy, batch)

@@ -66,7 +66,7 @@ def test_models_do_not_share_entries(path: Path) -> None:
     assert [model.num_logps for model in store.models()] == [2, 2]
 
 
-def test_it_tells_what_it_holds(path: Path) -> None:
+def test_it_describes_its_content(path: Path) -> None:
     store = LogpStore(path)
     assert store.models() == []
     write(store, 1, 2)
@@ -75,7 +75,7 @@ def test_it_tells_what_it_holds(path: Path) -> None:
     assert model == StoredModel("llama", "float32 weights", model.added, num_logps=2, num_token_logps=3)
 
 
-def test_what_is_no_number_is_not_kept(path: Path) -> None:
+def test_nan_is_not_stored(path: Path) -> None:
     store = LogpStore(path)
     store.write(MODEL, {key(1): math.nan, key(2): -math.inf, key(3): -1.0})
     assert store.read(MODEL, map(key, range(4))) == {key(3): -1.0}
@@ -297,7 +297,7 @@ def test_a_broken_file_is_set_aside_and_a_new_one_begun(tmp_path: Path, said: li
     assert aside.name in line
 
 
-def test_without_a_place_to_write_a_run_goes_on_and_is_told_once(tmp_path: Path, said: list[str]) -> None:
+def test_without_a_writable_folder_a_run_continues_and_warns_once(tmp_path: Path, said: list[str]) -> None:
     (tmp_path / "file").write_text("")
     store = OptionalStore(tmp_path / "file" / "logps.sqlite", said.append)
     assert read(store) == read_tokens(store) == {}

@@ -24,7 +24,7 @@ def test_the_optimum_is_reached(name: str, feedback: Feedback) -> None:
 
 
 @pytest.mark.skipif("ipo" not in LOSSES, reason="there is no loss of that name")
-def test_ipo_ends_where_its_paper_says() -> None:
+def test_ipo_converges_to_the_margin_of_its_paper() -> None:
     preferred = (WORLD.rewards[:, :, None] - WORLD.rewards[:, None, :]).sigmoid()
     wins = (preferred * WORLD.reference.exp()[:, None, :]).sum(-1)
     expected = (WORLD.reference + wins / 0.1).log_softmax(-1)

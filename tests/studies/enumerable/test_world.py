@@ -4,7 +4,7 @@ import torch
 from studies.enumerable import World, expected_reward, kl_divergence, total_variation
 
 
-def test_the_same_seed_gives_the_same_world_and_leaves_the_generator_alone() -> None:
+def test_the_same_seed_gives_the_same_world_and_does_not_touch_the_generator() -> None:
     before = torch.random.get_rng_state()
     first, again, other = (World.drawn(seed=seed) for seed in (1, 1, 2))
     assert torch.equal(torch.random.get_rng_state(), before)

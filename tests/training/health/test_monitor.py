@@ -11,7 +11,7 @@ def see(monitor: HealthMonitor, *margins: float, first_step: int = 1) -> list[li
     return [monitor.see(step, log) for step, log in enumerate(logs, start=first_step)]
 
 
-def test_a_rule_is_told_of_once_and_again_when_it_is_twice_as_bad() -> None:
+def test_a_rule_is_reported_once_and_again_when_it_is_twice_as_bad() -> None:
     monitor = HealthMonitor(facts())
     news = see(monitor, 9.0, 11.0, 12.0, 21.0, 23.0, 21.0, 50.0)
     assert [len(found) for found in news] == [0, 1, 0, 0, 1, 0, 1]
@@ -33,12 +33,12 @@ def test_the_same_logs_give_the_same_findings() -> None:
     assert monitors[0].findings == monitors[1].findings
 
 
-def test_rules_that_do_not_apply_are_not_asked() -> None:
+def test_rules_that_do_not_apply_are_skipped() -> None:
     assert "margin" not in HealthMonitor(facts("simpo")).rules
     assert not any(see(HealthMonitor(facts("simpo")), 50.0))
 
 
-def test_metrics_that_are_no_numbers_are_no_evidence() -> None:
+def test_nan_metrics_are_no_evidence() -> None:
     assert not any(see(HealthMonitor(facts()), float("nan"), float("inf")))
 
 

@@ -29,7 +29,7 @@ def test_few_judgements_are_a_warning_none_an_error_and_demonstrations_a_note() 
     assert finding("counts", [pair("q", "a", "b")] * 100).severity == "note"
 
 
-def test_problems_of_rows_are_told_apart_but_for_numbers() -> None:
+def test_problems_of_rows_are_grouped_ignoring_numbers() -> None:
     problems = ["line 1 is bad", "line 22 is bad", "the field is missing"]
     rows = [BadRow(Origin("prefs", n), text) for n, text in enumerate(problems, start=1)]
     found = findings("unusable", [*rows, LeftOut(Origin("prefs", 9), "a tie")])
@@ -95,7 +95,7 @@ def test_neighbours_and_the_biggest_cluster_of_prompts() -> None:
     assert found[0].examples[0].note == "a cluster of 3"
 
 
-def test_overlap_is_told_in_rows_and_in_prompts() -> None:
+def test_overlap_is_reported_in_rows_and_prompts() -> None:
     held_out = prompt_keys([pair("Q", "x", "y"), pair("r", "x", "y"), BadRow(Origin("held out", 3), "bad")])
     groups = numbered([pair("q ", "a", "b"), pair("q", "c", "d"), pair("s", "a", "b")])
     found = finding("overlap", groups, CheckSettings(held_out=held_out))

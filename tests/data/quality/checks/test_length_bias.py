@@ -51,12 +51,12 @@ def test_few_pairs_say_nothing_about_accuracy() -> None:
     assert found.severity == "note"
 
 
-def test_pairs_of_one_prompt_are_in_one_fold_so_that_nothing_can_be_said() -> None:
+def test_pairs_of_a_single_prompt_give_no_estimate() -> None:
     groups = numbered(pair("q", "w " * (n + 2), "w") for n in range(60))
     assert "accuracy" not in finding("length-bias", groups).measures
 
 
-def test_thumbs_are_told_apart_by_length_with_balanced_accuracy() -> None:
+def test_thumbs_are_classified_by_length_with_balanced_accuracy() -> None:
     groups = [thumb(f"q{n}", "w " * (30 + n), True) for n in range(90)]
     groups += [thumb(f"r{n}", "w " * (5 + n % 9), False) for n in range(30)]
     found = finding("length-bias", numbered(groups))
@@ -64,5 +64,5 @@ def test_thumbs_are_told_apart_by_length_with_balanced_accuracy() -> None:
     assert (found.count, found.total) == (90, 120)
 
 
-def test_thumbs_of_one_kind_have_nothing_to_tell_apart() -> None:
+def test_thumbs_of_one_kind_cannot_be_classified() -> None:
     assert findings("length-bias", numbered(thumb(f"q{n}", "w", True) for n in range(90))) == []

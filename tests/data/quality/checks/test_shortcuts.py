@@ -28,7 +28,7 @@ def test_a_word_that_gives_chosen_away_is_an_error_and_named() -> None:
     assert "sure" in found.title
 
 
-def test_random_words_are_told_apart_no_better_than_by_guessing() -> None:
+def test_random_words_are_classified_no_better_than_by_chance() -> None:
     found = finding("shortcuts", pairs(300, 0))
     assert found.severity == "note"
     assert float(found.measures["accuracy_low"]) < 0.5 < float(found.measures["accuracy_high"])
@@ -50,7 +50,7 @@ def test_few_pairs_and_texts_without_common_words_say_nothing() -> None:
     assert findings("shortcuts", strange) == []
 
 
-def test_thumbs_are_told_apart_where_there_are_no_pairs() -> None:
+def test_thumbs_are_classified_if_there_are_no_pairs() -> None:
     rng = random.Random(2)
     groups = [thumb(f"q{n}", ("Sure! " if n % 3 else "No! ") + text(rng), bool(n % 3)) for n in range(150)]
     found = finding("shortcuts", numbered(groups))

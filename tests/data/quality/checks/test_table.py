@@ -45,7 +45,7 @@ def test_checks_that_lack_something_are_named() -> None:
     assert report.skipped == {"overlap": "needs --eval-data", "tokens": "needs --tokenizer"}
 
 
-def test_unknown_checks_are_told_all_at_once_with_the_nearest_name() -> None:
+def test_unknown_checks_are_reported_at_once_with_the_nearest_names() -> None:
     with pytest.raises(ConfigError) as caught:
         chosen_checks(only=["margin"], skip=["xyz"])
     assert len(caught.value.problems) == 2
@@ -109,7 +109,7 @@ def _said(findings: tuple[DataFinding, ...]) -> list[tuple[object, ...]]:
 
 @settings(max_examples=5, deadline=None)
 @given(st.randoms(use_true_random=False))
-def test_the_order_of_rows_changes_nothing_but_examples(random: Random) -> None:
+def test_the_order_of_rows_changes_only_examples(random: Random) -> None:
     rows = [row for row in planted_rows() if row["rejected"].strip() and row["rejected"] != row["chosen"]]
     given_order = [pair(row["prompt"], row["chosen"], row["rejected"], margin=row["margin"]) for row in rows]
     other_order = random.sample(given_order, len(given_order))

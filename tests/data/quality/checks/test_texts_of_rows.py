@@ -93,7 +93,7 @@ def test_the_script_of_most_letters(text: str, script: str | None) -> None:
     assert main_script(text) == script
 
 
-def test_answers_in_another_script_are_told_against_the_data_and_against_the_prompt() -> None:
+def test_answers_in_another_script_than_data_or_prompt_are_reported() -> None:
     english = [pair(f"Question number {n}?", "An answer of words.", "Another answer.") for n in range(20)]
     russian = pair("Вопрос на русском языке?", "Ответ на русском языке.", "An answer in English.")
     found = findings("language", numbered([*english, russian]))

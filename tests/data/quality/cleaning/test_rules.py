@@ -49,7 +49,7 @@ def test_a_list_is_a_tie_where_all_of_it_is() -> None:
     assert left_out(groups, CleaningRules(drop_ties=0.0)) == [0]
 
 
-def test_the_minority_is_left_out_and_where_there_is_none_all_are() -> None:
+def test_the_minority_is_removed_or_all_in_a_tie() -> None:
     groups = [pair("q", "a", "b"), pair("q", "b", "a"), pair("q", "A", "b"), pair("r", "a", "b"), pair("r", "b", "a")]
     groups += [pair("s", "a", "b"), pair("q", "a", "c")]
     assert left_out(groups, CleaningRules(resolve_contradictions="majority")) == [1, 3, 4]
@@ -60,7 +60,7 @@ def test_contradictory_thumbs_are_resolved_as_well() -> None:
     assert left_out(groups, CleaningRules(resolve_contradictions="majority")) == [1]
 
 
-def test_repeats_have_no_vote_where_they_are_left_out() -> None:
+def test_excluded_repeats_have_no_vote() -> None:
     groups = [pair("q", "a", "b"), pair("q", "a", "b"), pair("q", "b", "a")]
     both = CleaningRules(dedupe=True, resolve_contradictions="majority")
     decision = decided(groups, both)
@@ -69,7 +69,7 @@ def test_repeats_have_no_vote_where_they_are_left_out() -> None:
     assert [name for name, _ in decision.reasons] == ["dedupe", "resolve-contradictions"]
 
 
-def test_a_prompt_keeps_as_many_rows_as_allowed_whatever_the_order() -> None:
+def test_a_prompt_keeps_as_many_rows_as_allowed_in_any_order() -> None:
     groups = [pair(f"q{number % 4}", f"a{number}", "b") for number in range(40)]
     rules = CleaningRules(cap_per_prompt=3)
     gone = left_out(groups, rules)

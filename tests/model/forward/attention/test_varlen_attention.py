@@ -165,7 +165,7 @@ def test_gradients_of_a_prompts_keys_are_summed_in_float32_or_better(dtype: torc
     assert {gradient.dtype for gradient in gradients} == {dtype}
 
 
-def test_no_tensor_of_tokens_times_tokens_is_made_beside_those_of_the_kernel() -> None:
+def test_only_the_kernel_allocates_tokens_times_tokens() -> None:
     plan = AttentionPlan(pack(token_groups([(200, (100, 100))])).spans)
     tensors = inputs(plan.num_tokens, 1, 1)
     kernel = VarlenAttention(lambda query, key, value, *_, **__: query + key.sum() * value.sum(), takes_groups=True)
@@ -234,7 +234,7 @@ def test_heads_are_repeated_for_a_torch_that_takes_no_groups(monkeypatch: pytest
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_a_torch_without_windows_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torch_without_windows_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def of_2_10(query: Tensor, *others: Any, is_causal: bool = False) -> Tensor:
         return query
 
@@ -243,7 +243,7 @@ def test_a_torch_without_windows_is_told_of(monkeypatch: pytest.MonkeyPatch) -> 
     assert find_varlen_attention() == "varlen_attn of torch 2.10.0 takes no scale and no window_size"
 
 
-def test_packed_rows_use_no_kernel_unless_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packed_rows_use_no_kernel_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     kernels = []
 
     def spying(groups: Any, kernel: Any = None) -> AttentionPlan:

@@ -105,7 +105,7 @@ def test_it_says_which_tasks_do_not_fit_and_why(task: LogpTask, reason: str | No
     assert CutCrossEntropy(stand_ins.linear_cross_entropy).misfit(task) == reason
 
 
-def test_a_task_describes_the_logits_that_it_is_made_of() -> None:
+def test_a_task_describes_its_logits() -> None:
     hidden, weight, bias = inputs(bias=True, dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
         found = LogpTask.of(LinearLogits(hidden, weight, bias, 0.5, 30.0), has_extras=True)
@@ -116,7 +116,7 @@ def test_a_task_describes_the_logits_that_it_is_made_of() -> None:
 
 
 @pytest.mark.parametrize(("extras", "calls"), [(frozenset[TokenExtra](), 1), (frozenset({"entropy"}), 0)])
-def test_it_takes_the_place_of_the_tiles_only_where_it_fits(extras: frozenset[TokenExtra], calls: int) -> None:
+def test_it_replaces_the_tiles_only_if_supported(extras: frozenset[TokenExtra], calls: int) -> None:
     called = []
 
     def counted(*arguments: Any, **options: Any) -> Tensor:
@@ -164,13 +164,13 @@ def test_a_package_that_sums_gradients_in_low_precision_is_refused_with_a_way_ou
     )
 
 
-def test_a_package_that_is_not_there_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "cut_cross_entropy", raising=False)
     monkeypatch.setattr(sys, "path", [])
     assert find_cut_cross_entropy() == "cut_cross_entropy is not installed"
 
 
-def test_a_package_that_breaks_as_it_is_imported_is_told_of(
+def test_a_package_that_fails_on_import_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("site")

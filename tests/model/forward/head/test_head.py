@@ -68,7 +68,7 @@ def test_an_adapter_on_the_head_makes_it_unknown() -> None:
     assert find_head(wrapped, model) is None
 
 
-def test_the_model_is_asked_once_per_head() -> None:
+def test_the_model_runs_once_per_head() -> None:
     model = tiny_model("llama")
     calls: list[object] = []
     model.register_forward_pre_hook(lambda *_: calls.append(1))

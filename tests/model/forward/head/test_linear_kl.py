@@ -97,7 +97,7 @@ def test_the_kl_of_a_model_with_itself_is_zero_with_zero_gradient(dtype: torch.d
         assert not tensor.grad.any()
 
 
-def test_gradients_come_only_where_asked_for() -> None:
+def test_gradients_are_computed_only_on_request() -> None:
     hidden, weight = head(0, bias=False)
     held = reference(bias=True)
     held.hidden.requires_grad_()

@@ -39,7 +39,7 @@ def test_gradcheck_and_agreement_with_the_twin(
     torch.testing.assert_close(fused(*tensors), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_gradients_come_only_where_asked_for() -> None:
+def test_gradients_are_computed_only_on_request() -> None:
     hidden, weight = inputs(bias=False)
     weight.requires_grad_(False)
     linear_logp(hidden, weight, TARGETS).sum().backward()
@@ -135,7 +135,7 @@ def test_extras_change_neither_log_probs_nor_gradients(keep_bytes: int) -> None:
 
 
 @pytest.mark.parametrize(("extra", "other"), [("entropy", "log_collision"), ("log_collision", "entropy")])
-def test_only_the_extra_that_is_asked_for_is_computed(extra: TokenExtra, other: TokenExtra) -> None:
+def test_only_the_requested_extra_is_computed(extra: TokenExtra, other: TokenExtra) -> None:
     hidden, weight = inputs(bias=False)
     logits = LinearLogits(hidden, weight)
     one = linear_token_values(logits, TARGETS, extras=frozenset({extra}), tiles=Tiles(3, 4))

@@ -148,7 +148,7 @@ def test_a_model_with_an_unknown_head_gives_all_log_probs() -> None:
 
 
 @pytest.mark.parametrize("forward", [PACKED, PADDED])
-def test_what_is_not_asked_for_is_not_there(forward: Forward) -> None:
+def test_values_not_requested_are_absent(forward: Forward) -> None:
     model = tiny_model("llama")
     found = forward.token_values(model, BATCH)
     assert found.entropy is found.log_collision is found.kl is None
@@ -167,7 +167,7 @@ def test_a_head_of_another_width_is_an_error_that_names_both(forward: Forward) -
     assert "resize_token_embeddings" in str(caught.value)
 
 
-def test_a_reference_whose_head_is_not_at_hand_any_more_is_an_error() -> None:
+def test_a_reference_without_its_head_is_an_error() -> None:
     model = tiny_model("llama")
     reference = other_weights(model)
     held = PACKED.distributions(reference, BATCH)

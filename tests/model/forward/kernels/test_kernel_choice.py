@@ -80,7 +80,7 @@ def other_targets(e: Tensor, c: Tensor, targets: Tensor, **options: Any) -> Tens
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_kernels_that_are_wrong_or_do_not_fit_are_left_out_and_told_of(
+def test_wrong_or_unsupported_kernels_are_excluded_and_reported(
     name: str, candidates: Candidates, kernels: Kernels, reason: str, dtype: torch.dtype
 ) -> None:
     choice = choose_kernels(tiny_model(name, dtype), pack(GROUPS), candidates)
@@ -116,14 +116,14 @@ def test_a_head_that_is_not_known_needs_no_kernel(monkeypatch: pytest.MonkeyPatc
     assert choice.reason.endswith("log-probs from the model's own logits (unknown kind of head)")
 
 
-def test_a_cpu_has_no_kernels_and_nothing_is_said_of_them() -> None:
+def test_a_cpu_has_no_kernels_and_reports_none() -> None:
     assert candidates_on(torch.device("cpu")) is None
     choice = choose_forward(tiny_model("llama", torch.float32))
     assert choice.forward == PackedForward()
     assert "attention" not in choice.reason
 
 
-def test_on_cuda_the_kernels_at_hand_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_cuda_the_available_kernels_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_choice, "find_cut_cross_entropy", lambda: "not installed")
     assert candidates_on(torch.device("cuda:1")) == Candidates(find_varlen_attention(), "not installed")
 
@@ -155,7 +155,7 @@ def test_autocast_is_that_of_training_when_kernels_are_tried(monkeypatch: pytest
     assert set(seen) == {torch.bfloat16}
 
 
-def test_kernels_that_pass_alone_but_not_in_the_model_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_that_pass_alone_but_fail_in_the_model_are_excluded(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong_on_short_rows(query: Tensor, key: Tensor, value: Tensor, *others: Any, **options: Any) -> Tensor:
         output = varlen_attn(query, key, value, *others, **options)
         return output if len(query) > 100 else output.flip(0)
@@ -178,7 +178,7 @@ def test_kernels_that_raise_in_the_model_are_left_out(monkeypatch: pytest.Monkey
     assert choice.reason.endswith("; no kernels: RuntimeError: no kernel image is available")
 
 
-def test_a_model_that_packed_rows_are_wrong_for_is_not_asked_about_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_fails_with_packed_rows_is_not_tested_with_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(_: torch.device) -> Candidates:
         raise AssertionError("kernels for rows that are not packed")
 

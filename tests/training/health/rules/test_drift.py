@@ -44,7 +44,7 @@ def test_the_kl_of_samples_counts_beyond_two_standard_errors() -> None:
     assert symptom.size == 2.0
 
 
-def test_the_worse_of_samples_and_answers_is_told_of() -> None:
+def test_the_worse_of_samples_and_answers_is_reported() -> None:
     samples = {"samples/kl": 60.0, "samples/num_tokens": 20.0}
     symptom = distance(history_of([{}], {1: {**samples, **logratios(100.0, 4.0)}}), facts())
     assert symptom is not None
@@ -79,7 +79,7 @@ def test_a_quarter_of_the_entropy_must_be_left() -> None:
     assert symptom.size == 2.0
 
 
-def test_samples_are_asked_as_well_as_held_out_answers() -> None:
+def test_samples_count_as_well_as_held_out_answers() -> None:
     before, after = {"entropy": 2.0, "samples/entropy": 1.6}, {"entropy": 1.9, "samples/entropy": 0.1}
     symptom = collapse(history_of([{}], {0: before, 1: after}), facts())
     assert symptom is not None
@@ -134,13 +134,13 @@ def test_twice_as_long_or_half_as_long_is_too_much() -> None:
     assert shorter.size == 2.0
 
 
-def test_what_few_samples_do_by_chance_is_left_alone() -> None:
+def test_chance_in_few_samples_is_no_finding() -> None:
     # Three standard errors of the difference: 3 * sqrt(6^2 + 8^2) = 30.
     assert lengths(history_of([{}], {0: samples(20.0, 6.0), 1: samples(49.0, 8.0)}), RUN) is None
     assert lengths(history_of([{}], {0: samples(20.0, 6.0), 1: samples(51.0, 8.0)}), RUN) is not None
 
 
-def test_samples_that_come_to_no_end_any_more_are_told_of() -> None:
+def test_samples_that_no_longer_end_are_reported() -> None:
     # Three standard errors at 8 samples: 3 * sqrt(0.5 / 8) = 0.75; at 64 they are 0.27, and a half is needed.
     def after(finished: float) -> dict[int, dict[str, float]]:
         return {0: samples(20.0), 1: samples(21.0, finished=finished)}

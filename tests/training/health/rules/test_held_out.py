@@ -8,13 +8,13 @@ from tests.training.health.histories import facts, found, history_of
 SURE = {"rewards/accuracies": 0.99}
 
 
-def test_shortcut_fires_where_one_word_tells(hardly_different: RunResult) -> None:
+def test_shortcut_fires_if_one_word_decides(hardly_different: RunResult) -> None:
     finding = found(hardly_different, "shortcut")
     assert finding is not None
     assert "100.0% of pairs that were new" in finding.text
 
 
-def test_shortcut_fires_where_length_tells(length_only: RunResult) -> None:
+def test_shortcut_fires_if_length_decides(length_only: RunResult) -> None:
     assert found(length_only, "shortcut") is not None
 
 

@@ -82,7 +82,7 @@ def test_flat_fires_on_sft_whose_held_out_loss_stays(start: Start) -> None:
     assert found(result, "flat") is not None
 
 
-def test_a_policy_that_moves_is_learning_whatever_its_loss() -> None:
+def test_a_policy_that_moves_is_learning_at_any_loss() -> None:
     steps = [{"loss": 0.69, "logratios/absolute": 0.2}] * 20
     assert flat(history_of(steps), facts()) is None
 
@@ -94,6 +94,6 @@ def test_flat_waits_for_half_of_the_run() -> None:
     assert flat(history_of(steps[:19]), facts(max_steps=19)) is None
 
 
-def test_a_training_loss_alone_does_not_tell_without_a_reference() -> None:
+def test_a_training_loss_alone_is_no_evidence_without_a_reference() -> None:
     assert not RULES["flat"].applies(facts("sft", num_held_out=0))
     assert RULES["flat"].applies(facts("sft"))

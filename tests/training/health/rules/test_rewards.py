@@ -54,12 +54,12 @@ def test_rewards_per_token_count_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_methods_that_lower_chosen_answers_on_purpose_are_left_alone(name: str) -> None:
+def test_methods_that_lower_chosen_answers_on_purpose_have_no_finding(name: str) -> None:
     method = Method.named(name)
     assert raises_chosen(method) == (name not in ("apo_down", "discopop"))
 
 
-def test_methods_without_a_reference_are_left_alone() -> None:
+def test_methods_without_a_reference_have_no_finding() -> None:
     assert not RULES["displacement"].applies(facts("simpo"))
     assert not RULES["displacement"].applies(facts(starts_at_reference=False))
 
@@ -87,13 +87,13 @@ def test_margins_that_are_noise_say_nothing() -> None:
     assert length(history_of([correlation_of(0.9, margin=0.05)]), facts(num_held_out=0)) is None
 
 
-def test_held_out_pairs_are_asked_where_there_are_enough() -> None:
+def test_held_out_pairs_are_used_if_there_are_enough() -> None:
     history = history_of([correlation_of(0.9)], {1: correlation_of(0.1)})
     assert length(history, facts(num_held_out=64)) is None
     assert length(history, facts(num_held_out=63)) is not None
 
 
-def test_rewards_that_go_with_length_from_the_start_are_left_alone() -> None:
+def test_rewards_that_follow_length_from_the_start_have_no_finding() -> None:
     assert RULES["length"].applies(facts("plackett_luce"))
     assert not RULES["length"].applies(facts("cpo"))
     assert not RULES["length"].applies(facts("kto"))
