@@ -22,7 +22,7 @@ import datasets
 import torch
 import transformers
 
-from benchmarks import logp, overhead, packing, runs
+from benchmarks import gpu, logp, overhead, packing, runs
 from benchmarks.options import Options
 from benchmarks.page import write_page
 from benchmarks.results import RESULTS, Result, load, markdown_table, save
@@ -44,6 +44,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "logp": Benchmark("the fused log-prob alone", logp.workload_names, logp.run),
     "packing": Benchmark("packed rows against one row and padded rows", packing.workload_names, packing.run),
     "overhead": Benchmark("overhead of the trainer", overhead.workload_names, overhead.run),
+    "gpu": Benchmark("tests, kernels and training on a GPU", gpu.workload_names, gpu.run),
 }
 
 
@@ -51,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parse, measure, print, keep."""
     parser = _parser()
     given = parser.parse_args(arguments)
-    chosen = [(name, workload) for name in given.benchmarks or BENCHMARKS for workload in BENCHMARKS[name].workloads()]
+    chosen = [
+        (name, workload) for name in given.benchmarks or _by_default() for workload in BENCHMARKS[name].workloads()
+    ]
     if given.only:
         unknown = set(given.only) - {workload for _, workload in chosen}
         if unknown:
@@ -85,6 +88,11 @@ def _run_all(chosen: Sequence[tuple[str, str]], options: Options, folder: Path |
             print("\n".join(["", markdown_table(result.rows), "", *result.notes]), flush=True)
             where = f", kept in {save(result, folder)}" if folder else ""
             print(f"took {time.perf_counter() - start:.0f} s{where}", flush=True)
+
+
+def _by_default() -> list[str]:
+    """All that this machine can run."""
+    return [name for name in BENCHMARKS if name != "gpu" or torch.cuda.is_available()]
 
 
 def _is_known(name: str, workload: str, folder: Path) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel
 
 from benchmarks.padded_forward import PaddedFused
 from benchmarks.workloads import ModelSize, make_groups, make_model
@@ -47,7 +47,7 @@ class StepCase:
         return longest * sum(len(completions) for _, completions in self.lengths)
 
 
-def make_step(case: StepCase, model: LlamaForCausalLM | None = None) -> Callable[[], Tensor]:
+def make_step(case: StepCase, model: PreTrainedModel | None = None) -> Callable[[], Tensor]:
     """A step that returns its log-probs, one per completion token. Layout of the batch is part of it."""
     policy = (model or make_model(case.size)).train()
     groups = make_groups(case.lengths, case.size.vocabulary_size)

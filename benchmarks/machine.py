@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 import transformers
 
-__all__ = ["Machine", "peak_flops", "this_machine"]
+__all__ = ["Machine", "peak_flops", "seconds_now", "this_machine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +22,15 @@ class Machine:
     torch: str
     transformers: str
     date: str
+    gpu: str | None = None
 
     def __str__(self) -> str:
-        return (
-            f"{self.cpu}, {self.cores} cores, {self.threads} threads; torch {self.torch}, transformers "
-            f"{self.transformers}; {self.date}"
-        )
+        device = self.gpu or f"{self.cpu}, {self.cores} cores, {self.threads} threads"
+        return f"{device}; torch {self.torch}, transformers {self.transformers}; {self.date}"
 
 
-def this_machine() -> Machine:
-    """The machine at hand, today."""
+def this_machine(*, gpu: bool = False) -> Machine:
+    """The machine at hand, today; with `gpu`, that of a measurement on its GPU."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return Machine(
@@ -41,15 +40,23 @@ def this_machine() -> Machine:
         torch=torch.__version__,
         transformers=transformers.__version__,
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        gpu=torch.cuda.get_device_name() if gpu else None,
     )
 
 
-def peak_flops(dtype: torch.dtype, *, size: int = 2048, rounds: int = 8) -> float:
+def peak_flops(dtype: torch.dtype, *, size: int = 2048, rounds: int = 8, device: str = "cpu") -> float:
     """The best of some square matrix products. Unit: operations per second."""
-    left, right = torch.randn(2, size, size).to(dtype)
+    left, right = torch.randn(2, size, size, device=device).to(dtype)
     best = float("inf")
     for _ in range(rounds):
-        start = time.perf_counter()
+        start = seconds_now()
         left @ right
-        best = min(best, time.perf_counter() - start)
+        best = min(best, seconds_now() - start)
     return 2 * size**3 / best
+
+
+def seconds_now() -> float:
+    """Time after all queued work of a GPU, if there is one. Unit: seconds."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()

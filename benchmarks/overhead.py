@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch.nn.functional import logsigmoid
-from transformers import LlamaForCausalLM, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from typing_extensions import override
 
 from benchmarks.machine import this_machine
@@ -152,7 +152,7 @@ class _TimedObjective:
 class _TimedTrainer:
     """A `PreferenceTrainer` with clocks at its parts, logging every step."""
 
-    def __init__(self, model: LlamaForCausalLM, groups: list[TokenGroup], folder: Path, *, bf16: bool) -> None:
+    def __init__(self, model: PreTrainedModel, groups: list[TokenGroup], folder: Path, *, bf16: bool) -> None:
         self.clock = _PartClock()
         self._run_clock = _RunClock(self.clock)
         self.losses: list[float] = []
@@ -189,7 +189,7 @@ class _TimedTrainer:
 class _BareLoop:
     """The same compute and nothing else: the batch is at hand, nothing is logged."""
 
-    def __init__(self, model: LlamaForCausalLM, groups: list[TokenGroup], *, bf16: bool) -> None:
+    def __init__(self, model: PreTrainedModel, groups: list[TokenGroup], *, bf16: bool) -> None:
         self._model, self._bf16 = model.train(), bf16
         self._batch = pack(groups)
         table = _reference_table(model, groups, bf16=bf16)
@@ -218,7 +218,7 @@ class _BareLoop:
         return loss.detach()
 
 
-def _reference_table(model: LlamaForCausalLM, groups: list[TokenGroup], *, bf16: bool) -> dict[bytes, float]:
+def _reference_table(model: PreTrainedModel, groups: list[TokenGroup], *, bf16: bool) -> dict[bytes, float]:
     batch = pack(groups)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
         return dict(zip(batch.keys, completion_logps(PackedForward(), model, batch).tolist(), strict=True))

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 import torch
+from peft import PeftModel
 from torch import Tensor, nn
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel
 
 from preftune.model.forward.forward import Distributions, TokenExtra, TokenValues
 from preftune.model.forward.head.head import find_head
 from preftune.model.forward.head.linear_logp import linear_logp
+from preftune.model.forward.head.tiles import Tiles
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.planning import Layout
 
@@ -23,8 +25,9 @@ class PaddedFused:
 
     def token_logps(self, model: nn.Module, batch: PackedBatch) -> Tensor:
         """See `Forward.token_logps`."""
-        assert isinstance(model, LlamaForCausalLM)
-        head = find_head(model, model)
+        language_model = model.get_base_model() if isinstance(model, PeftModel) else model
+        assert isinstance(language_model, PreTrainedModel)
+        head = find_head(language_model, language_model)
         assert head is not None
         rows = [
             torch.cat([batch.token_ids[slice(*group.prompt)], batch.token_ids[slice(*completion)]])
@@ -32,11 +35,12 @@ class PaddedFused:
             for completion in group.completions
         ]
         token_ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        mask = torch.arange(token_ids.shape[1]) < torch.tensor([len(row) for row in rows])[:, None]
-        hidden = model.model(input_ids=token_ids, attention_mask=mask.long(), use_cache=False).last_hidden_state
-        assert hidden is not None
+        lengths = torch.tensor([len(row) for row in rows], device=token_ids.device)
+        mask = torch.arange(token_ids.shape[1], device=token_ids.device) < lengths[:, None]
+        decoder = language_model.get_decoder()
+        hidden = decoder(input_ids=token_ids, attention_mask=mask.long(), use_cache=False).last_hidden_state
         predicting = hidden[batch.owners, batch.position_ids[batch.predictors]]
-        return linear_logp(predicting, head.linear.weight, batch.targets)
+        return linear_logp(predicting, head.linear.weight, batch.targets, tiles=Tiles.on(predicting.device))
 
     def token_values(
         self,

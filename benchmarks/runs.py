@@ -95,19 +95,19 @@ def _rows(
         }
 
 
-def useful_operations(workload: Workload, size: ModelSize) -> float:
+def useful_operations(workload: Workload, size: ModelSize, *, frozen: bool = False) -> float:
     """Multiplications and additions of forward and backward that cannot be left out: every prompt once, no padding.
 
     Attention is counted as what a causal sequence sees; the head at the tokens that predict.
     """
-    layer = 4 * size.hidden_size**2 + 3 * size.hidden_size * size.intermediate_size
     seen = sum(
         prompt * (prompt + 1) / 2 + sum(length * (prompt + (length + 1) / 2) for length in answers)
         for prompt, *answers in workload.lengths
     )
-    linear = size.num_layers * layer * workload.packed_tokens
+    linear = size.num_layers * size.layer_weights * workload.packed_tokens
     head = size.hidden_size * size.vocabulary_size * workload.num_targets
-    return 6 * (linear + head + size.num_layers * 2 * size.hidden_size * seen)
+    # Frozen weights need no gradient of their own; the adapter beside them is not counted.
+    return (4 if frozen else 6) * (linear + head) + 6 * size.num_layers * 2 * size.hidden_size * seen
 
 
 def _notes(workload: Workload, sides: Mapping[SideName, Side], flops: float) -> Sequence[str]:

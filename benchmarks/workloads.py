@@ -5,11 +5,19 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+)
 
 from preftune.data.tokens.token_group import TokenGroup, TokenIds
 from preftune.groups import Origin, Pair
@@ -22,29 +30,48 @@ END_OF_SEQUENCE = 2
 
 @dataclass(frozen=True, slots=True)
 class ModelSize:
-    """A Llama: all else is as in its default configuration."""
+    """A model with random weights. Settings that are not named here have the defaults of its family.
+
+    Args:
+        num_key_heads: Heads of keys and values; None for as many as queries have.
+        head_width: None for hidden size / heads.
+        tied: True if head and embedding share their weight.
+    """
 
     hidden_size: int
     num_layers: int
     intermediate_size: int
     num_heads: int
     vocabulary_size: int
+    family: Literal["llama", "qwen3"] = "llama"
+    num_key_heads: int | None = None
+    head_width: int | None = None
+    tied: bool = False
 
-    def config(self) -> LlamaConfig:
-        """Its configuration."""
-        return LlamaConfig(
+    def config(self) -> PreTrainedConfig:
+        """Config of transformers."""
+        family = LlamaConfig if self.family == "llama" else Qwen3Config
+        return family(
             vocab_size=self.vocabulary_size,
             hidden_size=self.hidden_size,
             intermediate_size=self.intermediate_size,
             num_hidden_layers=self.num_layers,
             num_attention_heads=self.num_heads,
-            num_key_value_heads=self.num_heads,
+            num_key_value_heads=self.num_key_heads or self.num_heads,
+            head_dim=self.head_width or self.hidden_size // self.num_heads,
             max_position_embeddings=4096,
-            tie_word_embeddings=False,
+            tie_word_embeddings=self.tied,
             bos_token_id=None,
             eos_token_id=END_OF_SEQUENCE,
             pad_token_id=1,
         )
+
+    @property
+    def layer_weights(self) -> int:
+        """Weights of the matrix products of one layer."""
+        width = self.head_width or self.hidden_size // self.num_heads
+        heads = 2 * self.num_heads + 2 * (self.num_key_heads or self.num_heads)
+        return self.hidden_size * width * heads + 3 * self.hidden_size * self.intermediate_size
 
 
 FULL = ModelSize(hidden_size=512, num_layers=8, intermediate_size=1376, num_heads=8, vocabulary_size=32_000)
@@ -161,10 +188,13 @@ def make_groups(
     ]
 
 
-def make_model(size: ModelSize, folder: Path | None = None) -> LlamaForCausalLM:
+def make_model(
+    size: ModelSize, folder: Path | None = None, *, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> PreTrainedModel:
     """The model with random weights, always the same; `folder` is where it will seem to come from."""
     torch.manual_seed(0)
-    model = LlamaForCausalLM(size.config())
+    with torch.device(device):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(size.config(), dtype=dtype)
     if folder is not None:
         model.config._name_or_path = str(folder)
     return model

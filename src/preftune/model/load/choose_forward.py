@@ -14,7 +14,7 @@ from preftune.model.reference.reference import FrozenCopy, Reference
 
 __all__ = ["choose_forward_for"]
 
-_TILES = Tiles(keep_bytes=256 * 2**20)
+_KEEP_BYTES = 256 * 2**20
 """Logits of so many bytes wait for backward: little beside a model and its optimizer, and a seventh of the step."""
 
 
@@ -48,4 +48,4 @@ def _choose(model: PreTrainedModel | PeftModel, arithmetic: Arithmetic, *, is_sh
     if not is_sharded:
         nn.Module.to(model, arithmetic.device)
     with Arithmetic(next(model.parameters()).device, arithmetic.autocast).context():
-        return choose_forward(model, tiles=_TILES)
+        return choose_forward(model, tiles=Tiles.on(arithmetic.device, keep_bytes=_KEEP_BYTES))

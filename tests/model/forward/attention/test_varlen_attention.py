@@ -257,7 +257,7 @@ def test_packed_rows_use_no_kernel_by_default(monkeypatch: pytest.MonkeyPatch) -
     assert kernels[-2:] == [None, flash]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("window", [None, 1, 40, 4096])
 @pytest.mark.parametrize(("heads", "width"), [((4, 4), 64), ((8, 2), 128), ((2, 1), 256)])
 def test_on_a_gpu_it_errs_little_more_than_segments_do(window: int | None, heads: tuple[int, int], width: int) -> None:

@@ -180,10 +180,7 @@ def test_a_package_that_fails_on_import_is_reported(
     assert find_cut_cross_entropy() == "cut_cross_entropy cannot be imported: RuntimeError: 0 active drivers"
 
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-
-
-@needs_gpu
+@pytest.mark.gpu
 @pytest.mark.parametrize(("scale", "softcap", "bias"), [(1.0, None, False), (0.25, 30.0, True)])
 def test_on_a_gpu_it_errs_little_more_than_the_tiles_do(scale: float, softcap: float | None, bias: bool) -> None:
     kernel = find_cut_cross_entropy()
@@ -207,7 +204,7 @@ def test_on_a_gpu_it_errs_little_more_than_the_tiles_do(scale: float, softcap: f
         assert (one - expected).norm() <= allowed
 
 
-@needs_gpu
+@pytest.mark.gpu
 def test_on_a_gpu_tiles_take_a_tenth_of_the_memory_of_all_logits() -> None:
     hidden = torch.randn(4096, 256, device=CUDA, dtype=torch.bfloat16, requires_grad=True)
     weight = torch.randn(64_000, 256, device=CUDA, dtype=torch.bfloat16, requires_grad=True)

@@ -187,7 +187,7 @@ def test_a_model_that_fails_with_packed_rows_is_not_tested_with_kernels(monkeypa
     assert choose_forward(model).forward.layout == "sequences"
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", ["llama", "mistral_window", "gemma2", "gpt_oss"])
 def test_on_a_gpu_the_choice_is_exact_in_gradients_too(name: str) -> None:
     model = tiny_model(name, torch.bfloat16)

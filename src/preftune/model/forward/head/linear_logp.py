@@ -254,10 +254,10 @@ class _LinearLogp(torch.autograd.Function):
             def gradient_tiles(vocabulary: slice, columns: Tensor) -> Iterator[tuple[slice, Tensor]]:
                 """That of the logits is grad * (1 at the target - softmax)."""
                 for tokens, tile in logits.tiles(vocabulary, columns):
-                    places = exact.put_into(tile, tokens, vocabulary)
+                    columns_of_targets, is_inside = exact.put_into(tile, tokens, vocabulary)
                     slope = rule.capped_slope(tile)
                     tile.sub_(normalizers[tokens, None]).exp_().mul_(-grad[tokens, None])
-                    tile[places[0], places[1]] += grad[tokens][places[0]]
+                    tile.scatter_add_(1, columns_of_targets, torch.where(is_inside, grad[tokens], 0.0)[:, None])
                     yield tokens, rule.back_(tile, slope)
 
             wants = Wants(*ctx.needs_input_grad[:3])
@@ -271,13 +271,18 @@ class _TargetLogits:
     targets: Tensor
     logits: Tensor
 
-    def put_into(self, tile: Tensor, tokens: slice, vocabulary: slice) -> Tensor:
-        """Put those that belong into a tile there. Returns row and column of each. Shape: (2, target of the tile)."""
+    def put_into(self, tile: Tensor, tokens: slice, vocabulary: slice) -> tuple[Tensor, Tensor]:
+        """Put those that belong into a tile there, without a look at values: a GPU would have to be waited for.
+
+        Returns:
+            Column of each target in the tile, any column for targets elsewhere. Shape: (target, 1).
+            True for targets inside the tile. Shape: (target,).
+        """
         columns = self.targets[tokens] - vocabulary.start
-        rows = ((columns >= 0) & (columns < tile.shape[1])).nonzero()[:, 0]
-        places = torch.stack([rows, columns[rows]])
-        tile[places[0], places[1]] = self.logits[tokens][rows]
-        return places
+        is_inside = (columns >= 0) & (columns < tile.shape[1])
+        columns = columns.clamp(0, tile.shape[1] - 1)[:, None]
+        tile.scatter_(1, columns, torch.where(is_inside[:, None], self.logits[tokens, None], tile.gather(1, columns)))
+        return columns, is_inside
 
 
 def _target_logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, rule: LogitRule) -> Tensor:

@@ -68,6 +68,11 @@ class Tiles:
     vocabulary: int = 2048
     keep_bytes: int = 0
 
+    @staticmethod
+    def on(device: torch.device, *, keep_bytes: int = 0) -> "Tiles":
+        """Tiles for a device. A CPU wants them in its cache; a GPU wants few launches of much work."""
+        return Tiles(4096, 16_384, keep_bytes) if device.type == "cuda" else Tiles(keep_bytes=keep_bytes)
+
 
 DEFAULT_TILES = Tiles()
 
