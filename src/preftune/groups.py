@@ -9,15 +9,19 @@ from typing import Any
 from preftune.errors import DataError
 
 __all__ = [
+    "NO_INPUTS",
     "Completion",
     "Message",
     "Origin",
     "Pair",
+    "Prompt",
     "PromptGroup",
+    "TemplateInputs",
     "Text",
     "WeightedSpan",
     "common_start",
     "span_problem",
+    "template_variable_problem",
 ]
 
 
@@ -42,6 +46,75 @@ class Message:
 
 Text = str | tuple[Message, ...]
 """Plain text, or the messages of a conversation."""
+
+
+_SET_BY_US = (
+    "add_generation_prompt",
+    "chat_template",
+    "continue_final_message",
+    "conversation",
+    "messages",
+    "return_dict",
+    "tokenize",
+    "tools",
+)
+
+
+def template_variable_problem(variables: Mapping[str, Any]) -> str | None:
+    """A sentence on the first variable that a chat template cannot be given, or None if all can.
+
+    >>> template_variable_problem({"tools": []})
+    "gives 'tools', which the conversation itself decides."
+    """
+    taken = next((name for name in variables if name in _SET_BY_US), None)
+    return None if taken is None else f"gives '{taken}', which the conversation itself decides."
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateInputs:
+    """Inputs of the chat template beside the messages.
+
+    Args:
+        tools: Descriptions of the functions that the assistant may call, as JSON schemas.
+        variables: Further variables of the template, such as `enable_thinking`. They precede those of the run.
+    Raises:
+        DataError: a tool that is not an object, or a variable that the conversation itself decides.
+
+    >>> bool(TemplateInputs()), bool(TemplateInputs(variables={"enable_thinking": False}))
+    (False, True)
+    """
+
+    tools: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+    variables: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        for index, tool in enumerate(self.tools):
+            if not isinstance(tool, Mapping):
+                raise DataError(
+                    f"'tools[{index}]' is of type {type(tool).__name__}. A tool is an object with its name and its "
+                    "parameters as a JSON schema."
+                )
+        if problem := template_variable_problem(self.variables):
+            raise DataError(f"'chat_template_kwargs' {problem} Leave it out.")
+
+    def __bool__(self) -> bool:
+        return bool(self.tools or self.variables)
+
+
+NO_INPUTS = TemplateInputs()
+"""Nothing beside the messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt to continue.
+
+    Args:
+        inputs: Inputs of the chat template beside the messages.
+    """
+
+    text: Text
+    inputs: TemplateInputs = NO_INPUTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +250,7 @@ class PromptGroup:
         completions: At least one.
         pairs: Preferences among the completions.
         origin: Source and row, for reports and errors.
+        inputs: Inputs of the chat template beside the messages.
     Raises:
         DataError: a pair with an index out of range, or of equal completions; no completion; text mixed with messages;
             weights beyond a completion's text, or overlapping.
@@ -190,6 +264,7 @@ class PromptGroup:
     completions: tuple[Completion, ...]
     pairs: tuple[Pair, ...]
     origin: Origin
+    inputs: TemplateInputs = NO_INPUTS
 
     def __post_init__(self) -> None:
         if not self.completions:

@@ -96,13 +96,21 @@ def test_only_and_skip_choose_checks_and_list_names_them(clean: Path) -> None:
 def test_a_tokenizer_counts_tokens_as_training_does(clean: Path, tokenizer: Path) -> None:
     from preftune.data import load_groups
     from preftune.data.tokens.tokenize import tokenize_groups
+    from preftune.settings.chat import ChatChoice, ChatMode
 
-    report = as_json(clean, "--tokenizer", tokenizer, "--max-length", "250", "--only", "tokens")
-    tokenized = tokenize_groups(load_groups(str(clean)).groups, make_tokenizer(), max_length=None)
-    lengths = [len(group.prompt) + len(ids) for group in tokenized.groups for ids in group.completions]
-    [found] = report["findings"]
-    assert (found["count"], found["total"]) == (sum(length > 250 for length in lengths), len(lengths))
-    assert found["measures"]["longest"] == max(lengths)
+    modes: tuple[ChatMode, ...] = ("auto", "off")
+    report = {
+        mode: as_json(clean, "--tokenizer", tokenizer, "--max-length", "250", "--only", "tokens", "--chat", mode)
+        for mode in modes
+    }
+    for mode, [found] in ((mode, one["findings"]) for mode, one in report.items()):
+        tokenized = tokenize_groups(
+            load_groups(str(clean)).groups, make_tokenizer(), max_length=None, chat=ChatChoice(mode)
+        )
+        lengths = [len(group.prompt) + len(ids) for group in tokenized.groups for ids in group.completions]
+        assert (found["count"], found["total"]) == (sum(length > 250 for length in lengths), len(lengths))
+        assert found["measures"]["longest"] == max(lengths)
+    assert report["auto"] != report["off"]
 
 
 def test_special_tokens_are_those_of_the_tokenizer(tokenizer: Path, tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_all_errors_of_a_call_are_reported_at_once() -> None:
     error = error_of("convert", "--to", "csv", "--output", "b.csv", "--pairing", "some")
     for problem in (
         "data: is not given",
-        "to = csv: must be one of pairs, thumbs, lists, demonstrations, trl-preference, trl-unpaired",
+        "to = csv: must be one of pairs, thumbs, lists, demonstrations, messages, trl-preference, trl-unpaired",
         "output = b.csv: rows are written as JSON lines",
         "pairing = 'some': must be one of",
     ):

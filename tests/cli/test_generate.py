@@ -102,10 +102,22 @@ def test_prompts_are_taken_from_data_files(
     assert shown in result.stdout
 
 
-def test_text_goes_through_the_chat_template_on_demand(model_folder: Path) -> None:
-    result = call("generate", "--model", model_folder, "--prompt", "Who?", "--chat", *SHORT)
-    assert result.exit_code == 0, result.output
-    assert "user: Who?" in result.stdout
+def test_text_goes_through_the_chat_template_unless_it_is_off(model_folder: Path) -> None:
+    def lines(*arguments: str) -> list[str]:
+        result = call("generate", "--model", model_folder, "--prompt", "Who?", "--seed", "1", *arguments, *SHORT)
+        assert result.exit_code == 0, result.output
+        return result.stdout.splitlines()
+
+    turned, raw = lines(), lines("--chat", "off")
+    assert turned[0] == "chat: template of the tokenizer (text prompts become user turns; --chat off for raw text)"
+    assert raw[0].startswith("chat: raw text, as chat = off asks")
+    assert turned[1] == raw[1] == "Who?"
+    assert turned[2:] != raw[2:]
+    assert turned == lines("--chat", "on")
+    rendered = "<|im_start|>user\nWho?<|im_end|>\n<|im_start|>assistant\n"
+    same = call("generate", "--model", model_folder, "--prompt", rendered, "--seed", "1", *SHORT)
+    assert same.stdout.splitlines()[-2:] == turned[-2:]
+    assert "rendered prompts stay as they are" in same.stdout
 
 
 def test_an_empty_prompt_file_is_named(model_folder: Path, tmp_path: Path) -> None:

@@ -78,6 +78,7 @@ def test_a_frame_is_as_good_as_its_rows(tmp_path: Path) -> None:
         ([{"prompt": "a", "chosen": " b", "rejected": " b"}], "pairs:1: 'chosen' and 'rejected' are equal"),
         ([{"prompt": "a", "completion": " b"}], "pairs:1: the prompt has no pair"),
         ([{"prompt": "a", "chosen": " b", "rejected": " c", "images": ["a.png"]}], "pairs:1: field 'images'"),
+        ([{"prompt": "a", "chosen": " b", "rejected": " c", "tools": "[1]"}], r"pairs:1: field 'tools\[0\]'"),
         (["text"], "pairs:1: the row is of type str"),
         ({"train": []}, r"pairs: holds several data sets \(train\)"),
         (Dataset.from_list(make_rows(2)).to_iterable_dataset(), "pairs: is a stream"),

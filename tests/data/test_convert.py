@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preftune.data import BadRow, LeftOut, groups_from_rows
+from preftune.data.conversations import conversation_of
 from preftune.data.convert import TARGETS, Conversion, Converter
 from preftune.data.views import Pairing, PairRule
 from preftune.errors import ConfigError, DataError
-from preftune.groups import Completion, Message, Origin, Pair, PromptGroup, Text, WeightedSpan
+from preftune.groups import Completion, Message, Origin, Pair, PromptGroup, TemplateInputs, Text, WeightedSpan
 from tests.data.groups import paired, scored, thumbed
 
 ORIGIN = Origin("rows", 1)
@@ -215,4 +216,64 @@ def test_a_rule_for_data_that_need_none_is_an_error() -> None:
 
 
 def test_a_target_for_each_kind_of_feedback() -> None:
-    assert {target.feedback for target in TARGETS.values()} == {"pairs", "thumbs", "lists", "demonstrations"}
+    assert {target.feedback for target in TARGETS.values()} == {"pairs", "thumbs", "lists", "demonstrations", None}
+
+
+@settings(max_examples=60, deadline=None, database=None)
+@given(st.lists(pairs(), min_size=1, max_size=3) | st.lists(groups_of(st.just(1)), min_size=1, max_size=3))
+def test_anything_becomes_messages_and_is_read_as_the_same_turns(groups: list[PromptGroup]) -> None:
+    for row in rows("messages", *groups):
+        assert not any(isinstance(row.get(name), str) for name in ("prompt", "chosen", "rejected", "completion"))
+    assert there_and_back("messages", groups) == [
+        bare(replace(found, completions=tuple(replace(one, extra_scores={}) for one in found.completions)))
+        if found.pairs
+        else bare(replace(found, completions=tuple(map(_without_feedback, found.completions))))
+        for found in map(conversation_of, groups)
+    ]
+
+
+def _without_feedback(completion: Completion) -> Completion:
+    return Completion(completion.content)
+
+
+def test_transcripts_lists_and_thumbs_become_messages_with_their_feedback() -> None:
+    transcript = PromptGroup(
+        "\n\nHuman: 2+2?\n\nAssistant:", (Completion(" 4"), Completion(" 5")), (Pair(0, 1),), ORIGIN
+    )
+    user, four, five = (
+        {"role": role, "content": text} for role, text in [("user", "2+2?"), ("assistant", "4"), ("assistant", "5")]
+    )
+    assert rows("messages", transcript) == [{"prompt": [user], "chosen": [four], "rejected": [five]}]
+    liked = PromptGroup("2+2?", (Completion("4", desirable=True),), (), ORIGIN)
+    assert rows("messages", liked) == [{"prompt": [user], "completion": [four], "label": True}]
+    ranked = PromptGroup("2+2?", (Completion("4", 2.0), Completion("5", 1.0)), (), ORIGIN)
+    assert rows("messages", ranked) == [{"prompt": [user], "completions": [[four], [five]], "scores": [2.0, 1.0]}]
+    assert rows("messages", ranked, pairing="all")[0] | {"margin": 1.0} == rows("messages", ranked, pairing="all")[0]
+    plain = PromptGroup("2+2?", (Completion("4"),), (), ORIGIN)
+    assert rows("messages", plain) == [{"messages": [user, four]}]
+    assert list(Converter("demonstrations", chat="on").rows([plain], Conversion())) == [
+        {"prompt": [user], "completion": [four]}
+    ]
+    assert list(Converter("demonstrations").rows([plain], Conversion())) == [{"prompt": "2+2?", "completion": "4"}]
+    with pytest.raises(ConfigError, match="chat = off: keeps text as it is"):
+        Converter("messages", chat="off")
+
+
+def test_rendered_prompts_are_left_out_of_messages_and_counted() -> None:
+    conversion = Conversion()
+    groups = [
+        PromptGroup(prompt, (Completion("4"),), (), Origin("rows", row))
+        for row, prompt in enumerate(["2+2?", "<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n"], start=1)
+    ]
+    assert len(list(Converter("messages").rows(groups, conversion))) == 1
+    [(reason, count)] = conversion.left_out.items()
+    assert count == 1
+    assert "a chat template has rendered, with <|im_start|>" in reason
+
+
+def test_tools_and_variables_of_the_template_are_written_and_read_again() -> None:
+    inputs = TemplateInputs(({"name": "add", "parameters": {"a": 1}},), {"enable_thinking": False})
+    group = PromptGroup("2+2?", (Completion("4"), Completion("5")), (Pair(0, 1),), ORIGIN, inputs)
+    for target in ("pairs", "messages", "trl-preference"):
+        assert [found.inputs for found in there_and_back(target, [group])] == [inputs]
+    assert [found.inputs for found in there_and_back("demonstrations", [group])] == [inputs]

@@ -93,7 +93,7 @@ def test_a_mapped_column_that_is_not_there_is_an_error_that_lists_the_columns() 
 
 
 def test_a_mapping_to_a_column_that_the_format_does_not_read_is_an_error() -> None:
-    with pytest.raises(DataError, match=r"maps to 'chozen', which the format 'pairs' does not read. It reads chosen"):
+    with pytest.raises(DataError, match=r"maps to 'chozen', which the format 'pairs' does not read. It reads chat_"):
         groups_from_rows([PAIR | {"better": "4"}], columns={"chozen": "better"})
 
 

@@ -5,7 +5,7 @@ from functools import cache
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-__all__ = ["CHATML", "EOS", "make_tokenizer"]
+__all__ = ["BOS", "CHATML", "EOS", "make_tokenizer"]
 
 EOS = "<|end|>"
 BOS = "<|start|>"

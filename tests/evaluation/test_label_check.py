@@ -11,6 +11,7 @@ from preftune.data.tokens.tokenize import tokenize_groups
 from preftune.errors import ConfigError, DataError, ModelError
 from preftune.evaluation.label_check import LabelCheck, check_labels
 from preftune.runs.run import train
+from preftune.settings.chat import ChatChoice
 from tests.model.forward.tiny_models import one_by_one_logps
 from tests.runs.inputs import config_of, write_model, write_pairs
 
@@ -39,7 +40,9 @@ def tuned(model: Path, data: Path, output: Path, **settings: object) -> Path:
 
 def plain_margins(run: Path, reference: Path, data: Path, *, beta: float) -> list[float]:
     """Margins by the plainest forward."""
-    groups = tokenize_groups(load_groups(str(data)).groups, AutoTokenizer.from_pretrained(run), max_length=None).groups
+    groups = tokenize_groups(
+        load_groups(str(data)).groups, AutoTokenizer.from_pretrained(run), max_length=None, chat=ChatChoice()
+    ).groups
     models = [AutoModelForCausalLM.from_pretrained(folder).eval() for folder in (run, reference)]
     with torch.no_grad():
         gaps = one_by_one_logps(models[0], groups) - one_by_one_logps(models[1], groups)

@@ -142,9 +142,9 @@ def test_further_scores_are_read_by_name_and_length_is_built_in(tmp_path: Path) 
 
 def test_weights_of_the_data_or_from_the_first_difference_on(tmp_path: Path) -> None:
     rows = [PAIRS[1] | {"chosen": " 34", "rejected": " 35", "chosen_weights": [[2, 3, 0.5]]}]
-    data = prepared(rows, tmp_path)
+    data = prepared(rows, tmp_path, chat="off")
     assert [weights.tolist() for weights in data.train[0].weights] == [[1, 1, 0.5, 1], [1, 1, 1, 1]]
-    data = prepared(rows, tmp_path, token_weights="from_first_difference")
+    data = prepared(rows, tmp_path, chat="off", token_weights="from_first_difference")
     assert [weights.tolist() for weights in data.train[0].weights] == [[0, 0, 0.5, 1], [0, 0, 1, 1]]
     assert data.is_weighted
 

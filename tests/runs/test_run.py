@@ -177,7 +177,7 @@ def test_the_measured_budget_gives_the_run_that_the_same_number_gives(
     monkeypatch.setattr("preftune.runs.memory_budget._MOST_ON_CPU", 90)  # so that steps are cut
     with (tmp_path / "log").open("w") as log:
         console = Console(record=True, width=200, file=log)
-        settings: dict[str, Any] = {"learning_rate": 1e-2, "dropout": True}
+        settings: dict[str, Any] = {"learning_rate": 1e-2, "dropout": True, "chat": "off"}
         train(
             config_of(model_folder, pairs_file, tmp_path / "a", max_tokens_per_microbatch="auto", **settings),
             console=console,

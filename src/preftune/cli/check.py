@@ -14,7 +14,15 @@ from rich.table import Table
 from rich.text import Text
 
 from preftune.cli.console import main_console, quiet_libraries
-from preftune.cli.options import RowSource, chosen_data, output_flags, row_source, source_flags
+from preftune.cli.options import (
+    RowSource,
+    chosen_data,
+    given_values,
+    output_flags,
+    row_source,
+    setting_flags,
+    source_flags,
+)
 from preftune.data.quality import (
     CHECKS,
     DATA_SEVERITIES,
@@ -32,6 +40,9 @@ from preftune.errors import ConfigError
 from preftune.files.outputs import check_output, saving
 from preftune.findings import Severity
 from preftune.groups import PromptGroup
+from preftune.settings import ModelSettings, build_section
+from preftune.settings.chat import ChatChoice
+from preftune.settings.setting import settings_for
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -54,12 +65,6 @@ _FAILED = 1
     metavar="MODEL",
     panel=_TOKENS,
     help="Tokenizer for lengths in tokens: hub id or folder. Default: lengths in words.",
-)
-@click.option(
-    "--chat-template",
-    metavar="FILE",
-    panel=_TOKENS,
-    help="Jinja file with a chat template, for a tokenizer that has none.",
 )
 @click.option("--model", metavar="RUN", panel=_LABELS, help="Run folder; list the labels that its model contradicts.")
 @click.option("--only", multiple=True, metavar="CHECK", panel=_CHECKS, help="Run only this check. May be repeated.")
@@ -116,13 +121,15 @@ def command(context: click.RichContext, /, **values: Any) -> None:
         context.exit(_FAILED)
 
 
-command.params = [*source_flags("check"), *command.params, *output_flags()]
+_CHAT = settings_for("check", ModelSettings)
+command.params = [*source_flags("check"), *command.params, *setting_flags(_CHAT, panel=_TOKENS), *output_flags()]
 
 
 @dataclass(frozen=True, slots=True)
 class _Order:
     source: RowSource
     values: Mapping[str, Any]
+    tokenizer: ModelSettings | None
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -132,19 +139,23 @@ class _Order:
 def _ordered(context: click.Context, values: Mapping[str, Any]) -> _Order:
     problems: list[str] = []
     data = chosen_data(context, values["data"], problems)
-    problems += _problems(values)
+    chat = given_values(context, [item.name for item in _CHAT])
+    problems += _problems(values, chat)
+    tokenizer = None
+    if values["tokenizer"] is not None:
+        tokenizer = build_section(ModelSettings, {"model": values["tokenizer"], **chat}, problems)
     if problems or data is None:
         raise ConfigError(problems)
-    order = _Order(row_source(data), values)
+    order = _Order(row_source(data), values, tokenizer)
     for option in ("json", "html"):
         if values[option] not in (None, "-"):
             check_output(option, Path(values[option]), inputs=order.inputs, overwrite=values["overwrite"])
     return order
 
 
-def _problems(values: Mapping[str, Any]) -> Iterator[str]:
+def _problems(values: Mapping[str, Any], chat: Mapping[str, Any]) -> Iterator[str]:
     if values["tokenizer"] is None:
-        for name, value in (("max_length", values["max_length"]), ("chat_template", values["chat_template"])):
+        for name, value in {"max_length": values["max_length"], **chat}.items():
             if value is not None:
                 yield f"{name} = {value}: says nothing without a tokenizer. Name one with --tokenizer, or leave it out."
     if values["model"] is not None and values["where"]:
@@ -162,8 +173,8 @@ def _problems(values: Mapping[str, Any]) -> Iterator[str]:
 def _report(order: _Order, tell: Callable[[str], None]) -> QualityReport:
     settings = CheckSettings(seed=order.values["seed"], max_length=order.values["max_length"])
     count_tokens: TokenCounter | None = None
-    if order.values["tokenizer"] is not None:
-        count_tokens, special = _tokenizer(order.values["tokenizer"], order.values["chat_template"])
+    if order.tokenizer is not None:
+        count_tokens, special = _tokenizer(order.tokenizer)
         settings = replace(settings, special_tokens=special)
     if order.values["eval_data"]:
         held_out = replace(order.source, sources=order.values["eval_data"], split=None)
@@ -204,12 +215,11 @@ def _labels(order: _Order) -> "LabelCheck | None":
     )
 
 
-def _tokenizer(name: str, chat_template: str | None) -> tuple[TokenCounter, tuple[str, ...]]:
+def _tokenizer(settings: ModelSettings) -> tuple[TokenCounter, tuple[str, ...]]:
     from preftune.model.load.load_model import load_tokenizer
-    from preftune.settings import ModelSettings
 
-    tokenizer = load_tokenizer(ModelSettings(model=name, chat_template=chat_template))
-    return token_counter(tokenizer), special_tokens(tokenizer)
+    tokenizer = load_tokenizer(settings)
+    return token_counter(tokenizer, settings.chat_choice), special_tokens(tokenizer)
 
 
 def _write(report: QualityReport, labels: "LabelCheck | None", order: _Order) -> None:
@@ -302,11 +312,11 @@ def _say(console: Console, text: str, style: str | None = None) -> None:
     console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
 
 
-def token_counter(tokenizer: "PreTrainedTokenizerBase") -> TokenCounter:
+def token_counter(tokenizer: "PreTrainedTokenizerBase", chat: ChatChoice) -> TokenCounter:
     """Counts tokens of groups; chat template, special tokens and the end of the sequence included."""
     from preftune.data.tokens.encoder import GroupEncoder
 
-    encoder = GroupEncoder(tokenizer)
+    encoder = GroupEncoder(tokenizer, chat=chat)
 
     def count(groups: Sequence[PromptGroup]) -> Sequence[TokenCounts]:
         return [

@@ -11,13 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from preftune.cli.console import main_console, quiet_libraries
-from preftune.cli.options import Word, chosen_data, output_flags, source_flags
+from preftune.cli.options import Word, chosen_data, output_flags, setting_flags, source_flags
 from preftune.data.convert import TARGETS, Columns, Conversion, Converter
 from preftune.data.load import GroupStream, iter_groups
 from preftune.data.views import PairRule
 from preftune.errors import ConfigError, DataError
 from preftune.files.outputs import check_output, saving
-from preftune.settings import DataSettings
+from preftune.settings import DataSettings, ModelSettings
+from preftune.settings.setting import settings_for
 
 __all__ = ["command"]
 
@@ -71,9 +72,11 @@ def command(context: click.RichContext, /, **values: Any) -> None:
     _show(console, output, stream, conversion)
 
 
+_CHAT_HELP = {"chat": "Text as turns of a user and an assistant; auto: if --to is messages."}
 command.params = [
     *command.params,
     *source_flags("convert"),
+    *setting_flags(settings_for("convert", ModelSettings, help=_CHAT_HELP), panel=DataSettings.title),
     *output_flags(),
 ]
 
@@ -89,11 +92,13 @@ def _checked(context: click.Context, values: Mapping[str, Any]) -> tuple[DataSet
     target = values["target"]
     if target is None:
         problems.append(f"to: is not given. Name the layout to write with --to: {', '.join(TARGETS)}.")
-    converter = None
+    converter: Converter | None = None
     try:
         rule = PairRule(settings.pairing, settings.min_score_gap) if settings is not None else PairRule()
         skips = settings is not None and settings.on_bad_row == "skip"
-        converter = Converter(target, rule, values["scores"], skips_bad_rows=skips) if target is not None else None
+        converter = None
+        if target is not None:
+            converter = Converter(target, rule, values["scores"], skips_bad_rows=skips, chat=values["chat"])
     except ConfigError as error:
         problems += error.problems
     if problems or settings is None or converter is None:

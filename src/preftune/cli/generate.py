@@ -16,7 +16,7 @@ from preftune.cli.options import chosen_model, given_values, model_flags, output
 from preftune.errors import ConfigError, SaveError
 from preftune.evaluation.prompts import read_prompts
 from preftune.files.outputs import check_output
-from preftune.groups import Message, Text
+from preftune.groups import Prompt
 from preftune.settings import ModelSettings, TrainConfig, build_section, settings_of
 from preftune.settings.evaluation_config import run_of
 from preftune.settings.evaluation_sections import MemorySettings
@@ -24,6 +24,8 @@ from preftune.settings.sampling import Sampling, strength_problems
 from preftune.settings.setting import settings_for
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from preftune.model.generation.completions import Generation
 
 __all__ = ["command", "show", "write"]
@@ -53,12 +55,6 @@ _PROMPTS, _RESULT = "Prompts", "Result"
     help="File of prompts: .txt with one per line, or a data file whose rows have a prompt.",
 )
 @click.option(
-    "--chat/--no-chat",
-    default=False,
-    panel=_PROMPTS,
-    help="Format each text prompt as a user message with the chat template. Default: off.",
-)
-@click.option(
     "--output",
     metavar="FILE.jsonl",
     panel=_RESULT,
@@ -77,13 +73,20 @@ def command(context: click.RichContext, /, **values: Any) -> None:
     """
     model, sampling, mix, prompts = _checked(context, values)
     with quiet_libraries(verbose=values["verbose"]):
+        from preftune.data.tokens.chat import ChatFormat
+        from preftune.model.load.load_model import load_other_tokenizer, load_tokenizer
+
         output = Path(values["output"]) if values["output"] is not None else None
         if output is not None:
             check_output("output", output, overwrite=values["overwrite"])
-        found = [_continue(model, prompts, sampling, values["batch_tokens"], mix)]
+        tokenizer = load_tokenizer(model)
+        chat = ChatFormat.of(tokenizer, model.chat_choice).line(prompt.text for prompt in prompts)
+        main_console().print(chat, style="dim", highlight=False, markup=False, soft_wrap=True)
+        found = [_continue(model, tokenizer, prompts, sampling, values["batch_tokens"], mix)]
         if values["compare"] is not None:
             other = replace(model, model=values["compare"], revision=None)
-            found.append(_continue(other, prompts, sampling, values["batch_tokens"]))
+            of_other = load_other_tokenizer(other, tokenizer)
+            found.append(_continue(other, of_other, prompts, sampling, values["batch_tokens"]))
         if output is None:
             show(main_console(), prompts, found)
         else:
@@ -113,21 +116,32 @@ class _Mix:
     run: TrainConfig | None
 
 
-def _checked(context: click.Context, values: dict[str, Any]) -> tuple[ModelSettings, Sampling, _Mix | None, list[Text]]:
+def _checked(
+    context: click.Context, values: dict[str, Any]
+) -> tuple[ModelSettings, Sampling, _Mix | None, list[Prompt]]:
     """Model, sampling, mix and prompts, all checked before a model is loaded."""
     problems: list[str] = []
-    model = chosen_model(context, problems)
+    run = _run_of(values, problems)
+    model = chosen_model(context, problems, run)
     problems += check_prompt_sources(values["prompt"], values["prompts"])
     sampling = build_section(Sampling, values, problems)
     build_section(MemorySettings, given_values(context, [item.name for item in _MEMORY]), problems)
-    mix = _checked_mix(values, problems)
+    mix = _checked_mix(values, run, problems)
     if problems or model is None:
         raise ConfigError(problems)
-    prompts: list[Text] = list(values["prompt"]) or read_prompts(values["prompts"])
-    return model, sampling, mix, [as_turn(prompt) for prompt in prompts] if values["chat"] else prompts
+    return model, sampling, mix, list(map(Prompt, values["prompt"])) or read_prompts(values["prompts"])
 
 
-def _checked_mix(values: dict[str, Any], problems: list[str]) -> _Mix | None:
+def _run_of(values: dict[str, Any], problems: list[str]) -> TrainConfig | None:
+    """The settings of the run that the model is of. Messages about what cannot work are added to `problems`."""
+    try:
+        return run_of(values["model"] or "")
+    except ConfigError as error:
+        problems += error.problems
+        return None
+
+
+def _checked_mix(values: dict[str, Any], run: TrainConfig | None, problems: list[str]) -> _Mix | None:
     """The mix, or None. Messages about what cannot work are added to `problems`."""
     strength, reference = values["strength"], values["reference"]
     if strength is None:
@@ -137,16 +151,13 @@ def _checked_mix(values: dict[str, Any], problems: list[str]) -> _Mix | None:
     problems += strength_problems(strength)
     if reference == "none":
         problems.append(f"strength = {strength:g}: mixes in the reference, and reference is none. Leave one out.")
-    try:
-        return _Mix(strength, reference, run_of(values["model"] or ""))
-    except ConfigError as error:
-        problems += error.problems
-        return None
+    return _Mix(strength, reference, run)
 
 
 def _continue(
     settings: ModelSettings,
-    prompts: Sequence[Text],
+    tokenizer: "PreTrainedTokenizerBase",
+    prompts: Sequence[Prompt],
     sampling: Sampling,
     batch_tokens: int,
     mix: _Mix | None = None,
@@ -156,9 +167,8 @@ def _continue(
     from preftune.model.forward.arithmetic import Arithmetic
     from preftune.model.generation.completions import generate
     from preftune.model.load.evaluated_models import find_reference, realignment_with
-    from preftune.model.load.load_model import load_causal_lm, load_tokenizer
+    from preftune.model.load.load_model import load_causal_lm
 
-    tokenizer = load_tokenizer(settings)
     model = load_causal_lm(settings)
     arithmetic = Arithmetic.of(settings)
     torch.nn.Module.to(model, arithmetic.device)
@@ -172,6 +182,7 @@ def _continue(
         model,
         tokenizer,
         prompts,
+        chat=settings.chat_choice,
         **asdict(sampling),
         batch_tokens=batch_tokens,
         realignment=realignment,
@@ -198,7 +209,7 @@ class ModelCompletions:
         return self.model if self.strength is None else f"{self.model}, strength {self.strength:g}"
 
 
-def show(console: Console, prompts: Sequence[Text], models: Sequence[ModelCompletions]) -> None:
+def show(console: Console, prompts: Sequence[Prompt], models: Sequence[ModelCompletions]) -> None:
     """Print the completions: of one model below each prompt, of two side by side."""
     if len(models) == 1:
         _show_one(console, prompts, models[0])
@@ -206,7 +217,7 @@ def show(console: Console, prompts: Sequence[Text], models: Sequence[ModelComple
         console.print(_side_by_side(prompts, models))
 
 
-def write(path: Path, prompts: Sequence[Text], models: Sequence[ModelCompletions]) -> int:
+def write(path: Path, prompts: Sequence[Prompt], models: Sequence[ModelCompletions]) -> int:
     """Write a JSON line per completion, prompt by prompt. Returns how many.
 
     Raises:
@@ -220,8 +231,8 @@ def write(path: Path, prompts: Sequence[Text], models: Sequence[ModelCompletions
     return len(lines)
 
 
-def _lines(prompts: Sequence[Text], models: Sequence[ModelCompletions]) -> Iterator[dict[str, Any]]:
-    for index, prompt in enumerate(prompts):
+def _lines(prompts: Sequence[Prompt], models: Sequence[ModelCompletions]) -> Iterator[dict[str, Any]]:
+    for index, prompt in enumerate(item.text for item in prompts):
         for model in models:
             for generation in model.generations[index]:
                 yield {
@@ -234,17 +245,17 @@ def _lines(prompts: Sequence[Text], models: Sequence[ModelCompletions]) -> Itera
                 }
 
 
-def _show_one(console: Console, prompts: Sequence[Text], model: ModelCompletions) -> None:
+def _show_one(console: Console, prompts: Sequence[Prompt], model: ModelCompletions) -> None:
     from preftune.model.generation.prompts import text_of
 
     for prompt, generations in zip(prompts, model.generations, strict=True):
-        console.print(RichText(text_of(prompt), style="bold"), soft_wrap=True)
+        console.print(RichText(text_of(prompt.text), style="bold"), soft_wrap=True)
         for generation in generations:
             console.print(_completion(generation), soft_wrap=True)
             console.print()
 
 
-def _side_by_side(prompts: Sequence[Text], models: Sequence[ModelCompletions]) -> Table:
+def _side_by_side(prompts: Sequence[Prompt], models: Sequence[ModelCompletions]) -> Table:
     from preftune.model.generation.prompts import text_of
 
     table = Table(show_lines=True, expand=True, header_style="bold")
@@ -253,12 +264,16 @@ def _side_by_side(prompts: Sequence[Text], models: Sequence[ModelCompletions]) -
         table.add_column(RichText(str(model)), overflow="fold", ratio=2)
     for index, prompt in enumerate(prompts):
         for sample in range(len(models[0].generations[index])):
-            first = RichText(text_of(prompt) if sample == 0 else "")
+            first = RichText(text_of(prompt.text) if sample == 0 else "")
             table.add_row(first, *(_completion(model.generations[index][sample]) for model in models))
     return table
 
 
 def _completion(generation: "Generation") -> RichText:
+    from preftune.model.generation.prompts import note_on_empty
+
+    if note := note_on_empty(generation.text, finished=generation.finished):
+        return RichText(note, style="dim")
     return RichText.assemble(generation.text.strip("\n"), ("" if generation.finished else " ...", "dim"))
 
 
@@ -270,8 +285,3 @@ def check_prompt_sources(prompts: Sequence[str], file: str | None) -> Iterator[s
         yield "prompt: is not given. Give a text with --prompt or a file with --prompts."
     if any(not prompt for prompt in prompts):
         yield "prompt: is empty. Give some text to continue."
-
-
-def as_turn(prompt: Text) -> Text:
-    """Text as the turn of a user; conversations as they are."""
-    return (Message("user", prompt),) if isinstance(prompt, str) else prompt

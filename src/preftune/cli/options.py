@@ -17,7 +17,7 @@ from preftune.data.rows import DataRow
 from preftune.data.text_files import data_suffix, open_bytes
 from preftune.files.number_text import value_text
 from preftune.losses import LOSSES, Option, loss_options, losses_of
-from preftune.settings import DataSettings, ModelSettings, Setting, build_section, settings_of
+from preftune.settings import DataSettings, ModelSettings, Setting, TrainConfig, build_section, settings_of
 from preftune.settings.setting import Command, settings_for
 
 __all__ = [
@@ -127,8 +127,9 @@ def _flag(setting: Setting, panel: str) -> click.RichOption:
         flag = f"{setting.flag}/--no-{setting.flag.removeprefix('--')}"
         return click.RichOption([flag, setting.name], default=setting.default, **shared)
     if get_origin(setting.type) is Mapping:
-        value = "NUMBER" if get_args(setting.type)[1] is float else "COLUMN"
-        return click.RichOption([setting.flag, setting.name], metavar=f"NAME={value},...", **shared)
+        return click.RichOption(
+            [setting.flag, setting.name], metavar=_MAPPING_METAVARS[get_args(setting.type)[1]], **shared
+        )
     return click.RichOption(
         [setting.flag, setting.name],
         metavar=setting.metavar,
@@ -138,6 +139,10 @@ def _flag(setting: Setting, panel: str) -> click.RichOption:
         show_default=True,
         **shared,
     )
+
+
+_MAPPING_METAVARS: Mapping[Any, str] = {str: "NAME=COLUMN,...", float: "NAME=NUMBER,...", Any: "JSON"}
+"""Placeholder of a mapping by the type of its values."""
 
 
 def _notes(setting: Setting) -> dict[str, bool]:
@@ -175,10 +180,15 @@ def model_flags(command: Command, help_: Mapping[str, str] = _MODEL_HELP) -> lis
     return setting_flags(settings, panel=ModelSettings.title)
 
 
-def chosen_model(context: click.Context, problems: list[str]) -> ModelSettings | None:
-    """The model settings that the user gave, or None. Messages about what cannot work are added to `problems`."""
+def chosen_model(context: click.Context, problems: list[str], run: TrainConfig | None = None) -> ModelSettings | None:
+    """The model settings that the user gave, or None. Messages about what cannot work are added to `problems`.
+
+    Args:
+        run: Settings of the run that the model is of, which decide on the chat template by default.
+    """
     names = [setting.name for setting in settings_of(ModelSettings) if setting.name in context.params]
-    built = build_section(ModelSettings, {**_MODEL_DEFAULTS, **given_values(context, names)}, problems)
+    kept = {} if run is None else {"chat": run.model.chat, "chat_template_kwargs": run.model.chat_template_kwargs}
+    built = build_section(ModelSettings, {**_MODEL_DEFAULTS, **kept, **given_values(context, names)}, problems)
     assert built is None or isinstance(built, ModelSettings)
     return built
 

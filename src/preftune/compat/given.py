@@ -28,6 +28,7 @@ from preftune.model.load.load_model import Policy, frozen, keep_adapter, load_to
 from preftune.model.reference.reference import AdapterOff, FrozenCopy, NoReference
 from preftune.runs.prepare_data import PartReport, data_warnings
 from preftune.settings import ModelSettings
+from preftune.settings.chat import RAW
 
 __all__ = [
     "Model",
@@ -201,7 +202,8 @@ def read_rows(
     Args:
         rows: For methods that learn from pairs, `prompt`, `chosen` and `rejected`, as text or messages; or `chosen`
             and `rejected` with the prompt in both. From thumbs: these, or `prompt`, `completion` and `label`. From
-            demonstrations: `prompt` and `completion`, or `messages`.
+            demonstrations: `prompt` and `completion`, or `messages`. Rows of messages may have `tools` and
+            `chat_template_kwargs`, which the chat template gets.
         name: Name of the data set in errors.
     Raises:
         DataError: unusable rows, or none.
@@ -216,6 +218,7 @@ def read_rows(
     loaded = groups_from_rows(readable, source=name, format=layout, show_progress=show)
     pipeline = TokenPipeline(
         tokenizer=tokenizer,
+        chat=RAW,  # as in TRL, the chat template is for rows of messages alone
         max_length=config.max_length,
         too_long="keep_start",
         learns_prompts=config.learns_prompts(first),

@@ -4,12 +4,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from preftune.data.conversations import conversation_of
 from preftune.data.feedback import LACKS, check_rule_is_used, fits, view_of
+from preftune.data.quality.checks.texts import TEMPLATE_TOKENS
 from preftune.data.rows import BadRow, LeftOut
 from preftune.data.views import LOST, PairRule, View, scores_of
 from preftune.errors import ConfigError, DataError
-from preftune.groups import Origin, PromptGroup, Text, WeightedSpan
+from preftune.groups import Origin, PromptGroup, TemplateInputs, Text, WeightedSpan
 from preftune.losses import Feedback
+from preftune.settings.chat import ChatMode
 
 __all__ = ["TARGETS", "Columns", "Conversion", "Converter"]
 
@@ -22,12 +25,12 @@ class Target:
     """A format to write.
 
     Args:
-        feedback: Feedback that a group must have, or data from which it can be made.
+        feedback: Feedback that a group must have, or data from which it can be made; None: that of the first group.
         about: The columns, in a few words.
         rows: Makes the rows of a group, with auxiliary scores of these names if there are any.
     """
 
-    feedback: Feedback
+    feedback: Feedback | None
     about: str
     rows: Callable[[PromptGroup, Collection[str]], Iterator[Columns]]
 
@@ -97,11 +100,28 @@ def demonstration_rows(group: PromptGroup, _: Collection[str]) -> Iterator[Colum
         yield {"prompt": _plain(group.prompt), "completion": _plain(completion.content)}
 
 
+def message_rows(group: PromptGroup, _: Collection[str]) -> Iterator[Columns]:
+    """A row per completion: `messages`, or `prompt` and `completion` if the completion is more than one message."""
+    for completion, row in zip(group.completions, demonstration_rows(group, ()), strict=True):
+        yield {"messages": [*row["prompt"], *row["completion"]]} if len(completion.content) == 1 else row
+
+
+_SPOKEN: Mapping[Feedback, Target] = {
+    "pairs": Target("pairs", "", pair_rows),
+    "lists": Target("lists", "", list_rows),
+    "thumbs": Target("thumbs", "", thumb_rows),
+    "demonstrations": Target("demonstrations", "", message_rows),
+}
+"""Formats of `messages`, by the feedback of the first group, from the most to the least that it says."""
+
 TARGETS: Mapping[str, Target] = {
     "pairs": Target("pairs", "prompt, chosen, rejected; margin, scores and weights where there are any", pair_rows),
     "thumbs": Target("thumbs", "prompt, completion, label; weights where there are any", thumb_rows),
     "lists": Target("lists", "prompt, completions, scores; weights where there are any", list_rows),
     "demonstrations": Target("demonstrations", "prompt, completion", demonstration_rows),
+    "messages": Target(
+        None, "lists of messages: the columns of pairs, lists or thumbs; messages for demonstrations", message_rows
+    ),
     "trl-preference": Target(
         "pairs", "prompt, chosen, rejected and nothing else, for TRL's DPOTrainer", plain_pair_rows
     ),
@@ -116,11 +136,18 @@ def _plain(text: Text) -> Any:
     return text if isinstance(text, str) else [message.as_dict() for message in text]
 
 
+def _template_columns(inputs: TemplateInputs) -> Columns:
+    columns: Columns = {"tools": list(inputs.tools), "chat_template_kwargs": dict(inputs.variables)}
+    return {name: value for name, value in columns.items() if value}
+
+
 def _spans(weights: Iterable[WeightedSpan]) -> list[list[float]]:
     return [[span.start, span.stop, span.weight] for span in weights]
 
 
 _SHOWN_PLACES = 3
+_MARKS = tuple(mark for mark in TEMPLATE_TOKENS if mark[0] in "<[")
+"""Marks of rendered text; other marks are speakers of transcripts."""
 
 
 @dataclass(slots=True)
@@ -151,6 +178,7 @@ class Converter:
 
     Args:
         target: Name of the format, one of `TARGETS`.
+        chat: Text becomes turns: on, or off, or auto, which is on for `messages` alone.
         extra_scores: Names of auxiliary scores to keep; only pairs and lists have columns for them.
         skips_bad_rows: Leave unusable rows out. If false, the first one is an error.
     Raises:
@@ -168,22 +196,21 @@ class Converter:
     rule: PairRule = field(default_factory=PairRule)
     extra_scores: Collection[str] = ()
     skips_bad_rows: bool = False
+    chat: ChatMode = "auto"
 
     def __post_init__(self) -> None:
         if self.target not in TARGETS:
             raise ConfigError([f"to = {self.target}: must be one of {', '.join(TARGETS)}."])
-        feedback = self._target.feedback
+        feedback = TARGETS[self.target].feedback
         problems = []
-        if feedback not in ("pairs", "thumbs") and (self.rule.pairing or self.rule.min_score_gap):
+        if feedback not in ("pairs", "thumbs", None) and (self.rule.pairing or self.rule.min_score_gap):
             problems.append(f"pairing: nothing is paired for {self.target}. Leave it and min_score_gap out.")
-        if self.extra_scores and self.target not in ("pairs", "lists"):
+        if self.target == "messages" and self.chat == "off":
+            problems.append("chat = off: keeps text as it is, and to = messages makes messages of it. Leave one out.")
+        if self.extra_scores and self.target not in ("pairs", "lists", "messages"):
             problems.append(f"score: {self.target} has no columns for {', '.join(self.extra_scores)}. Leave it out.")
         if problems:
             raise ConfigError(problems)
-
-    @property
-    def _target(self) -> Target:
-        return TARGETS[self.target]
 
     def rows(self, items: Iterable[PromptGroup | BadRow | LeftOut], conversion: Conversion) -> Iterator[Columns]:
         """The rows of groups, one by one, in memory that does not grow with the data.
@@ -192,11 +219,13 @@ class Converter:
             DataError: an unusable row, unless these are skipped; no row can be written.
         """
         first: PromptGroup | None = None
+        target = TARGETS[self.target]
         for item in items:
             if isinstance(item, PromptGroup):
-                first = first or item
+                if first is None:
+                    first, target = item, self._target_for(item)
                 conversion.num_groups += 1
-                for row in self._rows_of(item, conversion):
+                for row in self._rows_of(item, target, conversion):
                     conversion.num_written += 1
                     yield row
             elif isinstance(item, LeftOut):
@@ -206,10 +235,34 @@ class Converter:
             else:
                 raise DataError(f"{item} Fix the row, or skip such rows with --on-bad-row skip.")
         if not conversion.num_written:
-            raise self._nothing_written(first, conversion)
+            raise self._nothing_written(first, target, conversion)
 
-    def _rows_of(self, group: PromptGroup, conversion: Conversion) -> Iterator[Columns]:
-        feedback = self._target.feedback
+    def _target_for(self, first: PromptGroup) -> Target:
+        """The target of all groups, as the first one shows it."""
+        target = TARGETS[self.target]
+        if target.feedback is not None:
+            return target
+        return next(own for feedback, own in _SPOKEN.items() if self._says(first, feedback))
+
+    def _says(self, group: PromptGroup, feedback: Feedback) -> bool:
+        if feedback == "pairs":
+            return bool(group.pairs) or self.rule.pairing is not None
+        if feedback == "lists":
+            return len(group.completions) > 1 and scores_of(group) is not None
+        return feedback == "demonstrations" or any(completion.desirable is not None for completion in group.completions)
+
+    def _rows_of(self, group: PromptGroup, target: Target, conversion: Conversion) -> Iterator[Columns]:
+        feedback = target.feedback
+        assert feedback is not None, "_target_for names it"
+        if self.chat == "on" or self.target == "messages":
+            if isinstance(group.prompt, str) and (
+                mark := next((mark for mark in _MARKS if mark in group.prompt), None)
+            ):
+                conversion.leave_out(
+                    f"prompts: each is text that a chat template has rendered, with {mark}", group.origin
+                )
+                return
+            group = conversation_of(group)
         check_rule_is_used(feedback, [group], self.rule)
         if not fits(feedback, group, self.rule):
             conversion.leave_out(f"prompts: each {LACKS[feedback]}", group.origin)
@@ -224,15 +277,19 @@ class Converter:
             if not any(view.lost.values()):
                 conversion.leave_out("prompts: none of their completions can be imitated", group.origin)
             return
-        yield from self._target.rows(view.group, self.extra_scores)
+        inputs = _template_columns(view.group.inputs)
+        for row in target.rows(view.group, self.extra_scores):
+            yield row | inputs
 
-    def _nothing_written(self, first: PromptGroup | None, conversion: Conversion) -> DataError:
+    def _nothing_written(self, first: PromptGroup | None, target: Target, conversion: Conversion) -> DataError:
         reasons = "; ".join(
             f"{count:,} {reason}, such as {conversion.places[reason][0]}"
             for reason, count in conversion.left_out.items()
         )
-        fitting = [name for name, target in TARGETS.items() if first and fits(target.feedback, first, self.rule)]
+        fitting = [
+            name for name, one in TARGETS.items() if first and one.feedback and fits(one.feedback, first, self.rule)
+        ]
         way_out = f"The first prompt can become: {', '.join(fitting)}." if fitting else "Check --format and --where."
-        if self._target.feedback == "thumbs" and "lists" in fitting:
+        if target.feedback == "thumbs" and "lists" in fitting:
             way_out += " Or make pairs of its scores with --pairing."
         return DataError(f"no row could be converted to {self.target}: {reasons}. {way_out}")

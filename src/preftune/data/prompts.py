@@ -1,11 +1,11 @@
 """Prompts as units of the data: their normal form, the held-out split, and the cap per prompt."""
 
 import hashlib
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from unicodedata import normalize
 
+from preftune.data.conversations import as_turns
 from preftune.data.views import only
 from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin, PromptGroup, Text
@@ -13,8 +13,6 @@ from preftune.losses import Feedback
 
 __all__ = ["Capped", "cap_per_prompt", "normalised_prompt", "split_by_prompt"]
 
-_MARKER = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):")
-_ROLES = {"Human": "user", "Assistant": "assistant"}
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 """Soft hyphen, zero-width space, word joiner, byte order mark."""
 
@@ -30,21 +28,10 @@ def normalised_prompt(prompt: Text) -> str:
     >>> normalised_prompt("\n\nHuman: What is 2+2?\n\nAssistant:")
     'what is 2+2?'
     """
-    turns = _turns(prompt) if isinstance(prompt, str) else [(message.role, message.content) for message in prompt]
-    if turns is None:
-        return _normalised(str(prompt))
-    texts = [(role, _normalised(content)) for role, content in turns]
+    texts = [(message.role, _normalised(message.content)) for message in as_turns(prompt)]
     if [role for role, _ in texts] == ["user"]:
         return texts[0][1]
     return "\n".join(f"{role}: {content}" for role, content in texts)
-
-
-def _turns(text: str) -> list[tuple[str, str]] | None:
-    """The turns of a transcript that ends with an empty assistant turn; None for other text."""
-    parts = _MARKER.split(text)
-    if parts[0].strip() or len(parts) < 3 or parts[-2] != "Assistant" or parts[-1].strip():
-        return None
-    return [(_ROLES[role], content) for role, content in zip(parts[1:-2:2], parts[2:-2:2], strict=True)]
 
 
 def _normalised(text: str) -> str:

@@ -13,7 +13,8 @@ import numpy as np
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from preftune.groups import Text
+from preftune.data.tokens.token_group import TokenIds
+from preftune.groups import Prompt, Text
 from preftune.judges.store import EvaluationStore
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.generation.completions import Generation, generate
@@ -21,6 +22,7 @@ from preftune.model.generation.prompts import encode_prompts
 from preftune.model.generation.realigned import Realignment
 from preftune.model.reference.fingerprint import fingerprint_model
 from preftune.model.reference.reference import FrozenCopy
+from preftune.settings.chat import RAW, ChatChoice
 from preftune.settings.sampling import Sampling
 
 __all__ = ["Drawer"]
@@ -30,19 +32,24 @@ SamplesByPrompt = list[list[Generation]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawer:
-    """Draws samples, or reads those that were drawn with the same settings."""
+    """Draws samples, or reads those that were drawn with the same settings.
+
+    Args:
+        chat: Chat template or raw text for prompts that are text.
+    """
 
     store: EvaluationStore | None
     arithmetic: Arithmetic
     batch_tokens: int = 16_384
     show_progress: bool = False
+    chat: ChatChoice = RAW
     _digests: dict[tuple[int, tuple[str, ...]], bytes] = field(init=False, default_factory=dict)
 
     def draw(
         self,
         model: PreTrainedModel | PeftModel,
         tokenizer: PreTrainedTokenizerBase,
-        prompts: Sequence[Text],
+        prompts: Sequence[Text | Prompt],
         sampling: Sampling,
         *,
         adapters: Collection[str] | None = None,
@@ -62,6 +69,7 @@ class Drawer:
                     model,
                     tokenizer,
                     prompts,
+                    chat=self.chat,
                     **asdict(sampling),
                     batch_tokens=self.batch_tokens,
                     realignment=realignment,
@@ -73,7 +81,7 @@ class Drawer:
         key = self._key(model, tokenizer, prompts, sampling, adapters, realignment)
         kept = self.store.samples(key)
         if kept is not None:
-            return _restored(kept, tokenizer, prompts)
+            return _restored(kept, encode_prompts(tokenizer, prompts, self.chat))
         samples_by_prompt = drawn()
         rows = [
             [{"ids": one.completion_ids.tolist(), "text": one.text, "finished": one.finished} for one in samples]
@@ -86,7 +94,7 @@ class Drawer:
         self,
         model: PreTrainedModel | PeftModel,
         tokenizer: PreTrainedTokenizerBase,
-        prompts: Sequence[Text],
+        prompts: Sequence[Text | Prompt],
         sampling: Sampling,
         adapters: Collection[str] | None,
         realignment: Realignment | None,
@@ -97,7 +105,7 @@ class Drawer:
         digest.update(repr((sampling, self.batch_tokens, tokenizer.eos_token_id, ends)).encode())
         if realignment is not None:
             digest.update(repr(realignment.strength).encode() + self._digest_of_reference(model, realignment))
-        for ids in encode_prompts(tokenizer, prompts):
+        for ids in encode_prompts(tokenizer, prompts, self.chat):
             digest.update(len(ids).to_bytes(8, "little") + ids.tobytes())
         return digest.digest()
 
@@ -115,10 +123,8 @@ class Drawer:
         return self._digests[key]
 
 
-def _restored(
-    kept: Sequence[Sequence[Mapping[str, Any]]], tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Text]
-) -> SamplesByPrompt:
+def _restored(kept: Sequence[Sequence[Mapping[str, Any]]], prompts: Sequence[TokenIds]) -> SamplesByPrompt:
     return [
         [Generation(ids, np.array(row["ids"], dtype=np.int32), row["text"], row["finished"]) for row in samples]
-        for ids, samples in zip(encode_prompts(tokenizer, prompts), kept, strict=True)
+        for ids, samples in zip(prompts, kept, strict=True)
     ]

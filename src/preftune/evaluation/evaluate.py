@@ -7,6 +7,7 @@ from rich.console import Console
 from torch import Tensor
 
 from preftune.data import LoadedGroups
+from preftune.data.tokens.chat import ChatFormat
 from preftune.errors import ConfigError
 from preftune.evaluation.best_of import BestOf, best_samples, rate_best
 from preftune.evaluation.by_prompt import PromptRecord, record_verdicts
@@ -67,6 +68,8 @@ class _Evaluation:
         _check_reference(self.config, models)
         self.say(models.reason)
         self.say(f"reference: {models.reference_name or 'none'}")
+        chat = ChatFormat.of(models.tokenizer, self.config.model.chat_choice)
+        self.say(chat.line(group.prompt for group in loaded.groups) if loaded is not None else chat.line(()))
         if (strength := self.config.reference.strength) is not None:
             self.say(f"strength: {strength:g}, of a mix of the reference (0) and the model (1)")
         preferences = None if loaded is None else self._preferences(models, loaded)
@@ -143,6 +146,7 @@ class _Evaluation:
         prompts = sample_prompts(
             groups if settings.prompts is None else read_prompts(settings.prompts),
             models.tokenizer,
+            self.config.model.chat_choice,
             count=settings.num_prompts,
             longest=None if context is None else context - settings.max_new_tokens,
         )
@@ -155,7 +159,9 @@ class _Evaluation:
         """Estimates from samples, win rates and best-of-N, as far as they are asked for."""
         config = self.config
         store = EvaluationStore(evaluation_path())
-        drawer = Drawer(store, arithmetic, config.memory.batch_tokens, self._shows_progress)
+        drawer = Drawer(
+            store, arithmetic, config.memory.batch_tokens, self._shows_progress, chat=config.model.chat_choice
+        )
         work = _Sampling(self, models, prompts, drawer, judge)
         try:
             return (
@@ -253,7 +259,7 @@ class _Sampling:
     def _draw(self, sampling: Sampling) -> list[list[Generation]]:
         models = self.models
         return self.drawer.draw(
-            models.policy, models.tokenizer, self.prompts.texts, sampling, realignment=models.realignment
+            models.policy, models.tokenizer, self.prompts.asked, sampling, realignment=models.realignment
         )
 
     def _draw_from_reference(self, sampling: Sampling) -> list[list[Generation]]:

@@ -51,6 +51,7 @@ def tokens_of(
     assert settings is not None, "groups come from data"
     pipeline = TokenPipeline(
         tokenizer=tokenizer,
+        chat=config.model.chat_choice,
         max_length=settings.max_length or context,
         too_long=settings.too_long,
         num_processes=settings.num_processes,

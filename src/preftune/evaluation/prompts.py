@@ -4,21 +4,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from preftune.data import BadRow, Row, load_groups, read_rows
-from preftune.data.formats.fields import read_text
+from preftune.data.formats.chat_columns import prompt_of
 from preftune.errors import DataError
-from preftune.groups import Text
+from preftune.groups import Prompt
 
 __all__ = ["read_prompts"]
 
 
-def read_prompts(file: str) -> list[Text]:
+def read_prompts(file: str) -> list[Prompt]:
     """The prompts in a file, in order.
 
     Args:
         file: A .txt file with one prompt per line (blank lines are skipped), or a data file whose rows have a `prompt`
             or a format that contains one, such as transcripts.
     """
-    prompts = list(_lines(file) if Path(file).suffix.lower() == ".txt" else _fields(file))
+    prompts = list(map(Prompt, _lines(file)) if Path(file).suffix.lower() == ".txt" else _fields(file))
     if not prompts:
         raise DataError(f"{file}: has no prompts. Write one per line, or name another file with --prompts.")
     return prompts
@@ -32,11 +32,11 @@ def _lines(file: str) -> Iterator[str]:
     return (line for line in text.split("\n") if line.strip())  # other line breaks, such as U+2028, are part of a text
 
 
-def _fields(file: str) -> Iterator[Text]:
+def _fields(file: str) -> Iterator[Prompt]:
     rows = list(map(_good, read_rows(file)))
     if not any("prompt" in row.fields for row in rows):
-        return (group.prompt for group in load_groups(file).groups)
-    return (read_text(row, "prompt") for row in rows)
+        return (Prompt(group.prompt, group.inputs) for group in load_groups(file).groups)
+    return map(prompt_of, rows)
 
 
 def _good(row: Row | BadRow) -> Row:

@@ -163,6 +163,8 @@ def _samples(found: Samples, level: str, mix: str) -> Table:
         if writing is not None:
             _row(table, f"{label}: length, tokens", writing.length)
             _row(table, f"{label}: finished", writing.finished, _PERCENT)
+            if writing.ended_at_once:
+                table.add_row(f"{label}: ended at once, without text", f"{writing.ended_at_once:.1%}", "")
             distinct = ", ".join(f"{share:.1%}" for share in writing.distinct)
             table.add_row(f"{label}: distinct 1-3-grams", distinct, "")
     _row(table, "length drift, tokens", found.length_drift)

@@ -48,11 +48,13 @@ class Writing:
         distinct: Different n-grams over all n-grams of all samples, for n = 1, 2, 3. The ratio falls with the number of
             samples, so compare equal numbers only. Without an interval: a resampled prompt repeats its n-grams, which
             new samples would not.
+        ended_at_once: Share of samples without text, in [0, 1].
     """
 
     length: Interval
     finished: Interval
     distinct: tuple[float, ...]
+    ended_at_once: float = 0.0
 
     @staticmethod
     def of(generations: SamplesByPrompt, bootstrap: Bootstrap) -> "Writing":
@@ -61,10 +63,12 @@ class Writing:
         counts = np.array([float(len(samples)) for samples in generations])
         finished = np.array([float(sum(sample.finished for sample in samples)) for samples in generations])
         completions = [sample.completion_ids.tolist() for samples in generations for sample in samples]
+        is_empty = [not sample.text.strip() for samples in generations for sample in samples]
         return Writing(
             length=bootstrap.interval(ratio_of(_num_tokens(generations), counts), prompts),
             finished=bootstrap.share(ratio_of(finished, counts), prompts),
             distinct=tuple(distinct_ngrams(completions, size) for size in range(1, _LONGEST_NGRAM + 1)),
+            ended_at_once=sum(is_empty) / len(is_empty),
         )
 
 

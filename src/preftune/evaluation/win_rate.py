@@ -205,7 +205,7 @@ def find_opponent(config: EvaluationConfig, models: Models, prompts: SamplePromp
     if name == "reference":
         return Opponent("reference", lambda sampling: _texts(draw_from_reference(models, prompts, sampling, drawer)))
     model, tokenizer = load_other(config, name, drawer.arithmetic)
-    return Opponent(name, lambda sampling: _texts(drawer.draw(model, tokenizer, prompts.texts, sampling)))
+    return Opponent(name, lambda sampling: _texts(drawer.draw(model, tokenizer, prompts.asked, sampling)))
 
 
 def draw_from_reference(
@@ -214,7 +214,7 @@ def draw_from_reference(
     """Samples of the reference, by prompt."""
     with models.reference_model() as model:
         adapters = () if isinstance(models.reference, AdapterOff) else None
-        return drawer.draw(model, models.tokenizer, prompts.texts, sampling, adapters=adapters)
+        return drawer.draw(model, models.tokenizer, prompts.asked, sampling, adapters=adapters)
 
 
 def compare(

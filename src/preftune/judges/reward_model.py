@@ -6,12 +6,13 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from preftune.data.tokens.encoder import render_chat
+from preftune.data.tokens.chat import ChatFormat
 from preftune.errors import JudgeError, first_line
-from preftune.groups import Message, Text
+from preftune.groups import NO_INPUTS, Message, Text
 from preftune.judges.function import ScoringJudge
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.planning.sizes import batches_by_length
+from preftune.settings.chat import ChatChoice
 
 __all__ = ["reward_model_judge"]
 
@@ -21,7 +22,7 @@ def reward_model_judge(
 ) -> ScoringJudge:
     """A judge that scores completions with a reward model.
 
-    Prompt and completion are rendered with the tokenizer's chat template, a text prompt as the user's turn. Without a
+    Prompt and completion are rendered with the tokenizer's chat template, a text prompt as in `ChatFormat`. Without a
     template, text is joined as it is.
 
     Args:
@@ -66,6 +67,7 @@ class _RewardModel:
         self._label = label
         self._model = model
         self._tokenizer = tokenizer
+        self._chat = ChatFormat.of(tokenizer, ChatChoice())
         self._arithmetic = arithmetic
         self._max_tokens = max_tokens
 
@@ -80,14 +82,14 @@ class _RewardModel:
         return [found[index] for index in range(len(sequences))]
 
     def _token_ids(self, prompt: Text, completion: str) -> list[int]:
-        is_text = isinstance(prompt, str) and self._tokenizer.chat_template is None
-        text = f"{prompt}{completion}" if is_text else self._rendered(prompt, completion)
-        return list(self._tokenizer(text, add_special_tokens=is_text, verbose=False)["input_ids"])
+        turned = self._chat.turned(prompt)
+        text = f"{turned}{completion}" if isinstance(turned, str) else self._rendered(turned, completion)
+        adds_special_tokens = self._chat.adds_special_tokens(prompt)
+        return list(self._tokenizer(text, add_special_tokens=adds_special_tokens, verbose=False)["input_ids"])
 
-    def _rendered(self, prompt: Text, completion: str) -> str:
-        turns = (Message("user", prompt),) if isinstance(prompt, str) else prompt
+    def _rendered(self, turns: tuple[Message, ...], completion: str) -> str:
         whole = [*turns, Message("assistant", completion)]
-        return render_chat(self._tokenizer, whole, place=self._label, is_prompt=False)
+        return self._chat.render(whole, NO_INPUTS, place=self._label, is_prompt=False)
 
     def _run(self, sequences: Sequence[list[int]]) -> Tensor:
         padding = self._model.config.pad_token_id or 0

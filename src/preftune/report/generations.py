@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from preftune.metrics.catalogue import metric_text
+from preftune.model.generation.prompts import note_on_empty
 from preftune.report.run_record import RunRecord
 from preftune.runs.samples import Sample, SamplesLine
 
@@ -50,7 +51,7 @@ def generations_of(run: RunRecord) -> Generations | None:
         return None
     has_reference = all(example.reference is not None for example in found.examples)
     rows = [
-        Written(example.prompt, (example.reference or "", example.policy) if has_reference else (example.policy,))
+        Written(example.prompt, tuple(map(_or_note, (example.reference or "", example.policy)[not has_reference :])))
         for example in found.examples[:_NUM_SHOWN]
     ]
     headings = ("Reference", "Model") if has_reference else ("Model",)
@@ -92,4 +93,8 @@ def _facts(line: SamplesLine) -> str:
 
 
 def _text(sample: Sample) -> str:
-    return sample.completion + ("" if sample.finished else _CUT_OFF)
+    return _or_note(sample.completion, finished=sample.finished) + ("" if sample.finished else _CUT_OFF)
+
+
+def _or_note(completion: str, *, finished: bool = True) -> str:
+    return note_on_empty(completion, finished=finished) or completion

@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from preftune.data import LoadedGroups, load_groups, split_by_prompt
 from preftune.data.mixture import Mixture
+from preftune.data.tokens.chat import ChatFormat
 from preftune.data.tokens.pipeline import TokenPipeline
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.data.tokens.weights import LENGTH
@@ -34,6 +35,7 @@ class PreparedData:
         mixture: Selects the training groups of each epoch; None for all.
         drawn: Indices of the training groups that any epoch holds.
         prompts: Prompts to draw samples for: held-out ones, else training ones.
+        chat: The way from prompts to text, as a line for the console.
     """
 
     train: list[TokenGroup]
@@ -43,6 +45,7 @@ class PreparedData:
     drawn: Sequence[int]
     check: DataCheck | None = None
     prompts: tuple[SamplePrompt, ...] = ()
+    chat: str = ""
 
     @property
     def all_groups(self) -> list[TokenGroup]:
@@ -112,7 +115,8 @@ def prepare_data(
     train, held_out = read_data(config.data, show_progress=show_progress)
     parts = _parts(config, train, held_out)
     check = _checked(config, train, parts) if checks else None
-    pipeline = TokenPipeline.of(config.data, tokenizer, max_length=max_length, show_progress=show_progress)
+    chat = config.model.chat_choice
+    pipeline = TokenPipeline.of(config.data, tokenizer, chat, max_length=max_length, show_progress=show_progress)
     rule = PairRule(config.data.pairing, config.data.min_score_gap)
     prepared = {
         name: pipeline.for_method(
@@ -138,11 +142,21 @@ def prepare_data(
     prompts = sample_prompts(
         parts["held out"] or parts["train"],
         tokenizer,
+        chat,
         count=config.samples.num_prompts,
         best_effort=True,  # tokenizing the data for training says what is wrong with them
         longest=None if context is None else context - config.samples.eval_sample_tokens,
     )
-    return PreparedData(groups["train"], groups.get("held out", []), reports, mixture, drawn, check, prompts.prompts)
+    return PreparedData(
+        groups["train"],
+        groups.get("held out", []),
+        reports,
+        mixture,
+        drawn,
+        check,
+        prompts.prompts,
+        ChatFormat.of(tokenizer, chat).line(group.prompt for part in parts.values() for group in part),
+    )
 
 
 def microbatch_budget(groups: Sequence[TokenGroup], layout: Layout, wanted: int | None) -> int:

@@ -145,7 +145,7 @@ class _Run:
             checks=self.config.data.check_data and PartialState().is_main_process,
             show_progress=self.console.is_terminal and not self.console.quiet,
         )
-        for line in data.lines():
+        for line in (data.chat, *data.lines()):
             self._say(line)
         return data
 
@@ -271,6 +271,7 @@ class _Run:
             models.forward,
             SampleReference.of(self.config, models.policy, arguments.device),
             Arithmetic.of_arguments(arguments),
+            chat=self.config.model.chat_choice,
             max_new_tokens=settings.eval_sample_tokens,
             max_tokens=models.max_tokens,
             seed=self.config.steps.seed,

@@ -29,6 +29,7 @@ from preftune.model.reference.logps import Runner
 from preftune.model.reference.reference import NoReference
 from preftune.runs.reference import SampleReference
 from preftune.runs.samples import DrawnSamples, SampleMeasure, SamplePrompt, SamplesFile
+from preftune.settings.chat import RAW, ChatChoice
 from preftune.training.reference_sync import is_sharded
 
 __all__ = ["RunSamples", "Sampler"]
@@ -40,6 +41,7 @@ class Sampler:
     It changes neither the model nor any random state, so a run learns the same with and without it.
 
     Args:
+        chat: Chat template or raw text for prompts that are text.
         prompts: At least one.
         reference: Reference of the KL.
         max_tokens: Memory budget of a forward, and of a batch of completions.
@@ -54,6 +56,7 @@ class Sampler:
         reference: SampleReference,
         arithmetic: Arithmetic,
         *,
+        chat: ChatChoice = RAW,
         max_new_tokens: int,
         max_tokens: int,
         seed: int,
@@ -61,6 +64,7 @@ class Sampler:
         say: Callable[[str], None],
     ) -> None:
         self._tokenizer = tokenizer
+        self._chat = chat
         self._prompts = tuple(prompts)
         self._forward = forward
         self._reference = reference
@@ -81,7 +85,8 @@ class Sampler:
             drawn = generate(
                 model,
                 self._tokenizer,
-                [item.prompt for item in self._prompts],
+                [item.asked for item in self._prompts],
+                chat=self._chat,
                 max_new_tokens=self._max_new_tokens,
                 batch_tokens=self._max_tokens,
                 seed=self._seed,

@@ -12,9 +12,10 @@ from transformers import PreTrainedTokenizerBase
 from preftune.data.views import best_answer
 from preftune.errors import DataError, TokenizerError
 from preftune.files.json_files import append_json_line, from_json, json_line, read_json_lines, write_whole
-from preftune.groups import PromptGroup, Text
+from preftune.groups import NO_INPUTS, Prompt, PromptGroup, TemplateInputs, Text
 from preftune.metrics.intervals import Estimate
 from preftune.model.generation.prompts import encode_prompts, text_of
+from preftune.settings.chat import RAW, ChatChoice
 
 __all__ = [
     "DrawnSamples",
@@ -35,10 +36,17 @@ class SamplePrompt:
 
     Args:
         chosen: Best completion in the data, as text; None if the data have none.
+        inputs: Inputs of the chat template beside the messages.
     """
 
     prompt: Text
     chosen: str | None
+    inputs: TemplateInputs = NO_INPUTS
+
+    @property
+    def asked(self) -> Prompt:
+        """The prompt with its inputs, to be continued."""
+        return Prompt(self.prompt, self.inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,11 @@ class SamplePrompts:
         return tuple(item.prompt for item in self.prompts)
 
     @property
+    def asked(self) -> tuple[Prompt, ...]:
+        """The prompts with their inputs, to be continued."""
+        return tuple(item.asked for item in self.prompts)
+
+    @property
     def chosen(self) -> tuple[str | None, ...]:
         """The best completion in the data for each prompt."""
         return tuple(item.chosen for item in self.prompts)
@@ -70,8 +83,9 @@ class SamplePrompts:
 
 
 def sample_prompts(
-    items: Sequence[PromptGroup | Text],
+    items: Sequence[PromptGroup | Prompt | Text],
     tokenizer: PreTrainedTokenizerBase,
+    chat: ChatChoice = RAW,
     *,
     count: int | None,
     longest: int | None,
@@ -83,6 +97,7 @@ def sample_prompts(
     is taken. Only as many prompts are tokenized as this needs.
 
     Args:
+        chat: Chat template or raw text for prompts that are text.
         count: Maximum number of prompts; None for all.
         longest: Maximum number of tokens of a prompt; None for no limit.
         best_effort: Pass over prompts that cannot be tokenized, and select none if none fits, instead of raising.
@@ -90,19 +105,21 @@ def sample_prompts(
         DataError: no prompt leaves room for a completion.
         DataError, TokenizerError: a prompt cannot be tokenized.
     """
-    answers: dict[Text, str | None] = {}
+    answers: dict[Prompt, str | None] = {}
     for item in items:
-        prompt, chosen = (item.prompt, best_answer(item)) if isinstance(item, PromptGroup) else (item, None)
-        answers.setdefault(prompt, chosen)
+        if isinstance(item, PromptGroup):
+            answers.setdefault(Prompt(item.prompt, item.inputs), best_answer(item))
+        else:
+            answers.setdefault(item if isinstance(item, Prompt) else Prompt(item), None)
     distinct = list(answers)
     starts = evenly_spaced(len(distinct), len(distinct) if count is None else count)
     found: list[SamplePrompt] = []
     num_too_long = 0
     for start, end in pairwise([*starts, len(distinct)]):
         for prompt in distinct[start:end]:
-            length = _length(prompt, tokenizer, best_effort=best_effort)
+            length = _length(prompt, tokenizer, chat, best_effort=best_effort)
             if length is not None and (longest is None or length <= longest):
-                found.append(SamplePrompt(prompt, answers[prompt]))
+                found.append(SamplePrompt(prompt.text, answers[prompt], prompt.inputs))
                 break
             num_too_long += length is not None
     if not found and not best_effort:
@@ -123,9 +140,9 @@ def evenly_spaced(num_items: int, count: int) -> list[int]:
     return [place * num_items // count for place in range(count)]
 
 
-def _length(prompt: Text, tokenizer: PreTrainedTokenizerBase, *, best_effort: bool) -> int | None:
+def _length(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, chat: ChatChoice, *, best_effort: bool) -> int | None:
     try:
-        (ids,) = encode_prompts(tokenizer, [prompt])
+        (ids,) = encode_prompts(tokenizer, [prompt], chat)
     except (DataError, TokenizerError):
         if best_effort:
             return None

@@ -1,7 +1,8 @@
 """One way to make a config from settings by name, whether they come from YAML files, flags or Python calls."""
 
+import json
 import types
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
@@ -106,8 +107,8 @@ def _value(item: Setting, settings: Mapping[str, Any]) -> Any:
 
 
 def coerce(value: Any, kind: Any) -> Any:
-    """`value` as a `kind`: bool, int, float, str, Literal, list[str], list[float], a Mapping of str to str or float,
-    or a union of some of these and None.
+    """`value` as a `kind`: bool, int, float, str, Literal, list[str], list[float], a Mapping of str to str, float or
+    Any (JSON), or a union of some of these and None.
 
     YAML reads `1e-6` as text and `1` as an integer; both are accepted as a float.
 
@@ -122,6 +123,8 @@ def coerce(value: Any, kind: Any) -> Any:
     ([0.7, 0.3], [1.0])
     >>> coerce("safety=0.5,length=-1e-2", Mapping[str, float])
     {'safety': 0.5, 'length': -0.01}
+    >>> coerce('{"enable_thinking": false}', Mapping[str, Any])
+    {'enable_thinking': False}
     """
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
@@ -132,7 +135,7 @@ def coerce(value: Any, kind: Any) -> Any:
     if origin is list:
         return _words(value) if get_args(kind)[0] is str else _list_of_numbers(value)
     if origin is Mapping:
-        return _numbers(value) if get_args(kind)[1] is float else _names(value)
+        return _MAPPINGS[get_args(kind)[1]](value)
     return _scalar(value, kind)
 
 
@@ -196,6 +199,21 @@ def _numbers(value: Any) -> dict[str, float]:
         except ValueError:
             pass
     raise ValueError("must be written as name=number,name=number")
+
+
+def _json_object(value: Any) -> dict[str, Any]:
+    """A mapping of JSON values, from text or from a mapping."""
+    try:
+        found = json.loads(value if isinstance(value, str) else json.dumps(value))
+    except (TypeError, ValueError):
+        found = None
+    if isinstance(found, dict):
+        return found
+    raise ValueError('must be a JSON object, such as {"name": true}')
+
+
+_MAPPINGS: Mapping[Any, Callable[[Any], dict[str, Any]]] = {str: _names, float: _numbers, Any: _json_object}
+"""Reader of a mapping by the type of its values."""
 
 
 def _items(value: Any) -> dict[str, Any] | None:

@@ -1,10 +1,12 @@
 """Settings of the model, the adapter, the steps, the optimizer, the output and the health rules of a run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+from preftune.groups import template_variable_problem
 from preftune.losses import Method
+from preftune.settings.chat import ChatChoice, ChatMode
 from preftune.settings.setting import Section, setting
 
 __all__ = [
@@ -81,7 +83,19 @@ class ModelSettings(Section):
     )
     dropout: bool = setting(False, "Keep the model's dropout, which adds noise to the log-probs.")
     chat_template: str | None = setting(
-        None, "Jinja file with a chat template, for a tokenizer that has none.", used_by=("eval", "generate")
+        None, "Jinja file with a chat template, for a tokenizer that has none.", used_by=("check", "eval", "generate")
+    )
+    chat: ChatMode = setting(
+        "auto",
+        "Chat template for prompts that are text: if the tokenizer has one, always, or never (raw text).",
+        used_by=("check", "convert", "eval", "generate"),
+        from_run=True,
+    )
+    chat_template_kwargs: Mapping[str, Any] = setting(
+        {},
+        "Variables of the chat template, such as '{\"enable_thinking\": false}'.",
+        used_by=("check", "eval", "generate"),
+        from_run=True,
     )
     trust_remote_code: bool = setting(
         False, "Run Python code from the model's repository.", used_by=("eval", "generate", "merge")
@@ -91,6 +105,8 @@ class ModelSettings(Section):
         """Messages about values that cannot work together."""
         if not self.model:
             yield "model: is empty. Give a hub id or a local folder with --model."
+        if problem := template_variable_problem(self.chat_template_kwargs):
+            yield f"chat_template_kwargs: {problem} Leave it out."
         if not self.moves_reference and self.reference_sync_every != _SYNC_EVERY:
             yield (
                 f"reference_sync_every = {self.reference_sync_every}: the reference does not move. Set reference_sync "
@@ -101,6 +117,11 @@ class ModelSettings(Section):
                 f"reference_sync_mix = {self.reference_sync_mix}: only a soft update mixes, and reference_sync is "
                 f"{self.reference_sync}. Set it to soft, or leave the share out."
             )
+
+    @property
+    def chat_choice(self) -> ChatChoice:
+        """The way from prompts to text."""
+        return ChatChoice(self.chat, self.chat_template_kwargs)
 
     @property
     def moves_reference(self) -> bool:

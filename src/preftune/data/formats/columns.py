@@ -16,10 +16,6 @@ _MEDIA = (
 
 REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("image", "images", "video", "videos", "audio", "audios"), _MEDIA),
-    "chat_template_kwargs": (
-        "is not supported: the chat template would render the row in another way. Leave the column out, or render the "
-        "conversation to text first."
-    ),
 }
 """Columns that change the meaning of a row and cannot be read, each with the problem."""
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from preftune.data.formats.chat_columns import CHAT_COLUMNS, with_chat_columns
 from preftune.data.rows import BadRow, DataRow, LeftOut, Row, RowStream
 from preftune.errors import DataError
 from preftune.groups import PromptGroup
@@ -27,7 +28,8 @@ def each_scored_row(read: Callable[[Row, Collection[str]], PromptGroup | LeftOut
                 yield row
                 continue
             try:
-                yield read(row, extra_scores)
+                found = read(row, extra_scores)
+                yield with_chat_columns(row, found) if isinstance(found, PromptGroup) else found
             except DataError as error:
                 yield BadRow.of(row, error)
 
@@ -68,6 +70,7 @@ class Format:
         nested_extra: Auxiliary scores are fields of the objects in a required column.
         structures: Columns that hold lists or objects and never plain text.
         guessed_prompt: For a format without a column for the prompt.
+        takes_chat_columns: Each row is read by itself, with the columns that a chat template is given.
     """
 
     name: str
@@ -79,6 +82,7 @@ class Format:
     nested_extra: bool = False
     structures: tuple[str, ...] = ()
     guessed_prompt: GuessedPrompt | None = None
+    takes_chat_columns: bool = True
 
     @property
     def takes_extra_scores(self) -> bool:
@@ -88,7 +92,8 @@ class Format:
     def columns(self, extra_scores: Collection[str] = ()) -> frozenset[str]:
         """All columns that are read, including those of auxiliary scores with these names."""
         extra = (column.format(name) for column in self.extra for name in extra_scores)
-        return frozenset(self.optional).union(*self.required, extra)
+        chat = CHAT_COLUMNS if self.takes_chat_columns else ()
+        return frozenset(self.optional).union(*self.required, extra, chat)
 
     def fits(self, columns: Collection[str]) -> bool:
         """True if the required columns are among `columns`."""

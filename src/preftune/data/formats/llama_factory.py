@@ -17,7 +17,7 @@ from preftune.data.formats.fields import (
     to_string,
 )
 from preftune.data.formats.format import Format, each_scored_row
-from preftune.data.formats.pairs import PAIR_EXTRA, PAIR_OPTIONAL, PAIR_STRUCTURES, pair_group, system_turn
+from preftune.data.formats.pairs import PAIR_EXTRA, PAIR_OPTIONAL, PAIR_STRUCTURES, pair_group
 from preftune.data.rows import Row
 from preftune.groups import Message, PromptGroup
 
@@ -28,7 +28,7 @@ def read_alpaca(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     r"""A group of one completion from `instruction` and `output`, or of a pair from `chosen` and `rejected`.
 
     An `output` that is a list of two is a pair, the better one first. Optional: `input`, appended to the instruction
-    after a line break; `system`; `history`, a list of earlier [instruction, output]; with one completion, a mark as in
+    after a line break; `history`, a list of earlier [instruction, output]; with one completion, a mark as in
     `read_mark`; and, with `chosen` and `rejected`, all that is optional for pairs.
 
     Source: https://github.com/tatsu-lab/stanford_alpaca; pairs, system and history:
@@ -65,7 +65,7 @@ def _prompt(row: Row) -> tuple[Message, ...]:
     instruction = read_string(row, "instruction")
     if not is_blank(row.fields.get("input")):
         instruction = f"{instruction}\n{read_string(row, 'input')}"
-    return (*system_turn(row), *_history(row), Message("user", instruction))
+    return (*_history(row), Message("user", instruction))
 
 
 def _history(row: Row) -> list[Message]:
@@ -100,7 +100,7 @@ def read_sharegpt(row: Row, extra_scores: Collection[str]) -> PromptGroup:
 
     A turn is an object with `from` and `value`, or with `role` and `content`; human is the user, gpt the assistant,
     observation a tool. `chosen` and `rejected` are a turn or text. Without them, the last turn of the conversation is
-    the completion. Optional: `system`, a turn before all others; with one completion, a mark as in `read_mark`; and,
+    the completion. Optional: with one completion, a mark as in `read_mark`; and,
     with `chosen` and `rejected`, all that is optional for pairs.
 
     Source: https://github.com/hiyouga/LLaMA-Factory, data/README.md
@@ -114,7 +114,7 @@ def read_sharegpt(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     """
     items = read_objects(row, "conversations", "the turns")
     turns = tuple(_turn(row, f"conversations[{index}]", item) for index, item in enumerate(items))
-    prompt = (*system_turn(row), *turns)
+    prompt = turns
     if is_blank(row.fields.get("chosen")) and is_blank(row.fields.get("rejected")):
         refuse_extra_scores(row, extra_scores)
         return marked_group(row, last_turn_group(row, "conversations", prompt))
@@ -145,7 +145,7 @@ ALPACA = Format(
     name="alpaca",
     about="Alpaca: an instruction with an input, and an output, or a better and a worse one",
     required=(("instruction", "chosen", "rejected"), ("instruction", "output")),
-    optional=("input", "system", "history", *MARKS, *PAIR_OPTIONAL),
+    optional=("input", "history", *MARKS, *PAIR_OPTIONAL),
     extra=PAIR_EXTRA,
     structures=("history", *PAIR_STRUCTURES),
     read=each_scored_row(read_alpaca),
@@ -155,7 +155,7 @@ SHAREGPT = Format(
     name="sharegpt",
     about="ShareGPT: a conversation, perhaps with a better and a worse answer",
     required=(("conversations", "chosen", "rejected"), ("conversations",)),
-    optional=("system", *MARKS, *PAIR_OPTIONAL),
+    optional=(*MARKS, *PAIR_OPTIONAL),
     extra=PAIR_EXTRA,
     structures=("conversations", *PAIR_STRUCTURES),
     read=each_scored_row(read_sharegpt),

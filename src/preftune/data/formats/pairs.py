@@ -3,10 +3,10 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from preftune.data.conversations import end_of_prompt
 from preftune.data.formats.completions import read_extra_scores, read_weights
 from preftune.data.formats.fields import (
     as_conversation,
-    is_blank,
     read_completion,
     read_number,
     read_string,
@@ -26,8 +26,8 @@ __all__ = [
     "PAIR_STRUCTURES",
     "TRANSCRIPTS",
     "pair_group",
-    "system_turn",
 ]
+
 
 PAIR_OPTIONAL = (
     "margin",
@@ -121,33 +121,25 @@ def _repeats(prompt: Text, conversation: tuple[Message, ...]) -> bool:
 def read_orca(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     """A group of two completions and one pair, from `question`, `chosen` and `rejected`.
 
-    All three are text and become turns. Optional: `system`, a turn before them, and all that is optional for pairs.
+    All three are text and become turns. Optional: all that is optional for pairs.
 
     Source: https://huggingface.co/datasets/Intel/orca_dpo_pairs
 
     >>> from preftune.groups import Origin
-    >>> fields = {"system": "Be brief.", "question": "2+2=", "chosen": "4", "rejected": "It is 4."}
+    >>> fields = {"question": "2+2=", "chosen": "4", "rejected": "It is 4."}
     >>> [message.role for message in read_orca(Row(Origin("orca.jsonl", 1), fields), ()).prompt]
-    ['system', 'user']
+    ['user']
     """
-    prompt = (*system_turn(row), *as_conversation(read_string(row, "question"), "user"))
+    prompt = as_conversation(read_string(row, "question"), "user")
     chosen, rejected = (as_conversation(read_string(row, name), "assistant") for name in ("chosen", "rejected"))
     return pair_group(row, prompt, chosen, rejected, extra_scores=extra_scores)
-
-
-def system_turn(row: Row) -> tuple[Message, ...]:
-    """The system turn of the field `system`; empty if it is missing or blank."""
-    return () if is_blank(row.fields.get("system")) else (Message("system", read_string(row, "system")),)
-
-
-_ASSISTANT = "\n\nAssistant:"
 
 
 def read_transcripts(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     r"""A group of two completions and one pair, from `chosen` and `rejected` which both start with the prompt.
 
     The prompt is the part that both share. Messages: up to the point at which both continue with an assistant turn.
-    Text with the markers of Anthropic's HH: up to and including the last shared `\n\nAssistant:`. Other text: the
+    Text with the speakers of Anthropic's HH: up to and including the last shared `\n\nAssistant:`. Other text: the
     longest common start, cut back to the end of a word; white space after it belongs to the completions. Optional: all
     that is optional for pairs; weights of text count the characters of the whole transcript.
 
@@ -178,7 +170,7 @@ def _marks_prompt(fields: Mapping[str, Any]) -> bool:
     """True if two transcripts tell where the prompt ends: by turns, or by a marker that both share."""
     chosen, rejected = fields.get("chosen"), fields.get("rejected")
     if isinstance(chosen, str) and isinstance(rejected, str):
-        return _ASSISTANT in common_start(chosen, rejected)
+        return end_of_prompt(common_start(chosen, rejected)) is not None
     return not (_is_answer(chosen) and _is_answer(rejected))
 
 
@@ -190,9 +182,8 @@ def _is_answer(value: Any) -> bool:
 
 def _start_of_text(chosen: str, rejected: str) -> int:
     shared = common_start(chosen, rejected)
-    marker = shared.rfind(_ASSISTANT)
-    if marker >= 0:
-        return marker + len(_ASSISTANT)
+    if (end := end_of_prompt(shared)) is not None:
+        return end
     if all(text[len(shared) : len(shared) + 1].isspace() for text in (chosen, rejected)):
         return len(shared.rstrip())
     in_word = next((count for count, letter in enumerate(reversed(shared)) if letter.isspace()), len(shared))
@@ -213,7 +204,7 @@ ORCA = Format(
     name="orca",
     about="Orca pairs: a system prompt, a question, a better and a worse answer",
     required=(("question", "chosen", "rejected"),),
-    optional=("system", *PAIR_OPTIONAL),
+    optional=PAIR_OPTIONAL,
     extra=PAIR_EXTRA,
     structures=PAIR_STRUCTURES,
     read=each_scored_row(read_orca),

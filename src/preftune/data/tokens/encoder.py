@@ -1,4 +1,4 @@
-"""Prompt groups to token ids, not yet limited in length; conversations through a chat template."""
+"""Prompt groups to token ids, not yet limited in length."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -7,41 +7,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from preftune.data.tokens.chat import ChatFormat
 from preftune.data.tokens.token_group import TokenGroup, TokenIds, TokenWeights, common_prefix_length, end_once
 from preftune.data.tokens.weights import Offsets, character_weights, token_weights
 from preftune.errors import DataError, TokenizerError
 from preftune.groups import Message, PromptGroup, Text, common_start
+from preftune.settings.chat import RAW, ChatChoice
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["GroupEncoder", "render_chat"]
-
-
-def render_chat(
-    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], *, place: str, is_prompt: bool
-) -> str:
-    """The text of a conversation, including special tokens.
-
-    Args:
-        is_prompt: Let the template open an assistant turn at the end.
-    """
-    if tokenizer.chat_template is None:
-        raise TokenizerError(
-            f"{place}: is a conversation, but the tokenizer has no chat template to turn it into text. Give one with "
-            "--chat-template FILE, or give the data as text."
-        )
-    turns = [message.as_dict() for message in messages]
-    try:
-        text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=is_prompt))
-        text.encode()  # a lone surrogate, in a tool call for example, cannot be tokenized
-    except Exception as error:  # templates are programs: they may raise anything
-        roles = ", ".join(message.role for message in messages)
-        raise DataError(
-            f"{place}: the chat template cannot render the conversation ({roles}): {error}. Correct it, or give a "
-            "template that takes such turns with --chat-template FILE."
-        ) from error
-    return text
+__all__ = ["GroupEncoder"]
 
 
 def find_behind(prompt: str, content: str, whole: str) -> int | None:
@@ -65,19 +41,24 @@ class GroupEncoder:
 
     Args:
         tokenizer: Of Hugging Face transformers. It must have an end-of-sequence token.
+        chat: Chat template or raw text for prompts that are text.
         learns_prompts: Train on prompts too: all tokens but the first belong to the completion, of which a group then
             has one.
     Raises:
         TokenizerError: the tokenizer has no end-of-sequence token.
+        ConfigError: `chat` needs a chat template that the tokenizer does not have.
     """
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase", *, learns_prompts: bool = False) -> None:
+    def __init__(
+        self, tokenizer: "PreTrainedTokenizerBase", *, chat: ChatChoice = RAW, learns_prompts: bool = False
+    ) -> None:
         if tokenizer.eos_token_id is None:
             raise TokenizerError(
                 "the tokenizer has no end-of-sequence token, so the model could not learn to end a completion. "
                 "Set tokenizer.eos_token to a token of its vocabulary."
             )
         self._tokenizer = tokenizer
+        self.chat = ChatFormat.of(tokenizer, chat)
         self._learns_prompts = learns_prompts
         self._eos = int(tokenizer.eos_token_id)
         self.bos: int | None = None if tokenizer.bos_token_id is None else int(tokenizer.bos_token_id)
@@ -92,8 +73,9 @@ class GroupEncoder:
             TokenizerError: conversations, but no chat template; weights, but a slow tokenizer, which does not map
                 tokens to characters.
         """
+        groups = list(map(self.chat.group, groups))
         texts = [self._texts(group) for group in groups]
-        kinds = [_Kind(group.is_conversation, _is_weighted(group)) for group in groups]
+        kinds = [_Kind(self.chat.adds_special_tokens(group.prompt), _is_weighted(group)) for group in groups]
         queues = {
             kind: self._sequences(
                 [text for own, its_kind in zip(texts, kinds, strict=True) if its_kind == kind for text in own], kind
@@ -113,7 +95,7 @@ class GroupEncoder:
             )
         encoded = self._tokenizer(
             texts,
-            add_special_tokens=not kind.is_conversation,  # a rendered conversation already has its special tokens
+            add_special_tokens=kind.adds_special_tokens,
             return_attention_mask=False,
             return_offsets_mapping=kind.is_weighted,
             verbose=False,
@@ -135,7 +117,7 @@ class GroupEncoder:
         ]
 
     def _render(self, group: PromptGroup, messages: Sequence[Message], *, is_prompt: bool) -> str:
-        return render_chat(self._tokenizer, messages, place=str(group.origin), is_prompt=is_prompt)
+        return self.chat.render(messages, group.inputs, place=str(group.origin), is_prompt=is_prompt)
 
     def _group(self, group: PromptGroup, sequences: list["_Sequence"]) -> TokenGroup:
         boundary = common_prefix_length([sequence.ids for sequence in sequences])
@@ -207,7 +189,7 @@ class GroupEncoder:
 class _Kind:
     """Properties shared by the texts that are tokenized in one call."""
 
-    is_conversation: bool
+    adds_special_tokens: bool
     is_weighted: bool
 
 

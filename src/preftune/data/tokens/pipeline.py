@@ -12,6 +12,7 @@ from preftune.data.tokens.weights import weighted_from_first_difference
 from preftune.data.views import PairRule
 from preftune.groups import Origin, PromptGroup
 from preftune.losses import Method
+from preftune.settings.chat import ChatChoice
 from preftune.settings.data import DataSettings
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class TokenPipeline:
     """Turns prompt groups into token groups.
 
     Args:
+        chat: Chat template or raw text for prompts that are text.
         max_length: Most tokens of a prompt and one completion; None for no limit.
         too_long: Treatment of longer groups: see `LengthLimit`.
         learns_prompts: Train on prompts too: all tokens but the first belong to the completion.
@@ -46,6 +48,7 @@ class TokenPipeline:
     """
 
     tokenizer: "PreTrainedTokenizerBase"
+    chat: ChatChoice
     max_length: int | None
     too_long: TooLong = "cut"
     learns_prompts: bool = False
@@ -58,6 +61,7 @@ class TokenPipeline:
     def of(
         settings: DataSettings,
         tokenizer: "PreTrainedTokenizerBase",
+        chat: ChatChoice,
         *,
         max_length: int | None,
         show_progress: bool = False,
@@ -65,6 +69,7 @@ class TokenPipeline:
         """The pipeline of a run's data settings."""
         return TokenPipeline(
             tokenizer=tokenizer,
+            chat=chat,
             max_length=max_length,
             too_long=settings.too_long,
             auxiliary=settings.auxiliary,
@@ -78,6 +83,7 @@ class TokenPipeline:
         found = tokenize_groups(
             groups,
             self.tokenizer,
+            chat=self.chat,
             max_length=self.max_length,
             too_long=self.too_long,
             learns_prompts=self.learns_prompts,

@@ -16,6 +16,7 @@ from preftune.data.tokens.token_group import TokenGroup, TokenIds
 from preftune.data.tokens.weights import with_auxiliary
 from preftune.errors import ConfigError, DataError, TokenizerError
 from preftune.groups import Message, Origin, PromptGroup
+from preftune.settings.chat import RAW, ChatChoice
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -105,7 +106,7 @@ def _length(tokens: TokenGroup) -> int:
 
 
 def _cut(group: PromptGroup, tokens: TokenGroup, max_length: int, encoder: GroupEncoder) -> Limited:
-    before = tokens
+    before, group = tokens, encoder.chat.group(group)
     for prompt in _shortened(group.prompt):
         if len(tokens.prompt) <= _room_for_prompt(tokens, max_length):
             break
@@ -182,6 +183,7 @@ def tokenize_groups(
     tokenizer: "PreTrainedTokenizerBase",
     *,
     max_length: int | None,
+    chat: ChatChoice = RAW,
     too_long: TooLong = "cut",
     learns_prompts: bool = False,
     auxiliary: Mapping[str, float] | None = None,
@@ -197,6 +199,7 @@ def tokenize_groups(
         tokenizer: Of Hugging Face transformers, with an end-of-sequence token, and a chat template if there are
             conversations.
         max_length: Most tokens of a prompt and one completion together; None for no limit.
+        chat: Chat template or raw text for prompts that are text.
         learns_prompts: Train on prompts too: see `GroupEncoder`.
         auxiliary: Weight of each auxiliary score in the auxiliary reward of a completion: see `with_auxiliary`.
         num_processes: Number of worker processes. With more than one, a script needs `if __name__ == "__main__":`. The
@@ -207,13 +210,14 @@ def tokenize_groups(
         DataError: a group that cannot be tokenized, or is too long and `too_long` is "error"; all groups dropped;
             a completion that lacks a score of `auxiliary`.
         TokenizerError: no end-of-sequence token; conversations and no chat template; weights and a slow tokenizer.
+        ConfigError: `chat` needs a chat template that the tokenizer does not have.
     """
     if num_processes < 1:
         raise ConfigError([f"num_processes = {num_processes}: must be at least 1."])
-    how = (tokenizer, learns_prompts, LengthLimit(max_length, too_long))
+    how = _Rules(tokenizer, chat, learns_prompts, LengthLimit(max_length, too_long))
     chunks = [groups[start : start + _GROUPS_PER_CHUNK] for start in range(0, len(groups), _GROUPS_PER_CHUNK)]
     num_processes = min(num_processes, len(chunks))
-    results = _in_processes(chunks, how, num_processes) if num_processes > 1 else map(_worker(*how), chunks)
+    results = _in_processes(chunks, how, num_processes) if num_processes > 1 else map(_Worker.of(how), chunks)
     limited = chain.from_iterable(track(results, "Tokenizing", total=len(chunks), show=show_progress))
     tokenized = _tokenized(groups, limited, auxiliary or {})
     if groups and not tokenized.groups and too_long == "keep_start":
@@ -245,19 +249,30 @@ def check_vocabulary(groups: Iterable[TokenGroup], embedding_size: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class _Rules:
+    """Rules by which groups are tokenized."""
+
+    tokenizer: "PreTrainedTokenizerBase"
+    chat: ChatChoice
+    learns_prompts: bool
+    limit: LengthLimit
+
+
+@dataclass(frozen=True, slots=True)
 class _Worker:
     """Tokenizes chunks of groups."""
 
     encoder: GroupEncoder
     limit: LengthLimit
 
+    @staticmethod
+    def of(rules: _Rules) -> "_Worker":
+        encoder = GroupEncoder(rules.tokenizer, chat=rules.chat, learns_prompts=rules.learns_prompts)
+        return _Worker(encoder, rules.limit)
+
     def __call__(self, groups: Sequence[PromptGroup]) -> list[Limited]:
         encoded = self.encoder.encode(groups)
         return [self.limit.apply(group, tokens, self.encoder) for group, tokens in zip(groups, encoded, strict=True)]
-
-
-def _worker(tokenizer: "PreTrainedTokenizerBase", learns_prompts: bool, limit: LengthLimit) -> _Worker:
-    return _Worker(GroupEncoder(tokenizer, learns_prompts=learns_prompts), limit)
 
 
 _process_worker: _Worker | None = None
@@ -266,20 +281,20 @@ _process_worker: _Worker | None = None
 
 def _in_processes(
     chunks: Sequence[Sequence[PromptGroup]],
-    how: tuple["PreTrainedTokenizerBase", bool, LengthLimit],
+    how: _Rules,
     num_processes: int,
 ) -> Iterator[list[Limited]]:
     # Forking a process that runs threads, as torch does, may deadlock.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_processes, mp_context=context, initializer=_start_process, initargs=how) as pool:
+    with ProcessPoolExecutor(num_processes, mp_context=context, initializer=_start_process, initargs=(how,)) as pool:
         yield from pool.map(_work_in_process, chunks)
 
 
-def _start_process(tokenizer: "PreTrainedTokenizerBase", learns_prompts: bool, limit: LengthLimit) -> None:
+def _start_process(how: _Rules) -> None:
     global _process_worker  # noqa: PLW0603
     # The processes already use all cores; threads of the tokenizer would compete with them.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    _process_worker = _worker(tokenizer, learns_prompts, limit)
+    _process_worker = _Worker.of(how)
 
 
 def _work_in_process(groups: Sequence[PromptGroup]) -> list[Limited]:

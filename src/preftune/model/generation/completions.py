@@ -14,13 +14,14 @@ from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel,
 from preftune.data.progress import track
 from preftune.data.tokens.token_group import TokenIds
 from preftune.errors import ConfigError, TokenizerError
-from preftune.groups import Text
+from preftune.groups import Prompt, Text
 from preftune.model.forward.forward import evaluating
 from preftune.model.forward.model_size import context_length, num_embeddings
 from preftune.model.generation.prompts import encode_prompts
 from preftune.model.generation.realigned import Mixer, Realignment
 from preftune.model.reference.reference import FrozenCopy
 from preftune.planning.sizes import batches_by_length
+from preftune.settings.chat import RAW, ChatChoice
 from preftune.settings.sampling import Sampling
 
 __all__ = ["Generation", "generate"]
@@ -46,8 +47,9 @@ class Generation:
 def generate(
     model: PreTrainedModel | PeftModel,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[Text],
+    prompts: Sequence[Text | Prompt],
     *,
+    chat: ChatChoice = RAW,
     max_new_tokens: int = 256,
     temperature: float = 1.0,
     top_p: float = 1.0,
@@ -65,7 +67,8 @@ def generate(
 
     Args:
         tokenizer: The model's. It needs no padding token.
-        prompts: Text is continued as it is; conversations go through the chat template.
+        prompts: Text or conversations, the latter always through the chat template.
+        chat: Chat template or raw text for prompts that are text.
         max_new_tokens, temperature, top_p, top_k, num_samples, seed: As in `Sampling`.
         batch_tokens: Memory budget: rows of a batch x (longest prompt + `max_new_tokens`), doubled if the reference
             keeps a second cache.
@@ -89,7 +92,7 @@ def generate(
         num_samples=num_samples,
         seed=seed,
     )
-    encoded = encode_prompts(tokenizer, prompts)
+    encoded = encode_prompts(tokenizer, prompts, chat)
     _check_fits(model, encoded, sampling)
     mix = None if realignment is None or realignment.is_policy else realignment
     if mix is not None:

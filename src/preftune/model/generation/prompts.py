@@ -1,38 +1,42 @@
-"""Prompts as token ids for a model and as text for people."""
+"""Prompts as token ids for a model, prompts and empty completions as text for people."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from preftune.data.tokens.encoder import render_chat
+from preftune.data.tokens.chat import ChatFormat
 from preftune.data.tokens.token_group import TokenIds
 from preftune.errors import DataError
-from preftune.groups import Text
+from preftune.groups import Prompt, Text
+from preftune.settings.chat import RAW, ChatChoice
 
-__all__ = ["encode_prompts", "text_of"]
+__all__ = ["encode_prompts", "note_on_empty", "text_of"]
 
 
-def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Text]) -> list[TokenIds]:
-    """Token ids of each prompt, as in training: text as it is, conversations through the chat template.
+def encode_prompts(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Text | Prompt], chat: ChatChoice = RAW
+) -> list[TokenIds]:
+    """Token ids of each prompt, as in training: conversations through the chat template, text as `chat` says.
 
     Returns:
         One per prompt, in order; without the end-of-sequence token that some tokenizers append to text.
     Raises:
         TokenizerError: a conversation and a tokenizer without a chat template.
         DataError: a conversation that the template cannot render, or a prompt without tokens.
+        ConfigError: `chat` needs a chat template that the tokenizer does not have.
     """
-    return [_encode(tokenizer, prompt, number) for number, prompt in enumerate(prompts, start=1)]
+    form = ChatFormat.of(tokenizer, chat)
+    asked = (prompt if isinstance(prompt, Prompt) else Prompt(prompt) for prompt in prompts)
+    return [_encode(form, prompt, number) for number, prompt in enumerate(asked, start=1)]
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, prompt: Text, number: int) -> TokenIds:
-    is_text = isinstance(prompt, str)
-    text = (
-        prompt if isinstance(prompt, str) else render_chat(tokenizer, prompt, place=f"prompt {number}", is_prompt=True)
-    )
-    ids = list(tokenizer(text, add_special_tokens=is_text, verbose=False)["input_ids"])
+def _encode(form: ChatFormat, prompt: Prompt, number: int) -> TokenIds:
+    tokenizer, text = form.tokenizer, form.text(prompt, place=f"prompt {number}")
+    adds_special_tokens = form.adds_special_tokens(prompt.text)
+    ids = list(tokenizer(text, add_special_tokens=adds_special_tokens, verbose=False)["input_ids"])
     eos = tokenizer.eos_token_id
-    if is_text and ids and ids[-1] == eos and not text.endswith(str(tokenizer.eos_token)):
+    if adds_special_tokens and ids and ids[-1] == eos and not text.endswith(str(tokenizer.eos_token)):
         ids.pop()
     if not ids and tokenizer.bos_token_id is not None:
         ids = [tokenizer.bos_token_id]
@@ -42,6 +46,23 @@ def _encode(tokenizer: PreTrainedTokenizerBase, prompt: Text, number: int) -> To
             "of the completion has nothing to be predicted from. Give some text."
         )
     return np.asarray(ids, dtype=np.int32)
+
+
+def note_on_empty(completion: str, *, finished: bool) -> str | None:
+    """A note that stands for a completion without text; None for all others.
+
+    Args:
+        completion: Text without special tokens.
+        finished: It ended by itself.
+
+    >>> note_on_empty("", finished=True), note_on_empty("4", finished=True)
+    ('(ended at once: nothing stands before the end-of-sequence token)', None)
+    """
+    if completion.strip():
+        return None
+    if finished:
+        return "(ended at once: nothing stands before the end-of-sequence token)"
+    return "(no text: only white space or special tokens up to the maximum length)"
 
 
 def text_of(prompt: Text) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from preftune.data.tokens.chat import ChatFormat
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.data.tokens.tokenize import check_vocabulary
 from preftune.errors import ConfigError, ModelError, TokenizerError
@@ -17,7 +18,7 @@ from preftune.model.forward.model_size import num_embeddings
 from preftune.model.forward.realigned import RealignedForward
 from preftune.model.generation.realigned import Realignment
 from preftune.model.load.choose_forward import choose_forward_for
-from preftune.model.load.load_model import load_frozen, load_tokenizer
+from preftune.model.load.load_model import load_frozen, load_other_tokenizer, load_tokenizer
 from preftune.model.reference.logps import Runner, policy_logps, referenced_logps
 from preftune.model.reference.reference import AdapterOff, ComputedBy, FrozenCopy, NoReference, Reference
 from preftune.model.reference.reference_pass import ReferencePass
@@ -119,6 +120,7 @@ class Models:
 def load_models(config: EvaluationConfig, arithmetic: Arithmetic, *, show_progress: bool = False) -> Models:
     """Load policy and reference, and choose the forward that computes their log-probs."""
     tokenizer = load_tokenizer(config.model)
+    ChatFormat.of(tokenizer, config.model.chat_choice)  # its errors come before a model is loaded
     policy = load_frozen(config.model, arithmetic.device)
     reference, name = find_reference(policy, config.model, config.run, config.reference.reference, arithmetic)
     strength = config.reference.strength
@@ -142,9 +144,9 @@ def load_models(config: EvaluationConfig, arithmetic: Arithmetic, *, show_progre
 def load_other(
     config: EvaluationConfig, name: str, arithmetic: Arithmetic
 ) -> tuple[PreTrainedModel | PeftModel, PreTrainedTokenizerBase]:
-    """Another model to compare samples with, and its own tokenizer."""
+    """Another model to compare samples with, and its own tokenizer; see `load_other_tokenizer`."""
     settings = replace(config.model, model=name, revision=None)
-    return load_frozen(settings, arithmetic.device), load_tokenizer(settings)
+    return load_frozen(settings, arithmetic.device), load_other_tokenizer(settings, load_tokenizer(config.model))
 
 
 def find_reference(

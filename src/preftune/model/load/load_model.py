@@ -29,6 +29,7 @@ __all__ = [
     "load_causal_lm",
     "load_config",
     "load_frozen",
+    "load_other_tokenizer",
     "load_policy",
     "load_tokenizer",
     "turn_dropout_off",
@@ -74,6 +75,14 @@ def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
             raise TokenizerError(
                 f"chat_template = {settings.chat_template}: cannot be read. {error} Give the path of a Jinja file."
             ) from None
+    return tokenizer
+
+
+def load_other_tokenizer(settings: ModelSettings, first: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model that is compared with a first one, whose chat template it takes if it has none."""
+    tokenizer = load_tokenizer(settings)
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = first.chat_template
     return tokenizer
 
 
