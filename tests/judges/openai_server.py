@@ -90,6 +90,8 @@ class _Handler(BaseHTTPRequestHandler):
             case "429" | "500" | "503" | "400" | "401" | "404":
                 message = {"error": {"message": f"fault {fault}"}}
                 self._send(int(fault), json.dumps(message), headers={"retry-after-ms": "5"})
+            case "echo 401" | "echo 400" | "echo":
+                self._echo(fault)
             case "no temperature":
                 self._send(400, json.dumps({"error": {"message": "unsupported value: temperature"}}))
             case "slow":
@@ -107,10 +109,17 @@ class _Handler(BaseHTTPRequestHandler):
             case "cut off":
                 self.close_connection = True
                 self._send(200, '{"choices"', length=1000)
-            case "prose":
-                self._answer("Both have their merits, and I would not want to choose.")
             case _:
-                raise AssertionError(f"no such fault: {fault}")
+                assert fault == "prose", fault
+                self._answer("Both have their merits, and I would not want to choose.")
+
+    def _echo(self, fault: str) -> None:
+        """The key, in an error or in an answer."""
+        text = f"You sent {self.headers['Authorization']} to {self.path}."
+        if fault == "echo":
+            self._answer(f"{text}\nBetter: A")
+        else:
+            self._send(int(fault[-3:]), json.dumps({"error": {"message": text}}))
 
     def _answer(self, content: str) -> None:
         message = {"role": "assistant", "content": content}

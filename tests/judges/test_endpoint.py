@@ -147,6 +147,31 @@ def test_a_model_without_temperature_gets_requests_without_it() -> None:
         assert [settings.get("temperature") for settings in server.settings] == [0.0, None, None]
 
 
+KEY, PASSWORD, TOKEN = "sk-very-secret-key", "pass%2Fword", "query-token"
+
+
+@pytest.mark.parametrize("fault", ["echo 401", "echo 400", "echo"])
+@pytest.mark.parametrize("address", ["{}", "me:pass%2Fword@{}", "{}?api-version=query-token"])
+def test_a_key_that_the_endpoint_echoes_is_neither_shown_nor_stored(fault: str, address: str, tmp_path: Path) -> None:
+    with running_server({QUESTION.first: [fault] * 9}) as server:
+        scheme, _, rest = server.url.partition("://")
+        host, _, path = rest.partition("/")
+        base_url = f"{scheme}://" + address.format(f"{host}/{path}")
+        template = JudgeTemplate("test", TEMPLATE)
+        judge = EndpointJudge("judge", template, CallBudget(None), base_url, KEY, concurrency=1, max_retries=0)
+        shown = [judge.name, judge.identity, repr(judge)]
+        store = EvaluationStore(tmp_path / "evaluation.sqlite")
+        try:
+            judged = judge_comparisons(judge, [Comparison(1, QUESTION.prompt, QUESTION.first, QUESTION.second)], store)
+            shown.append(repr(judged))
+        except JudgeError as error:
+            shown.append(str(error))
+    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    for secret in (KEY, PASSWORD, "pass/word", TOKEN):
+        assert secret not in "".join(shown)
+        assert secret.encode() not in kept
+
+
 def test_verdicts_depend_on_model_endpoint_and_template() -> None:
     with running_server() as server:
         judge = judge_at(server)

@@ -7,6 +7,8 @@ from preftune.groups import Message
 from preftune.judges.judge import Choice, Question
 from preftune.judges.template import TEMPLATES, JudgeTemplate, read_choice
 
+PLACES = "{{ prompt }} {{ first }} {{ second }} "
+
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_ours_show_everything_once_and_ask_for_a_verdict(name: str) -> None:
@@ -44,6 +46,13 @@ def test_a_file_of_your_own_is_read(tmp_path: Path) -> None:
         ("{{ prompt }} {{ first }} {{ second }} {{ third }}", "uses the variables first, prompt, second, third"),
         ("plain", "uses the variables .none."),
         ("{{ prompt", "line 1: "),
+        (PLACES + "{{ 1 / 0 }}", "cannot be filled in. ZeroDivisionError"),
+        (PLACES + "{{ prompt.x.y }}", "cannot be filled in. UndefinedError"),
+        (PLACES + "{% include 'other.jinja' %}", "cannot be filled in. TypeError"),
+        (PLACES + "{{ prompt.__class__.__mro__[1].__subclasses__() }}", "cannot be filled in. SecurityError"),
+        (PLACES + "{{ cycler.__init__.__globals__.os.system('touch x') }}", "uses the variables|cannot be filled in"),
+        (PLACES + "{{ lipsum.__globals__['os'].popen('id').read() }}", "cannot be filled in"),
+        (PLACES + "{% for i in range(10**9) %}{% endfor %}", "cannot be filled in. OverflowError"),
     ],
 )
 def test_an_invalid_template_is_refused(text: str, problem: str) -> None:

@@ -161,6 +161,26 @@ def test_the_table_joins_the_loss_with_its_update() -> None:
     assert part(*pairs, after).shape == (3,)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_neither_rounding_nor_order_decides_which_pairs_are_kept_at_the_start(seed: int) -> None:
+    """Policy and reference were computed in rows of other tokens, so that their gaps are not exactly 0."""
+    generator = torch.Generator().manual_seed(seed)
+    reference = -torch.arange(20.0, 40.0, dtype=torch.float64)
+    order = torch.randperm(20, generator=generator)
+
+    def kept(reference: torch.Tensor, noise: float) -> torch.Tensor:
+        policy = reference + noise * torch.randn(20, generator=generator, dtype=torch.float64)
+        chosen = ReferencedLogps(policy, reference, torch.full((20,), 8))
+        rejected = ReferencedLogps(reference, reference, torch.full((20,), 8))
+        return beta_dpo(chosen, rejected, state(0.0), **{**OPTIONS, "kept": 0.6}) > 0
+
+    expected = kept(reference, 0.0)
+    assert expected.sum() == 12
+    for noise in (1e-15, 1e-7, 1e-5):
+        assert torch.equal(kept(reference, noise), expected)
+        assert torch.equal(kept(reference[order], noise), expected[order])
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [

@@ -97,6 +97,18 @@ def test_a_step_has_the_same_loss_and_gradient_however_it_is_cut_and_packed(name
             torch.testing.assert_close(gradient[parameter], value, rtol=rounding, atol=rounding * scale + 1e-15)
 
 
+@pytest.mark.parametrize("name", [name for name in LOSSES if Method.named(name).across_rows])
+def test_at_the_start_where_all_margins_are_0_no_cut_and_order_changes_the_step(name: str, tmp_path: Path) -> None:
+    policy = two_models()[0]
+    groups, method = groups_with_all_feedback(9), Method.named(name)
+    _, expected, _ = one_step((policy, policy), groups, method, tmp_path, max_tokens=10**6)
+    for max_tokens in (90, 200):
+        _, found, num_batches = one_step((policy, policy), groups[::-1], method, tmp_path, max_tokens=max_tokens)
+        assert num_batches > 1
+        for parameter, gradient in expected.items():
+            torch.testing.assert_close(found[parameter], gradient, rtol=1e-8, atol=1e-8 * gradient.abs().max().item())
+
+
 def test_a_sum_of_losses_is_the_weighted_sum_of_their_means(tmp_path: Path) -> None:
     groups, models = groups_with_all_feedback(6), two_models()
     found, gradient, _ = one_step(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any, final
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 import openai
 from openai import OpenAI
@@ -14,7 +15,7 @@ from preftune.errors import JudgeError
 from preftune.judges.judge import Keep, Question, Verdict
 from preftune.judges.template import ANSWER_FORMAT, JudgeTemplate, read_choice
 
-__all__ = ["CallBudget", "EndpointJudge"]
+__all__ = ["CallBudget", "EndpointJudge", "public_address"]
 
 
 @final
@@ -62,7 +63,20 @@ _REMINDER = (
     f"Your answer does not end with a verdict. Write one line and nothing else: `{ANSWER_FORMAT}`, `Better: B` or "
     "`Better: tie`."
 )
+_SHORTEST_SECRET = 6
+"""Shorter keys, such as the `none` of local servers, protect nothing and are words of other texts."""
 _HOPELESS = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
+
+
+def public_address(url: str) -> str:
+    """An endpoint's address without what may be secret: user, password and query.
+
+    >>> public_address("https://me:key@example.org:8000/v1?key=sk-1")
+    'https://example.org:8000/v1'
+    """
+    address = urlsplit(url)
+    return urlunsplit((address.scheme, address.netloc.rpartition("@")[2], address.path, "", ""))
+
 
 Messages = list[dict[str, str]]
 
@@ -88,7 +102,7 @@ class EndpointJudge:
     model: str
     template: JudgeTemplate
     budget: CallBudget
-    base_url: str
+    base_url: str = field(repr=False)
     api_key: str = field(repr=False)
     timeout: float = 60.0
     concurrency: int = 8
@@ -106,7 +120,7 @@ class EndpointJudge:
     @property
     def identity(self) -> str:
         """The model, its endpoint and the template."""
-        return f"{self.name} at {self.base_url} asked {self.template.name} {self.template.digest}"
+        return f"{self.name} at {public_address(self.base_url)} asked {self.template.name} {self.template.digest}"
 
     def ask(self, questions: Sequence[Question], keep: Keep) -> None:
         """Ask concurrently. An interruption waits for calls under way, which are paid for, and keeps their verdicts.
@@ -139,7 +153,7 @@ class EndpointJudge:
                 answer = self._answer(client, messages)
             except openai.OpenAIError as error:
                 self.budget.give_back()
-                problem = f"{type(error).__name__}: {str(error)[:300]}"
+                problem = f"{type(error).__name__}: {self._without_secrets(str(error))[:300]}"
                 self._failures.add(self._text(problem), is_hopeless=isinstance(error, _HOPELESS))
                 return
             if answer is None:
@@ -160,7 +174,7 @@ class EndpointJudge:
         settings = dict(self._settings)
         try:
             found: Any = client.chat.completions.create(model=self.model, messages=messages, **settings)  # type: ignore[arg-type]
-            return str(found.choices[0].message.content or "")
+            return self._without_secrets(str(found.choices[0].message.content or ""))
         except openai.BadRequestError as error:
             if "temperature" not in settings or "temperature" not in str(error):
                 raise
@@ -169,11 +183,21 @@ class EndpointJudge:
         except (ValueError, AttributeError, IndexError, TypeError):
             return None
 
+    def _without_secrets(self, text: str) -> str:
+        """A text of the endpoint without key and credentials: it may be shown, logged and stored."""
+        address = urlsplit(self.base_url)
+        credentials = address.netloc.rpartition("@")[0]
+        parts = (self.api_key, credentials, address.password or "", *dict(parse_qsl(address.query)).values())
+        secrets = {part for part in parts if len(part) >= _SHORTEST_SECRET}
+        for secret in sorted(secrets | {unquote(secret) for secret in secrets}, key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return text
+
     def _text(self, problem: str) -> str:
         return (
-            f"judge = {self.name} at {self.base_url}: gives no answer. {problem} Check OPENAI_BASE_URL, "
-            "OPENAI_API_KEY and the name of the model. All verdicts so far are kept: run the same command again to "
-            "continue."
+            f"judge = {self.name} at {public_address(self.base_url)}: gives no answer. {problem} Check "
+            "OPENAI_BASE_URL, OPENAI_API_KEY and the name of the model. All verdicts so far are kept: run the same "
+            "command again to continue."
         )
 
 

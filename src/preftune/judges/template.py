@@ -9,8 +9,9 @@ from typing import final
 
 import jinja2
 from jinja2 import meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from preftune.errors import ConfigError
+from preftune.errors import ConfigError, JudgeError, first_line
 from preftune.judges.judge import Choice, Question
 from preftune.model.generation.prompts import text_of
 
@@ -20,6 +21,8 @@ TEMPLATES = ("dialogue", "summary", "concise_summary")
 """Built-in templates, modelled on the prompts of Rafailov et al. 2023, arXiv:2305.18290, Appendix C.2."""
 
 _PLACES = {"prompt", "first", "second"}
+_SANDBOX = ImmutableSandboxedEnvironment(autoescape=False, undefined=jinja2.StrictUndefined)
+"""Templates come from files of others: they may format text, and neither run code nor read files."""
 
 
 @final
@@ -30,7 +33,7 @@ class JudgeTemplate:
     Args:
         text: The template. It must ask for a last line such as `Better: A`.
     Raises:
-        ConfigError: a syntax error, or other variables than these.
+        ConfigError: a syntax error, other variables than these, or a template that fails on a question.
 
     >>> template = JudgeTemplate("mine", "{{ prompt }} A: {{ first }} B: {{ second }}")
     >>> template.render(Question("2+2=", "4", "5"))
@@ -42,7 +45,7 @@ class JudgeTemplate:
 
     def __post_init__(self) -> None:
         try:
-            places = meta.find_undeclared_variables(jinja2.Environment(autoescape=False).parse(self.text))
+            places = meta.find_undeclared_variables(_SANDBOX.parse(self.text))
         except jinja2.TemplateSyntaxError as error:
             raise ConfigError([f"judge_prompt = {self.name}: line {error.lineno}: {error.message}."]) from None
         if places != _PLACES:
@@ -53,6 +56,10 @@ class JudgeTemplate:
                     f"{wanted} and no other, and ask for a last line such as `Better: A`."
                 ]
             )
+        try:
+            self.render(Question("2+2=", "4", "5"))
+        except JudgeError as error:
+            raise ConfigError([str(error)]) from None
 
     @staticmethod
     def load(name: str) -> "JudgeTemplate":
@@ -76,9 +83,19 @@ class JudgeTemplate:
         return hashlib.blake2b(self.text.encode(), digest_size=8).hexdigest()
 
     def render(self, question: Question) -> str:
-        """The template filled in with the question. Completions are never interpreted as templates."""
-        template = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined).from_string(self.text)
-        return template.render(prompt=text_of(question.prompt), first=question.first, second=question.second)
+        """The template filled in with the question. Completions are never interpreted as templates.
+
+        Raises:
+            JudgeError: the template fails on this question, or does what the sandbox forbids.
+        """
+        shown = {"prompt": text_of(question.prompt), "first": question.first, "second": question.second}
+        try:
+            return _SANDBOX.from_string(self.text).render(shown)
+        except Exception as error:  # whatever the expressions in a template may raise
+            raise JudgeError(
+                f"judge_prompt = {self.name}: cannot be filled in. {first_line(error)} Its places hold plain text, and "
+                "templates run in a sandbox: no includes, no attributes of Python objects."
+            ) from None
 
 
 ANSWER_FORMAT = "Better: A"

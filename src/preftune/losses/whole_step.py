@@ -92,6 +92,9 @@ def _ranked_as(order: Tensor, values: Tensor) -> Tensor:
 
 
 _LEAST_BETA = 1e-3
+_TIE = 1e-3
+"""Gaps whose distances differ by less, in nats, are equally near: while the policy is its reference, all gaps are 0 up
+to rounding. Then the pair that is less likely under the reference comes first, which no cut of the step changes."""
 
 
 def beta_dpo(
@@ -120,8 +123,8 @@ def beta_dpo(
         beta: Reward per nat of logratio in an average step, > 0; beta_0 in the paper.
         alpha: Relative rise of beta per nat of the step's gap above its running mean, >= 0. At 0, with
             all pairs kept, it is DPO.
-        kept: Share of a step's pairs to learn from, in (0, 1]: those whose gap is nearest to the running mean; rho in
-            the paper.
+        kept: Share of a step's pairs to learn from, in (0, 1]: those whose gap is nearest to the running mean, and of
+            equally near ones (within 0.001 nats) those less likely under the reference; rho in the paper.
         momentum: Weight of earlier steps in the running mean of the gap, in [0, 1).
     Returns:
         Loss per pair, not reduced; the mean over all pairs is the mean over those kept. Shape: (pair,). Unit: nats.
@@ -143,7 +146,9 @@ def beta_dpo(
     _check_options(alpha, kept, momentum)
     gaps = chosen.logratio - rejected.logratio
     usual = state[0].to(gaps)
-    nearest = (gaps.detach() - usual).abs().argsort(stable=True)[: max(1, round(kept * len(gaps)))]
+    distances = (gaps.detach() - usual).abs().div(_TIE).round()
+    by_row = (chosen.reference + rejected.reference).argsort(stable=True)
+    nearest = by_row[distances[by_row].argsort(stable=True)][: max(1, round(kept * len(gaps)))]
     step_beta = beta * (1 + alpha * (gaps[nearest].mean() - usual))
     weights = torch.zeros_like(gaps).index_fill(0, nearest, len(gaps) / len(nearest))
     return -weights * logsigmoid(step_beta.detach().clamp(min=_LEAST_BETA) * gaps)
