@@ -15,6 +15,7 @@ from rich.text import Text
 
 from preftune.cli.console import main_console, quiet_libraries
 from preftune.cli.options import (
+    Place,
     RowSource,
     chosen_data,
     given_values,
@@ -56,17 +57,29 @@ _FAILED = 1
 
 
 @click.command("check")
-@click.argument("data", nargs=-1)
+@click.argument("data", nargs=-1, type=Place())
 @click.option(
-    "--eval-data", multiple=True, metavar="DATA", panel="Data", help="Held-out data; report prompts that are in both."
+    "--eval-data",
+    multiple=True,
+    type=Place(),
+    metavar="DATA",
+    panel="Data",
+    help="Held-out data; report prompts that are in both.",
 )
 @click.option(
     "--tokenizer",
+    type=Place(),
     metavar="MODEL",
     panel=_TOKENS,
     help="Tokenizer for lengths in tokens: hub id or folder. Default: lengths in words.",
 )
-@click.option("--model", metavar="RUN", panel=_LABELS, help="Run folder; list the labels that its model contradicts.")
+@click.option(
+    "--model",
+    type=Place(),
+    metavar="RUN",
+    panel=_LABELS,
+    help="Run folder; list the labels that its model contradicts.",
+)
 @click.option("--only", multiple=True, metavar="CHECK", panel=_CHECKS, help="Run only this check. May be repeated.")
 @click.option("--skip", multiple=True, metavar="CHECK", panel=_CHECKS, help="Skip this check. May be repeated.")
 @click.option("--list", "list_checks", is_flag=True, panel=_CHECKS, help="List the checks and exit.")
@@ -81,9 +94,15 @@ _FAILED = 1
     panel=_RESULT,
     help="Exit with code 1 if a finding has this severity or a higher one.",
 )
-@click.option("--json", metavar="FILE", panel=_RESULT, help="Write the report as JSON; -: to standard output.")
 @click.option(
-    "--html", metavar="FILE", panel=_RESULT, help="Write the report as a self-contained HTML page with figures."
+    "--json", type=Place(), metavar="FILE", panel=_RESULT, help="Write the report as JSON; -: to standard output."
+)
+@click.option(
+    "--html",
+    type=Place(),
+    metavar="FILE",
+    panel=_RESULT,
+    help="Write the report as a self-contained HTML page with figures.",
 )
 @click.option(
     "--overwrite/--no-overwrite", default=False, panel=_RESULT, help="Replace existing output files. Default: off."

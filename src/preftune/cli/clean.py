@@ -9,7 +9,7 @@ from typing import IO, Any
 import rich_click as click
 
 from preftune.cli.console import main_console, quiet_libraries
-from preftune.cli.options import RowSource, chosen_data, output_flags, row_source, source_flags
+from preftune.cli.options import Place, RowSource, chosen_data, output_flags, row_source, source_flags
 from preftune.data.quality import CleaningRules, RowTable, RowTableBuilder, check_groups, decide, facts_of
 from preftune.data.quality.cleaning import Decision
 from preftune.data.quality.keys import Places
@@ -26,7 +26,7 @@ _SLOW_CHECKS = ("shortcuts", "near-duplicates")
 
 
 @click.command("clean")
-@click.argument("data", nargs=-1)
+@click.argument("data", nargs=-1, type=Place())
 @click.option("--drop-unusable", is_flag=True, panel=_RULES, help="Remove rows that training cannot use.")
 @click.option(
     "--drop-identical", is_flag=True, panel=_RULES, help="Remove rows whose chosen and rejected completions are equal."
@@ -49,7 +49,7 @@ _SLOW_CHECKS = ("shortcuts", "near-duplicates")
     help="Remove random rows until the longer completion is chosen as often as the shorter.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, panel=_RULES, help="Random seed.")
-@click.option("--output", metavar="FILE.jsonl", panel=_RESULT, help="File to write. Required.")
+@click.option("--output", type=Place(), metavar="FILE.jsonl", panel=_RESULT, help="File to write. Required.")
 @click.option(
     "--overwrite/--no-overwrite", default=False, panel=_RESULT, help="Replace an existing output file. Default: off."
 )

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from preftune.cli.console import main_console, quiet_libraries
-from preftune.cli.options import Word, chosen_data, output_flags, setting_flags, source_flags
+from preftune.cli.options import Place, Word, chosen_data, output_flags, setting_flags, source_flags
 from preftune.data.convert import TARGETS, Columns, Conversion, Converter
 from preftune.data.load import GroupStream, iter_groups
 from preftune.data.views import PairRule
@@ -27,9 +27,9 @@ _SUFFIXES = (".jsonl", ".ndjson")
 
 
 @click.command("convert")
-@click.argument("data", nargs=-1, metavar="DATA...")
+@click.argument("data", nargs=-1, type=Place(), metavar="DATA...")
 @click.option("--to", "target", type=Word(tuple(TARGETS)), panel=_RESULT, help="Format to write. Required.")
-@click.option("--output", metavar="FILE.jsonl", panel=_RESULT, help="File to write. Required.")
+@click.option("--output", type=Place(), metavar="FILE.jsonl", panel=_RESULT, help="File to write. Required.")
 @click.option(
     "--overwrite/--no-overwrite", default=False, panel=_RESULT, help="Replace an existing output file. Default: off."
 )

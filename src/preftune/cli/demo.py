@@ -5,13 +5,13 @@ from pathlib import Path
 import rich_click as click
 
 from preftune.cli.console import main_console, quiet_libraries
-from preftune.cli.options import output_flags
+from preftune.cli.options import Place, output_flags
 
 __all__ = ["command"]
 
 
 @click.command("demo")
-@click.option("--output", default="demo", show_default=True, help="Folder for models, metrics and plots.")
+@click.option("--output", type=Place(), default="demo", show_default=True, help="Folder for models, metrics and plots.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Random seed.")
 @click.option(
     "--overwrite/--no-overwrite", default=False, help="Replace an earlier demo in the output folder. Default: off."

@@ -12,12 +12,13 @@ from rich.table import Table
 from rich.text import Text as RichText
 
 from preftune.cli.console import main_console, quiet_libraries
-from preftune.cli.options import chosen_model, given_values, model_flags, output_flags, setting_flags
+from preftune.cli.options import Place, chosen_model, given_values, model_flags, output_flags, setting_flags
 from preftune.errors import ConfigError, SaveError
 from preftune.evaluation.prompts import read_prompts
 from preftune.files.outputs import check_output
 from preftune.groups import Prompt
 from preftune.settings import ModelSettings, TrainConfig, build_section, settings_of
+from preftune.settings.config import expanded
 from preftune.settings.evaluation_config import run_of
 from preftune.settings.evaluation_sections import MemorySettings
 from preftune.settings.sampling import Sampling, strength_problems
@@ -34,7 +35,13 @@ _PROMPTS, _RESULT = "Prompts", "Result"
 
 
 @click.command("generate")
-@click.option("--compare", metavar="MODEL", panel="Model", help="Second model to show side by side: hub id or folder.")
+@click.option(
+    "--compare",
+    type=Place(),
+    metavar="MODEL",
+    panel="Model",
+    help="Second model to show side by side: hub id or folder.",
+)
 @click.option(
     "--strength",
     type=float,
@@ -43,6 +50,7 @@ _PROMPTS, _RESULT = "Prompts", "Result"
 )
 @click.option(
     "--reference",
+    type=Place(),
     metavar="MODEL",
     panel="Model",
     help="Reference model for --strength. Default: the starting model of a run, the base model of an adapter.",
@@ -50,12 +58,14 @@ _PROMPTS, _RESULT = "Prompts", "Result"
 @click.option("--prompt", multiple=True, panel=_PROMPTS, help="Prompt to complete. May be repeated.")
 @click.option(
     "--prompts",
+    type=Place(),
     metavar="FILE",
     panel=_PROMPTS,
     help="File of prompts: .txt with one per line, or a data file whose rows have a prompt.",
 )
 @click.option(
     "--output",
+    type=Place(),
     metavar="FILE.jsonl",
     panel=_RESULT,
     help="Write completions to this file, one JSON object per line, instead of printing them.",
@@ -135,7 +145,7 @@ def _checked(
 def _run_of(values: dict[str, Any], problems: list[str]) -> TrainConfig | None:
     """The settings of the run that the model is of. Messages about what cannot work are added to `problems`."""
     try:
-        return run_of(values["model"] or "")
+        return run_of(str(expanded(values["model"] or "")))
     except ConfigError as error:
         problems += error.problems
         return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from preftune.cli.console import main_console, quiet_libraries
-from preftune.cli.options import chosen_model, model_flags, output_flags
+from preftune.cli.options import Place, chosen_model, model_flags, output_flags
 from preftune.errors import ConfigError, ModelError, OutputError, SaveError
 from preftune.files.outputs import check_folder
 from preftune.files.run_files import is_run
@@ -26,7 +26,7 @@ _HELP = {
 
 
 @click.command("merge")
-@click.option("--output", metavar="FOLDER", panel="Result", help="Folder for the merged model. Required.")
+@click.option("--output", type=Place(), metavar="FOLDER", panel="Result", help="Folder for the merged model. Required.")
 @click.option(
     "--overwrite/--no-overwrite",
     default=False,
@@ -39,7 +39,8 @@ def command(context: click.RichContext, /, output: str | None, overwrite: bool, 
 
     preftune merge --model run --output run-merged
 
-    Weights are added in float32, then rounded once to the data type in which they are saved.
+    Weights are added in float32, then rounded once to the data type in which they are saved. Log-probs before and after
+    are compared: a merged model that differs is an error.
     """
     problems: list[str] = []
     settings = chosen_model(context, problems)
@@ -64,12 +65,11 @@ command.params = [
 
 
 def _check_adapter(settings: ModelSettings) -> None:
-    from transformers.utils.peft_utils import find_adapter_config_file
+    from preftune.model.load.places import check_place
+    from preftune.model.load.pretrained import adapter_config
 
-    try:
-        found = find_adapter_config_file(settings.model, revision=settings.revision)
-    except (OSError, ValueError):
-        found = None
+    check_place(settings.model)
+    found = adapter_config(settings.model, settings.revision)
     if found is None:
         raise ModelError(
             f"model = {settings.model}: holds no adapter (no adapter_config.json), so there is nothing to merge. "
@@ -96,15 +96,16 @@ def _merge(settings: ModelSettings, folder: Path) -> None:
     from peft import PeftModel
 
     from preftune.model.load.load_model import load_causal_lm, load_config, load_tokenizer
+    from preftune.model.load.merging import merge_adapter
     from preftune.model.load.savable import make_savable
 
     tokenizer = load_tokenizer(settings)
     model = load_causal_lm(replace(settings, weights_dtype="float32"))
     assert isinstance(model, PeftModel), "an adapter was found"
     try:
-        merged: PreTrainedModel = model.merge_and_unload(safe_merge=True)
-    except ValueError as error:
-        raise ModelError(f"model = {settings.model}: the adapter cannot be merged. {error}") from error
+        merged = merge_adapter(model)
+    except ModelError as error:
+        raise ModelError(f"model = {settings.model}: {error}") from error
     base_dtype = load_config(settings).dtype or torch.float32
     wanted = base_dtype if settings.weights_dtype == "auto" else getattr(torch, settings.weights_dtype)
     torch.nn.Module.to(merged, wanted)

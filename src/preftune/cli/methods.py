@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from preftune.cli.console import main_console
-from preftune.cli.options import output_flags
+from preftune.cli.options import Place, output_flags
 from preftune.errors import ConfigError, OutputError
 from preftune.files.number_text import value_text
 from preftune.losses import LOSSES, Loss, Option, find_loss, loss_options
@@ -27,7 +27,7 @@ __all__ = ["command"]
 @click.command("methods")
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--page", metavar="FILE", help="Write a Markdown reference of all methods to FILE.")
+@click.option("--page", type=Place(), metavar="FILE", help="Write a Markdown reference of all methods to FILE.")
 def command(name: str | None, as_json: bool, page: str | None, verbose: bool) -> None:  # noqa: ARG001
     """List the methods of `preftune train --method`, or describe the method NAME."""
     if page is not None:

@@ -18,9 +18,11 @@ from preftune.data.text_files import data_suffix, open_bytes
 from preftune.files.number_text import value_text
 from preftune.losses import LOSSES, Option, loss_options, losses_of
 from preftune.settings import DataSettings, ModelSettings, Setting, TrainConfig, build_section, settings_of
+from preftune.settings.config import expanded
 from preftune.settings.setting import Command, settings_for
 
 __all__ = [
+    "Place",
     "RowSource",
     "Word",
     "chosen_data",
@@ -58,6 +60,16 @@ class Word(click.Choice[str]):
     @override
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         return str(value)
+
+
+class Place(click.ParamType[str]):
+    """A file or folder, or something that may be one: `~` is expanded, which shells leave in `--option=~/...`."""
+
+    name = "text"
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return str(expanded(value))
 
 
 def setting_flags(settings: Iterable[Setting], panel: str) -> list[click.RichOption]:

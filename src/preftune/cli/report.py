@@ -111,7 +111,8 @@ def command(runs: tuple[Path, ...], output: Path | None, verbose: bool) -> None:
     `preftune train` and `preftune eval` write the report of a run by themselves. The page is a single self-contained
     file. It replaces an earlier report, but no other file.
     """
-    folders = list(runs)
+    folders = [folder.expanduser() for folder in runs]
+    output = output and output.expanduser()
     target = output if output is not None or len(folders) == 1 else Path(_COMPARISON)
     if target is not None:
         _check_target(target)

@@ -8,15 +8,8 @@ from itertools import chain
 from typing import Any
 
 from datasets import IterableDataset
-from peft import (
-    AutoPeftModelForCausalLM,
-    LoraConfig,
-    PeftConfig,
-    PeftModel,
-    get_peft_model,
-)
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils.peft_utils import find_adapter_config_file
+from peft import LoraConfig, PeftConfig, PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from preftune.compat.tuning_config import TuningConfig
 from preftune.data import groups_from_rows
@@ -24,11 +17,21 @@ from preftune.data.tables import rows_of_table
 from preftune.data.tokens.pipeline import TokenPipeline
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.errors import ConfigError, DataError, ModelError, TokenizerError
-from preftune.model.load.load_model import Policy, frozen, keep_adapter, load_tokenizer, turn_dropout_off
+from preftune.model.load.load_model import (
+    Policy,
+    add_adapter,
+    frozen,
+    keep_adapter,
+    load_tokenizer,
+    trains_biases,
+    turn_dropout_off,
+)
+from preftune.model.load.pretrained import load_pretrained
 from preftune.model.reference.reference import AdapterOff, FrozenCopy, NoReference
 from preftune.runs.prepare_data import PartReport, data_warnings
 from preftune.settings import ModelSettings
 from preftune.settings.chat import RAW
+from preftune.settings.config import expanded
 
 __all__ = [
     "Model",
@@ -61,17 +64,8 @@ def load_model(name: str, config: TuningConfig, **further: Any) -> Model:
     given = config.model_init_kwargs or {}
     assert isinstance(given, dict), "transformers reads JSON text into a dict"
     arguments: dict[str, Any] = {"dtype": "float32", "trust_remote_code": config.trust_remote_code, **given, **further}
-    try:
-        if find_adapter_config_file(name, revision=arguments.get("revision")):
-            adapted: PeftModel = AutoPeftModelForCausalLM.from_pretrained(name, is_trainable=True, **arguments)
-            return adapted
-        whole: PreTrainedModel = AutoModelForCausalLM.from_pretrained(name, **arguments)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelError(
-            f"model = {name}: no causal language model could be loaded from it. {error} Give a folder with "
-            "config.json and weights, or a hub id of a model that transformers can load."
-        ) from error
-    return whole
+    revision = arguments.pop("revision", None)
+    return load_pretrained(str(expanded(name)), arguments, revision=revision)
 
 
 def given_tokenizer(processing_class: Any, model: str | Model, config: TuningConfig) -> PreTrainedTokenizerBase:
@@ -95,6 +89,7 @@ def given_tokenizer(processing_class: Any, model: str | Model, config: TuningCon
         )
     given = config.model_init_kwargs or {}
     revision = given.get("revision") if isinstance(given, dict) else None
+    name = str(expanded(name))
     return load_tokenizer(ModelSettings(model=name, revision=revision, trust_remote_code=config.trust_remote_code))
 
 
@@ -114,9 +109,7 @@ def given_policy(model: Model, ref_model: Model | None, peft_config: PeftConfig 
     """
     _check_goes_together(model, ref_model, peft_config, config)
     _check_experts(model, config)
-    if peft_config is not None:
-        model = get_peft_model(_plain(model), peft_config)
-    policy = _with_reference(model, ref_model, config, is_new_adapter=peft_config is not None)
+    policy = _plan(model, ref_model, peft_config, config)
     if config.disable_dropout:
         turn_dropout_off(policy.model)
     if not any(parameter.requires_grad for parameter in policy.model.parameters()):
@@ -127,15 +120,24 @@ def given_policy(model: Model, ref_model: Model | None, peft_config: PeftConfig 
     return policy
 
 
-def _with_reference(model: Model, ref_model: Model | None, config: TuningConfig, *, is_new_adapter: bool) -> Policy:
+def _plan(model: Model, ref_model: Model | None, peft_config: PeftConfig | None, config: TuningConfig) -> Policy:
+    """The policy, with its new adapter if there is one, and its reference."""
+    plain = model
+    if peft_config is not None:
+        # peft trains the biases of the model itself, so turning the adapter off does not give the reference.
+        plain = copy.deepcopy(model) if getattr(peft_config, "bias", "none") != "none" else model
+        model = add_adapter(_plain(model), peft_config)
     if not config.method.needs_reference:
         return Policy(model, NoReference(), starts_at_reference=False)
     if ref_model is not None:
         ref_model.eval()
         return Policy(model, FrozenCopy(ref_model), starts_at_reference=False)
-    if is_new_adapter and not config.reference_plan.moves:
-        return Policy(model, AdapterOff(), starts_at_reference=_starts_at_zero(model))
-    if isinstance(model, PeftModel):
+    if peft_config is not None and not config.reference_plan.moves:
+        starts_at_reference = _starts_at_zero(model)
+        if trains_biases(model):
+            return Policy(model, FrozenCopy(frozen(plain)), starts_at_reference=starts_at_reference)
+        return Policy(model, AdapterOff(), starts_at_reference=starts_at_reference)
+    if isinstance(model, PeftModel) and not trains_biases(model):
         return Policy(model, keep_adapter(model), starts_at_reference=True)
     return Policy(model, FrozenCopy(frozen(copy.deepcopy(model))), starts_at_reference=True)
 

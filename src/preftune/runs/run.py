@@ -16,6 +16,7 @@ from preftune.errors import ConfigError, ModelError, TokenizerError
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
 from preftune.model.forward.model_size import context_length, num_embeddings, work_of
+from preftune.model.load.adapter_settings import with_adapter_settings
 from preftune.model.load.choose_forward import choose_forward_for
 from preftune.model.load.device_memory import device_line, peak_memory_bytes
 from preftune.model.load.load_model import Policy, load_config, load_policy, load_tokenizer
@@ -59,6 +60,7 @@ def train(
     Raises:
         PreftuneError: a problem that a user can solve: settings, data, model, judge, output folder, disk.
     """
+    config = with_adapter_settings(config)
     judged = (*judged_measures(config), *sample_measures)
     return _Run(config, console or Console(quiet=True), tuple(measures), judged).train()
 

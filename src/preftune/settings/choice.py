@@ -41,6 +41,7 @@ class DrawSettings(Section):
         None,
         "Judge of the samples at each evaluation: reward:MODEL or python:MODULE:FUNCTION. Logs win_rate, and reward "
         "if the judge returns scores.",
+        is_path=True,
     )
     judge_samples: int = setting(
         _JUDGED, "Number of prompts whose samples the judge rates; overrides a smaller eval_samples.", within="[1, inf)"

@@ -1,6 +1,8 @@
 """One way to make a config from settings by name, whether they come from YAML files, flags or Python calls."""
 
 import json
+import os
+import re
 import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING
@@ -16,11 +18,14 @@ __all__ = [
     "build_section",
     "build_sections",
     "coerce",
+    "expanded",
     "names_of",
     "read_settings",
     "unknown_settings",
     "yaml_line",
 ]
+
+_BEFORE_PATH = re.compile(r"((?:\w+:)?)(.*)", re.DOTALL)
 
 
 def names_of(sections: Iterable[type[Section]]) -> list[str]:
@@ -35,7 +40,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
         ConfigError: The file cannot be read, or holds no mapping of names to values.
     """
     try:
-        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        settings = yaml.safe_load(Path(expanded(str(path))).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read ({error.strerror}). Give the path of a YAML file."]) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -101,9 +106,28 @@ def _value(item: Setting, settings: Mapping[str, Any]) -> Any:
             raise ValueError(f"{item.name}: is not given. {item.help} Set it with {item.flag}.")
         return item.default
     try:
-        return coerce(settings[item.name], item.type)
+        value = coerce(settings[item.name], item.type)
+        return expanded(value) if item.is_path else value
     except ValueError as error:
         raise ValueError(f"{item.name} = {settings[item.name]!r}: {error}.") from None
+
+
+def expanded(value: Any) -> Any:
+    """A path, or each of several, with `~` or `~NAME` at its start replaced by the home folder.
+
+    A kind of judge may stand before the path. Other texts stay as they are, and so does the home of an unknown user.
+
+    >>> import os
+    >>> home = os.path.expanduser("~")
+    >>> expanded("~/run") == f"{home}/run", expanded(["file:~/a", "a~/b"]) == [f"file:{home}/a", "a~/b"]
+    (True, True)
+    """
+    if isinstance(value, list):
+        return [expanded(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    kind, path = _BEFORE_PATH.fullmatch(value).groups()  # type: ignore[union-attr]
+    return kind + os.path.expanduser(path)  # noqa: PTH111 - a Path would change texts that are no paths
 
 
 def coerce(value: Any, kind: Any) -> Any:

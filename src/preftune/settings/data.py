@@ -92,6 +92,7 @@ class DataSettings(Section):
         "Preference data: files, folders, presets such as hh, or hub ids.",
         decides="data",
         used_by=("eval", "convert"),
+        is_path=True,
     )
     mix: list[float] = setting(
         [],
@@ -166,7 +167,7 @@ class DataSettings(Section):
         "Token weights: those of the data, or 0 before the first token at which chosen and rejected differ.",
         for_preferences=True,
     )
-    eval_data: list[str] = setting([], "Held-out data: files, folders or hub ids.", decides="held out")
+    eval_data: list[str] = setting([], "Held-out data: files, folders or hub ids.", decides="held out", is_path=True)
     eval_split: str | None = setting(None, "Split of the held-out data.", decides="held out")
     eval_fraction: float = setting(
         0.0,

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_origin
 from preftune.errors import ConfigError
 from preftune.files.run_files import CONFIG, is_checkpoint, is_run
 from preftune.metrics.intervals import Bootstrap
-from preftune.settings.config import build_section, build_sections, names_of, unknown_settings
+from preftune.settings.config import build_section, build_sections, expanded, names_of, unknown_settings
 from preftune.settings.data import DataSettings
 from preftune.settings.evaluation_sections import (
     IntervalSettings,
@@ -87,7 +87,7 @@ class EvaluationConfig:
         """
         known = [item.name for item in (*MODEL, *DATA)] + names_of(SECTIONS.values())
         problems = list(unknown_settings(settings, known, command="eval"))
-        run = run_of(str(settings.get("model") or ""))
+        run = run_of(str(expanded(settings.get("model") or "")))
         inherited = {} if run is None else {name: run.flat()[name] for name in _FROM_RUN}
         values = {"weights_dtype": "auto", **inherited, **settings}
         model = build_section(ModelSettings, _part(values, MODEL), problems)

@@ -28,6 +28,7 @@ class ReferenceSettings(Section):
     reference: str | None = setting(
         None,
         "Reference model, or none. Default: the starting model of a run, the base model of an adapter.",
+        is_path=True,
     )
     beta: float | None = setting(
         None,
@@ -60,7 +61,9 @@ class SampleSettings(Section):
         within="[0, inf)",
     )
     prompts: str | None = setting(
-        None, "File of prompts: .txt with one per line, or a data file. Default: the prompts of the data."
+        None,
+        "File of prompts: .txt with one per line, or a data file. Default: the prompts of the data.",
+        is_path=True,
     )
     num_prompts: int | None = setting(
         256, "Maximum number of prompts to sample from, spread evenly over the data.", within="[1, inf)"
@@ -153,14 +156,18 @@ class JudgeSettings(Section):
         None,
         "Judge of completions: openai:MODEL (any compatible endpoint; set OPENAI_BASE_URL and OPENAI_API_KEY), "
         "reward:MODEL, python:MODULE:FUNCTION, or file:PATH with human verdicts.",
+        is_path=True,
     )
     against: str | None = setting(
         None,
         "Opponent of the model: reference, chosen (the data's preferred completions) or another model. Default: "
         "reference, or chosen if there is no reference.",
+        is_path=True,
     )
     judge_prompt: str | None = setting(
-        None, "Prompt of an endpoint judge: dialogue, summary, concise_summary, or a Jinja file. Default: dialogue."
+        None,
+        "Prompt of an endpoint judge: dialogue, summary, concise_summary, or a Jinja file. Default: dialogue.",
+        is_path=True,
     )
     judge_budget: int | None = setting(
         None,
@@ -227,7 +234,10 @@ class ResultSettings(Section):
     title: ClassVar[str] = "Result"
 
     json: str | None = setting(
-        None, "File for the result, as JSON. Default: evaluation.json in the run folder.", changes="folder"
+        None,
+        "File for the result, as JSON. Default: evaluation.json in the run folder.",
+        changes="folder",
+        is_path=True,
     )
     overwrite: bool = setting(False, "Replace an existing result file.", changes="folder")
 

@@ -33,12 +33,14 @@ class ModelSettings(Section):
         MISSING,
         "Model to fine-tune: hub id, local folder, or folder of a run or adapter.",
         used_by=("eval", "generate", "merge"),
+        is_path=True,
     )
     revision: str | None = setting(None, "Branch, tag or commit of a hub model.", used_by=("eval", "generate", "merge"))
     reference_model: str | None = setting(
         None,
         "Reference model, with the same tokenizer. Default: the model before training.",
         for_preferences=True,
+        is_path=True,
     )
     reference_cache: bool = setting(
         True,
@@ -83,7 +85,10 @@ class ModelSettings(Section):
     )
     dropout: bool = setting(False, "Keep the model's dropout, which adds noise to the log-probs.")
     chat_template: str | None = setting(
-        None, "Jinja file with a chat template, for a tokenizer that has none.", used_by=("check", "eval", "generate")
+        None,
+        "Jinja file with a chat template, for a tokenizer that has none.",
+        used_by=("check", "eval", "generate"),
+        is_path=True,
     )
     chat: ChatMode = setting(
         "auto",
@@ -156,10 +161,13 @@ class AdapterSettings(Section):
     title: ClassVar[str] = "Adapter (LoRA)"
 
     lora: bool = setting(False, "Train a low-rank adapter instead of all weights.")
-    lora_rank: int = setting(16, "Rank of the adapter.", within="[1, inf)")
-    lora_alpha: int = setting(
-        32,
-        "Scale of the adapter: its output is multiplied by alpha / rank.",
+    lora_rank: int | None = setting(
+        None, "Rank of the adapter. Default: 16, or that of the adapter that is trained further.", within="[1, inf)"
+    )
+    lora_alpha: int | None = setting(
+        None,
+        "Scale of the adapter: its output is multiplied by alpha / rank. Default: 32, or that of the adapter that is "
+        "trained further.",
         within="[1, inf)",
         because="or the adapter has no effect",
     )
@@ -167,13 +175,29 @@ class AdapterSettings(Section):
         0.0, "Dropout inside the adapter, a probability in [0, 1).", within="[0, 1)", because="as a probability"
     )
     lora_targets: list[str] = setting(
-        ["all-linear"], "Modules to adapt, by name suffix; all-linear: all linear layers except the head."
+        ["all-linear"],
+        "Modules to adapt, by name suffix; all-linear: all linear layers except the head, or those of the adapter that "
+        "is trained further.",
     )
 
     def conflicts(self) -> Iterator[str]:
         """Messages about values that cannot work together."""
         if not self.lora_targets:
             yield "lora_targets: is empty, so there is nothing to train. Name modules, or use all-linear."
+
+    @property
+    def rank(self) -> int:
+        """Rank of a new adapter.
+
+        >>> AdapterSettings().rank, AdapterSettings(lora_rank=4).rank
+        (16, 4)
+        """
+        return 16 if self.lora_rank is None else self.lora_rank
+
+    @property
+    def alpha(self) -> int:
+        """Scale of a new adapter."""
+        return 32 if self.lora_alpha is None else self.lora_alpha
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -239,6 +263,7 @@ class OutputSettings(Section):
         "Folder for the run: model, checkpoints, config, metrics.",
         changes="folder",
         not_swept="every point has its own folder inside the sweep's",
+        is_path=True,
     )
     overwrite: bool = setting(
         False,

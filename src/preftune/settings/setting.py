@@ -83,6 +83,7 @@ class Setting:
         used_by: Commands beside `train`, `sft` and `sweep` that take it.
         from_run: An evaluation of a run takes the run's value by default, so that its numbers can be compared.
         for_preferences: Methods that learn from demonstrations have no use for it.
+        is_path: A file or folder, or something that may be one, such as a model: `~` is expanded.
         metavar: Placeholder of the value in help texts; by default the type.
         not_swept: Reason why a sweep cannot vary it; empty if it can.
     """
@@ -98,6 +99,7 @@ class Setting:
     used_by: tuple[Command, ...] = ()
     from_run: bool = False
     for_preferences: bool = False
+    is_path: bool = False
     metavar: str | None = None
     not_swept: str = ""
 
@@ -154,6 +156,7 @@ def setting(
     used_by: tuple[Command, ...] = (),
     from_run: bool = False,
     for_preferences: bool = False,
+    is_path: bool = False,
     metavar: str | None = None,
     not_swept: str = "",
 ) -> Any:
@@ -167,6 +170,7 @@ def setting(
         "used_by": used_by,
         "from_run": from_run,
         "for_preferences": for_preferences,
+        "is_path": is_path,
         "metavar": metavar,
         "not_swept": not_swept,
     }

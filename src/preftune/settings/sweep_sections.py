@@ -30,7 +30,9 @@ class SweepSettings(Section):
 
     title: ClassVar[str] = "Sweep"
 
-    output: str = setting(MISSING, "Folder for the sweep: a run folder per point, sweep.json, frontier.png.")
+    output: str = setting(
+        MISSING, "Folder for the sweep: a run folder per point, sweep.json, frontier.png.", is_path=True
+    )
     over: list[str] = setting(
         [], "Setting or option to sweep and its values, such as beta=0.03,0.1,0.3. All combinations are run."
     )
@@ -47,6 +49,7 @@ class SweepSettings(Section):
         None,
         "Reward of a completion: python:MODULE:FUNCTION, a function (prompt, completion) -> number, or reward:MODEL. "
         "The value of a point is its mean over samples. Default: the win rate with --judge, else held-out accuracy.",
+        is_path=True,
     )
     kl_budget: float | None = setting(
         None,
@@ -57,6 +60,7 @@ class SweepSettings(Section):
     realign: str | None = setting(
         None,
         "Point or run folder to mix with its reference at several strengths, for comparison with the trained runs.",
+        is_path=True,
     )
     strengths: str = setting(_STRENGTHS, "Strengths of --realign: 0 is the reference, 1 the run.")
 

@@ -18,7 +18,8 @@ from preftune.model.forward.model_size import num_embeddings
 from preftune.model.forward.realigned import RealignedForward
 from preftune.model.generation.realigned import Realignment
 from preftune.model.load.choose_forward import choose_forward_for
-from preftune.model.load.load_model import load_frozen, load_other_tokenizer, load_tokenizer
+from preftune.model.load.load_model import load_frozen, load_other_tokenizer, load_tokenizer, trains_biases
+from preftune.model.load.places import is_same_place
 from preftune.model.reference.logps import Runner, policy_logps, referenced_logps
 from preftune.model.reference.reference import AdapterOff, ComputedBy, FrozenCopy, NoReference, Reference
 from preftune.model.reference.reference_pass import ReferencePass
@@ -170,15 +171,17 @@ def find_reference(
         wanted, revision = run.model.reference_model or run.model.model, run.model.revision
     if wanted is None and base is None:
         return NoReference(), None
-    if wanted is None or wanted == base:
-        return AdapterOff(), f"{base} (adapter off)"
+    name = wanted or base
+    assert name is not None, "one of them is there"
+    if base is not None and is_same_place(name, base) and not trains_biases(policy):
+        return AdapterOff(), f"{name} (adapter off)"
     try:
-        other = load_frozen(replace(settings, model=wanted, revision=revision), arithmetic.device)
+        other = load_frozen(replace(settings, model=name, revision=revision), arithmetic.device)
     except ModelError as error:
         raise ModelError(
             f"reference: {error} Name another one with --reference; none where nothing is mixed."
         ) from error
-    return FrozenCopy(other), wanted
+    return FrozenCopy(other), name
 
 
 def realignment_with(

@@ -10,20 +10,23 @@ from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_mod
 from torch import nn
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
     AutoTokenizer,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils.peft_utils import find_adapter_config_file
 
 from preftune.errors import ModelError, TokenizerError, first_line
+from preftune.model.load.adapter_settings import ALL_LINEAR
+from preftune.model.load.merging import merge_adapter
+from preftune.model.load.places import check_place, lasting_name, loading, not_loadable
+from preftune.model.load.pretrained import TRAINED, base_of, load_pretrained, loading_base
 from preftune.model.reference.reference import AdapterOff, FrozenCopy, KeptAdapter, NoReference, Reference
-from preftune.settings import AdapterSettings, ModelSettings, TrainConfig
+from preftune.settings import ModelSettings, TrainConfig
 
 __all__ = [
     "Policy",
+    "add_adapter",
     "frozen",
     "keep_adapter",
     "load_causal_lm",
@@ -32,12 +35,13 @@ __all__ = [
     "load_other_tokenizer",
     "load_policy",
     "load_tokenizer",
+    "trains_biases",
     "turn_dropout_off",
 ]
 
 Model = TypeVar("Model", bound=nn.Module)
 
-_TRAINED, _KEPT = "default", "reference"
+_KEPT = "reference"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,14 +63,18 @@ def load_tokenizer(settings: ModelSettings) -> PreTrainedTokenizerBase:
     """The model's tokenizer, with the chat template of the settings if they name one.
 
     Raises:
-        TokenizerError: there is none, or the chat template cannot be read.
+        ModelError: there is no such folder, or its files were never fetched.
+        TokenizerError: there is no tokenizer in it, or the chat template cannot be read.
     """
+    check_place(settings.model)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(settings.model, **_hub_options(settings))
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # files of any kind are read, and code of any tokenizer may run
+        if not Path(settings.model).exists():
+            raise not_loadable(settings.model, error, what="tokenizer") from error
         raise TokenizerError(
             f"model = {settings.model}: no tokenizer could be loaded from it ({first_line(error)}). Put the tokenizer "
-            "files of the model (tokenizer.json, tokenizer_config.json) into the folder, or check the hub id."
+            "files of the model (tokenizer.json, tokenizer_config.json) into the folder."
         ) from error
     if settings.chat_template is not None:
         try:
@@ -87,27 +95,35 @@ def load_other_tokenizer(settings: ModelSettings, first: PreTrainedTokenizerBase
 
 
 def load_config(settings: ModelSettings) -> PretrainedConfig:
-    """The model's config; for an adapter, that of its base."""
-    base = _adapter_base(settings)
-    try:
-        config: PretrainedConfig = AutoConfig.from_pretrained(base or settings.model, **_hub_options(settings))
-    except (OSError, ValueError, KeyError) as error:
-        raise _not_loadable(settings.model, error) from error
+    """The model's config; for an adapter, that of its base.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    base = base_of(settings.model, settings.revision)
+    name, revision = base or (settings.model, settings.revision)
+    with loading(name) if base is None else loading_base(settings.model, name):
+        config: PretrainedConfig = AutoConfig.from_pretrained(
+            name, revision=revision, trust_remote_code=settings.trust_remote_code
+        )
     return config
 
 
 def load_causal_lm(settings: ModelSettings, name: str | None = None) -> PreTrainedModel | PeftModel:
-    """The causal LM called `name` (default: that of the settings), with its adapter if `name` is one."""
-    name = name or settings.model
-    base = _adapter_base(settings, name)
-    dtype = "auto" if settings.weights_dtype == "auto" else getattr(torch, settings.weights_dtype)
-    try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            base or name, dtype=dtype, attn_implementation=settings.attention, **_hub_options(settings)
-        )
-        return PeftModel.from_pretrained(model, name, adapter_name=_TRAINED, is_trainable=True) if base else model
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise _not_loadable(name, error) from error
+    """The causal LM called `name` (default: that of the settings), with its adapter if `name` is one.
+
+    Args:
+        name: The reference model of a run.
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    arguments = {
+        "dtype": "auto" if settings.weights_dtype == "auto" else getattr(torch, settings.weights_dtype),
+        "attn_implementation": settings.attention,
+        "trust_remote_code": settings.trust_remote_code,
+    }
+    setting = "model" if name in (None, settings.model) else "reference_model"
+    return load_pretrained(name or settings.model, arguments, revision=settings.revision, setting=setting)
 
 
 def load_frozen(settings: ModelSettings, device: torch.device, name: str | None = None) -> PreTrainedModel | PeftModel:
@@ -140,7 +156,7 @@ def load_policy(config: TrainConfig) -> Policy:
     elif isinstance(model, PeftModel):
         policy = _continued_adapter(model, config.model, needs_reference=needs_reference)
     else:
-        policy = _new_adapter(model, config.adapter, needs_reference=needs_reference)
+        policy = _new_adapter(model, config, needs_reference=needs_reference)
         if config.model.moves_reference:
             policy = replace(policy, reference=keep_adapter(policy.model))
     if needs_reference and config.model.reference_model is not None:
@@ -180,55 +196,55 @@ def turn_dropout_off(model: nn.Module, *, but_adapters: bool = False) -> None:
 
 
 def _full(model: PreTrainedModel | PeftModel, *, needs_reference: bool) -> Policy:
-    plain = model.merge_and_unload() if isinstance(model, PeftModel) else model
+    plain = merge_adapter(model) if isinstance(model, PeftModel) else model
     plain.requires_grad_(True)
     if not needs_reference:
         return Policy(plain, NoReference(), starts_at_reference=False)
     return Policy(plain, FrozenCopy(frozen(copy.deepcopy(plain))), starts_at_reference=True)
 
 
-def _new_adapter(model: PreTrainedModel, settings: AdapterSettings, *, needs_reference: bool) -> Policy:
+def _new_adapter(model: PreTrainedModel, config: TrainConfig, *, needs_reference: bool) -> Policy:
+    settings = config.adapter
     targets = settings.lora_targets
     lora = LoraConfig(
-        r=settings.lora_rank,
-        lora_alpha=settings.lora_alpha,
+        r=settings.rank,
+        lora_alpha=settings.alpha,
         lora_dropout=settings.lora_dropout,
-        target_modules=targets[0] if targets == ["all-linear"] else targets,
+        target_modules=targets[0] if targets == ALL_LINEAR else targets,
         task_type="CAUSAL_LM",
+        revision=config.model.revision,
     )
     try:
-        adapted = get_peft_model(model, lora, adapter_name=_TRAINED)
+        adapted = add_adapter(model, lora)
     except ValueError as error:
         raise ModelError(f"lora_targets = {targets}: the adapter cannot be made. {error}") from error
     reference: Reference = AdapterOff() if needs_reference else NoReference()
     return Policy(adapted, reference, starts_at_reference=needs_reference, begins_as_base=True)
 
 
+def add_adapter(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
+    """The model with a new adapter, whose config names the model so that it is found from every folder."""
+    adapted = get_peft_model(model, config, adapter_name=TRAINED)
+    name = adapted.peft_config[TRAINED].base_model_name_or_path
+    adapted.peft_config[TRAINED].base_model_name_or_path = name and lasting_name(str(name))
+    return adapted
+
+
+def trains_biases(model: PreTrainedModel | PeftModel) -> bool:
+    """True if the active adapter changes biases of the base model, so that turning it off does not restore it."""
+    return isinstance(model, PeftModel) and getattr(model.peft_config[model.active_adapter], "bias", "none") != "none"
+
+
 def _continued_adapter(model: PeftModel, settings: ModelSettings, *, needs_reference: bool) -> Policy:
-    """Continue training the adapter. The reference is a copy of it as loaded."""
+    """Continue training the adapter. The reference is a copy of it as loaded; of the whole model if it has biases."""
     if not needs_reference:
         return Policy(model, NoReference(), starts_at_reference=False)
+    if trains_biases(model):
+        return Policy(model, FrozenCopy(frozen(copy.deepcopy(model))), starts_at_reference=True)
     model.load_adapter(settings.model, adapter_name=_KEPT, is_trainable=False)
-    model.set_adapter(_TRAINED)
-    return Policy(model, KeptAdapter(trained=_TRAINED, kept=_KEPT), starts_at_reference=True)
-
-
-def _adapter_base(settings: ModelSettings, name: str | None = None) -> str | None:
-    """Name of the base model of an adapter; None if `name` is a full model."""
-    name = name or settings.model
-    try:
-        found = find_adapter_config_file(name, revision=settings.revision)
-    except (OSError, ValueError):
-        return None
-    return str(PeftConfig.from_pretrained(name).base_model_name_or_path) if found else None
+    model.set_adapter(TRAINED)
+    return Policy(model, KeptAdapter(trained=TRAINED, kept=_KEPT), starts_at_reference=True)
 
 
 def _hub_options(settings: ModelSettings) -> dict[str, Any]:
     return {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
-
-
-def _not_loadable(name: str, error: Exception) -> ModelError:
-    return ModelError(
-        f"model = {name}: no causal language model could be loaded from it ({first_line(error)}). "
-        "Give a folder with config.json and weights, or a hub id of a model that transformers can load."
-    )
