@@ -153,7 +153,7 @@ def test_several_files_compressed_or_not_are_one_data_set(tmp_path: Path) -> Non
         (["x.jsonl", "--only", "margin"], "Did you mean margins?"),
         (["x.jsonl", "--columns", "chosen"], "columns = 'chosen': must be written as name=column"),
         (["x.jsonl"], "x.jsonl: there is no such file or folder."),
-        (["x.jsonl", "--tokenizer", "./nowhere"], "no tokenizer could be loaded from it"),
+        (["x.jsonl", "--tokenizer", "./nowhere"], "there is no such folder"),
     ],
 )
 def test_invalid_options_are_reported(arguments: list[str], problem: str) -> None:

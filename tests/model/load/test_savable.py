@@ -154,7 +154,7 @@ def test_an_adapter_is_tried_as_well() -> None:
 def test_a_run_that_could_not_save_ends_before_its_first_step(pairs_file: Path, tmp_path: Path) -> None:
     model = write_model(tmp_path / "model")
     template = tmp_path / "chat.jinja"
-    template.write_text("{{ messages[0]['content'] }}")
+    template.write_text("{% for message in messages %}{{ message['content'] }}{% endfor %}")
     output = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PreTrainedTokenizerBase, "save_pretrained", _refuse)
