@@ -1,9 +1,13 @@
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from preftune.errors import OutputError, SaveError
-from preftune.files.outputs import check_output, saving
+from preftune.files.outputs import check_output, holds_earlier, saving, writing_into
 
 
 def test_files_are_put_in_their_places_together(tmp_path: Path) -> None:
@@ -56,3 +60,59 @@ def test_a_folder_a_file_that_is_there_and_an_input_are_refused(tmp_path: Path) 
 
 def test_a_name_of_the_hub_is_no_file_that_could_be_harmed(tmp_path: Path) -> None:
     check_output("output", tmp_path / "out.jsonl", inputs=["Anthropic/hh-rlhf"], overwrite=False)
+
+
+HOLDING = """
+import sys, time
+from pathlib import Path
+from preftune.files.outputs import writing_into
+with writing_into(Path(sys.argv[1]), "preftune train"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def held_by_another(folder: Path) -> "subprocess.Popen[str]":
+    process = subprocess.Popen([sys.executable, "-c", HOLDING, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_writer_is_refused_and_told_who_the_first_is(tmp_path: Path) -> None:
+    process = held_by_another(tmp_path / "run")
+    try:
+        with (
+            pytest.raises(OutputError, match=rf"preftune train \(process {process.pid} on .*is writing into it"),
+            writing_into(tmp_path / "run", "preftune eval"),
+        ):
+            pass
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_killed_writer_holds_nothing(tmp_path: Path) -> None:
+    process = held_by_another(tmp_path / "run")
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert any((tmp_path / "run").iterdir())
+    assert not holds_earlier(tmp_path / "run", "preftune run", lambda _: False)
+    with writing_into(tmp_path / "run", "preftune train"):
+        (tmp_path / "run" / "file").touch()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["file"]
+
+
+def test_a_folder_that_stays_empty_is_removed(tmp_path: Path) -> None:
+    with writing_into(tmp_path / "new", "preftune train"):
+        pass
+    assert not (tmp_path / "new").exists()
+
+
+def test_one_process_may_not_hold_a_folder_twice(tmp_path: Path) -> None:
+    with (
+        writing_into(tmp_path, "preftune train"),
+        pytest.raises(OutputError, match="is writing into it"),
+        writing_into(tmp_path, "preftune train"),
+    ):
+        pass

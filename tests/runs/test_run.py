@@ -23,6 +23,7 @@ from preftune.errors import (
     TokenizerError,
     TrainingError,
 )
+from preftune.files.outputs import writing_into
 from preftune.runs import run as run_module
 from preftune.runs.run import train
 from preftune.settings import TrainConfig
@@ -216,7 +217,17 @@ def test_a_run_that_fails_before_training_leaves_the_folder_free(model_folder: P
     broken.write_text('{"prompt": "a", "chosen": "b"}\n')
     with pytest.raises(DataError):
         train(config_of(model_folder, broken, tmp_path / "run"))
-    assert not list((tmp_path / "run").iterdir())
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_runs_never_write_into_one_folder(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    for settings in ({}, {"overwrite": True}, {"resume": True}):
+        with (
+            writing_into(folder, "preftune train"),
+            pytest.raises(OutputError, match=rf"preftune train \(process {os.getpid()} on .*is writing into it"),
+        ):
+            train(config_of(model_folder, pairs_file, folder, **settings))
 
 
 def test_a_folder_with_a_run_is_kept_by_default(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import random
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from preftune.demo.reviews.tokenizer import train_tokenizer
 from preftune.demo.reviews.world import ReviewWorld
 from preftune.demo.small_model import make_llama
 from preftune.evaluation.evaluate import evaluate
-from preftune.files.outputs import check_folder
+from preftune.files.outputs import check_folder, empty_folder, writing_into
 from preftune.groups import PromptGroup
 from preftune.metrics.intervals import Estimate
 from preftune.model.forward.sequences import SequencesForward
@@ -145,10 +144,11 @@ def run_demo(
     Raises:
         OutputError: the folder holds something else, or an earlier demo and `overwrite` is false.
     """
-    _claim(output, overwrite=overwrite)
-    demo = _Demo(output, seed, size or DemoSize(), console or Console(quiet=True), ReviewWorld())
-    result = demo.run()
-    (output / _MARK).write_text(json.dumps(result.as_dict(), indent=2) + "\n", encoding="utf-8")
+    with writing_into(output, "preftune demo"):
+        _claim(output, overwrite=overwrite)
+        demo = _Demo(output, seed, size or DemoSize(), console or Console(quiet=True), ReviewWorld())
+        result = demo.run()
+        (output / _MARK).write_text(json.dumps(result.as_dict(), indent=2) + "\n", encoding="utf-8")
     return result
 
 
@@ -308,9 +308,7 @@ def is_usable(generation: Generation) -> bool:
 
 def _claim(output: Path, *, overwrite: bool) -> None:
     check_folder(output, overwrite=overwrite, kind="demo", holds_kind=lambda folder: (folder / _MARK).is_file())
-    if any(output.iterdir()):
-        shutil.rmtree(output)
-        output.mkdir()
+    empty_folder(output)
     (output / _MARK).write_text("{}\n", encoding="utf-8")
 
 

@@ -1,15 +1,35 @@
-"""Places a command may write to, checked before any work is done, and files that are written together."""
+"""Places a command may write to: checked before any work is done, held by one writer at a time, written atomically."""
 
+import json
 import os
+import platform
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from filelock import FileLock, Timeout
+
 from preftune.errors import OutputError, SaveError
 
-__all__ = ["WholeFile", "check_folder", "check_output", "check_writable", "holds_earlier", "saving"]
+__all__ = [
+    "WholeFile",
+    "check_folder",
+    "check_output",
+    "check_writable",
+    "empty_folder",
+    "holds_earlier",
+    "saving",
+    "writing_into",
+]
+
+
+_LOCK, _HOLDER = ".lock", ".lock.json"
+_LOCK_FILES = frozenset({_LOCK, _HOLDER})
+"""Files of the lock. A killed process leaves them behind; they hold nothing then."""
 
 
 def check_output(option: str, path: Path, *, inputs: Iterable[str] = (), overwrite: bool) -> None:
@@ -64,9 +84,8 @@ def holds_earlier(path: Path, kind: str, holds_kind: Callable[[Path], bool]) -> 
     Raises:
         OutputError: The path is a file, or a folder with something else.
     """
-    if path.exists() and not path.is_dir():
-        raise OutputError(f"output = {path}: is a file. Name another folder with --output.")
-    if not path.is_dir() or not any(path.iterdir()):
+    _check_no_file(path)
+    if not path.is_dir() or all(inside.name in _LOCK_FILES for inside in path.iterdir()):
         return False
     if not holds_kind(path):
         raise OutputError(
@@ -74,6 +93,11 @@ def holds_earlier(path: Path, kind: str, holds_kind: Callable[[Path], bool]) -> 
             "another folder with --output."
         )
     return True
+
+
+def _check_no_file(path: Path) -> None:
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"output = {path}: is a file. Name another folder with --output.")
 
 
 def check_writable(path: Path) -> None:
@@ -96,6 +120,61 @@ def _holds(source: Path, path: Path) -> bool:
     """True if a path is the source, inside of it, or another name of it."""
     place = path.resolve()
     return place == source or source in place.parents or (path.is_file() and path.samefile(source))
+
+
+@contextmanager
+def writing_into(folder: Path, use: str) -> Iterator[None]:
+    """Hold a folder for writing. It is made if it does not exist, and then removed again if it stays empty.
+
+    The operating system releases the lock when the process ends, however it ends.
+
+    Args:
+        use: The work of this process, such as `preftune train`, for the message to others.
+    Raises:
+        OutputError: another process writes into the folder, which is named, or nothing can be written into it.
+    """
+    is_new = not folder.exists()
+    _check_no_file(folder)
+    check_writable(folder)
+    lock = FileLock(folder / _LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise OutputError(
+            f"output = {folder}: {_holder(folder)} is writing into it. Wait until that ends, stop it, or name another "
+            "folder with --output."
+        ) from None
+    try:
+        mine = {"use": use, "pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        (folder / _HOLDER).write_text(json.dumps(mine), encoding="utf-8")
+        yield
+    finally:
+        with suppress(OSError):
+            (folder / _HOLDER).unlink(missing_ok=True)
+            (folder / _LOCK).unlink(missing_ok=True)
+        lock.release()
+        if is_new:
+            with suppress(OSError):  # not empty
+                folder.rmdir()
+
+
+def empty_folder(folder: Path) -> None:
+    """Delete all files of a held folder except those of the lock."""
+    for inside in folder.iterdir():
+        if inside.name in _LOCK_FILES:
+            continue
+        if inside.is_dir() and not inside.is_symlink():
+            shutil.rmtree(inside)
+        else:
+            inside.unlink()
+
+
+def _holder(folder: Path) -> str:
+    try:
+        found = json.loads((folder / _HOLDER).read_text(encoding="utf-8"))
+        return f"{found['use']} (process {found['pid']} on {found['host']}, since {found['since']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
 
 
 class WholeFile:

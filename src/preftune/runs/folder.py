@@ -13,7 +13,7 @@ from typing import Any
 
 from preftune.errors import ConfigError, DataError, OutputError
 from preftune.files.json_files import append_json_line, read_record, write_json
-from preftune.files.outputs import check_writable, holds_earlier
+from preftune.files.outputs import check_writable, empty_folder, holds_earlier
 from preftune.files.run_files import (
     CONFIG,
     DATA_CHECK,
@@ -123,8 +123,7 @@ class RunFolder:
     def begin(self, config: TrainConfig) -> None:
         """Start writing: empty the folder unless the run resumes, and write settings and environment."""
         if not config.output.resume:
-            shutil.rmtree(self.path, ignore_errors=True)
-            self.path.mkdir(parents=True)
+            empty_folder(self.path)
             # Repeating or resuming the run from this file must not delete it.
             kept = replace(config, output=replace(config.output, overwrite=False))
             (self.path / CONFIG).write_text(kept.to_yaml(), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase, PrinterCallb
 
 from preftune.data.tokens.tokenize import check_vocabulary
 from preftune.errors import ConfigError, ModelError, TokenizerError
+from preftune.files.outputs import writing_into
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
 from preftune.model.forward.model_size import context_length, num_embeddings, work_of
@@ -88,11 +90,16 @@ class _Run:
     sample_measures: tuple[SampleMeasure, ...] = ()
 
     def train(self) -> RunResult:
-        started = time.perf_counter()
         arguments = training_arguments(self.config)
         folder = RunFolder(Path(self.config.output.output))
-        if PartialState().is_main_process:
-            folder.check(self.config)
+        is_writer = PartialState().is_main_process
+        with writing_into(folder.path, "preftune train") if is_writer else nullcontext():
+            if is_writer:
+                folder.check(self.config)
+            return self._train(folder, arguments)
+
+    def _train(self, folder: RunFolder, arguments: TrainingArguments) -> RunResult:
+        started = time.perf_counter()
         self._say(device_line(arguments.device))
         tokenizer = load_tokenizer(self.config.model)
         data = self._prepare_data(tokenizer, load_config(self.config.model))

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from preftune.errors import ConfigError, PreftuneError
+from preftune.files.outputs import writing_into
 from preftune.settings import TrainConfig
 from preftune.settings.space import Point
 from preftune.settings.sweep_config import SweepConfig
@@ -88,6 +89,10 @@ class _Sweep:
     def run(self) -> SweepResult:
         _check_single_process()
         folder = SweepFolder(self.config.folder)
+        with writing_into(folder.path, "preftune sweep"):
+            return self._sweep(folder)
+
+    def _sweep(self, folder: SweepFolder) -> SweepResult:
         folder.check(self.config)
         if self.config.space:
             check_installed()
