@@ -43,6 +43,7 @@ def test_texts_of_the_data_are_escaped(page: str) -> None:
 
 
 def test_the_verdict_says_how_it_ended_how_healthy_it_was_and_what_changed(page: str) -> None:
+    assert '<p class="headline">Better than the model you began with.</p>' in page
     assert "Finished: 4 steps in 1 min 15 s." in page
     assert "Health: no finding by 2 rules." in page
     assert "On 64 held-out pairs it is better than chance: 68.8 % (62.5 % to 75.0 %)." in page
@@ -57,8 +58,8 @@ def test_the_kl_of_an_evaluation_stands_in_the_verdict_before_that_of_training(t
     page = report_run(write_run(tmp_path / "a", logs=logs)).page()
     assert '<span class="before">0 &rarr;</span> 6.125' in page
     without = report_run(write_run(tmp_path / "b", logs=logs, without=["evaluation.json"])).page()
-    assert '<div class="value">5.5</div>' in without
-    assert '<div class="from">2 samples</div>' in without
+    assert '<div class="value">5.5 ± 0.5</div>' in without
+    assert '<div class="from">2 samples; ± one standard error</div>' in without
 
 
 def test_it_says_what_was_run_with_formula_options_and_paper(page: str) -> None:
@@ -176,7 +177,7 @@ def test_a_finding_has_its_step_text_advice_rows_and_meaning(tmp_path: Path) -> 
     for text in ("The margin runs away", "It is 12.", "Lower --epochs.", "step 2, worst at step 4", "pairs.jsonl:7"):
         assert text in page
     assert 'href="#rule-margin"' in page
-    assert "Health: 1 finding by 1 rules (1 suspect)." in page
+    assert "Health: 1 finding (1 suspect) by 1 rule." in page
     assert asks_for_nothing(page)
 
 

@@ -73,7 +73,7 @@ def test_accuracy_is_what_pairs_are_chosen_by(model_folder: Path, tmp_path: Path
 @pytest.mark.parametrize("begins_with_adapter", [False, True])
 def test_adapters_are_kept_too(model_folder: Path, tmp_path: Path, begins_with_adapter: bool) -> None:
     model = model_folder
-    lora: dict[str, Any] = {"lora": True, "lora_rank": 4, "learning_rate": 3e-2}
+    lora: dict[str, Any] = {"lora": True, "lora_rank": 4, "learning_rate": 1e-2}
     if begins_with_adapter:
         (tmp_path / "first").mkdir()
         run(model_folder, tmp_path / "first", friendly_pairs(16, 3), method="sft", **lora)

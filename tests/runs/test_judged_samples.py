@@ -49,12 +49,21 @@ def judged(judge: Judge, samples: DrawnSamples, start: Sequence[str], **settings
 
 def test_samples_are_rated_against_those_before_the_first_step() -> None:
     found = judged(scoring(), drawn("aaaa", "b", "cc", "dd"), ["aa", "bb", "cc", "d"])
-    assert found == {"win_rate": (1 + 0 + 0.5 + 1) / 4, "reward": 9 / 4}
+    assert found == pytest.approx(
+        {
+            "win_rate": (1 + 0 + 0.5 + 1) / 4,
+            "win_rate_error": (0.6875 / 3) ** 0.5 / 2,  # squares of 0.375, -0.625, -0.125 and 0.375
+            "num_judged": 4,
+            "reward": 9 / 4,
+            "reward_error": (4.75 / 3) ** 0.5 / 2,
+        }
+    )
 
 
 def test_samples_may_be_rated_against_the_answers_of_the_data() -> None:
     samples = drawn("aaaa", "b", "cc", chosen=["a", None, "ccc"])
-    assert judged(scoring(), samples, ["", "", ""], against="chosen") == {"win_rate": 0.5, "reward": 3.0}
+    found = judged(scoring(), samples, ["", "", ""], against="chosen")
+    assert (found["win_rate"], found["num_judged"], found["reward"]) == (0.5, 2, 3.0)
     with pytest.raises(ConfigError, match="judge_against = chosen: the held-out prompts have no chosen answers"):
         judged(scoring(), drawn("a"), ["b"], against="chosen")
 
@@ -64,7 +73,9 @@ def test_a_comparing_judge_gives_only_a_win_rate() -> None:
         return "first"
 
     judge = FunctionJudge("python:m:first", None, first)
-    assert judged(judge, drawn("a", "b"), ["b", "a"]) == {"win_rate": 0.5}  # it is asked in both orders
+    assert judged(judge, drawn("a", "b"), ["b", "a"]) == {
+        "win_rate": 0.5, "win_rate_error": 0.0, "num_judged": 2.0,
+    }  # it is asked in both orders  # fmt: skip
 
 
 def test_the_reward_counts_only_within_the_budget() -> None:

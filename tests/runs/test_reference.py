@@ -161,8 +161,8 @@ def test_a_kept_adapter_leaves_the_model_and_the_run_continues_from_it(
     assert any(parameter.requires_grad for parameter in policy.model.parameters())
     assert sum(passes) == 10
     result = train(config_of(tmp_path / "sft", pairs_file, tmp_path / "dpo", lora=True, learning_rate=1e-2))
-    assert abs(result.train["loss"].first - math.log(2)) < 1e-6
-    assert result.train["loss"].last < result.train["loss"].first
+    assert abs(history(Path(result.folder))[0] - math.log(2)) < 1e-6
+    assert result.train["loss"].last < history(Path(result.folder))[0]
     base = AutoModelForCausalLM.from_pretrained(model_folder)
     assert list(PeftModel.from_pretrained(base, tmp_path / "dpo").peft_config) == ["default"]
 

@@ -223,7 +223,7 @@ def test_a_measure_of_samples_is_logged_and_compares_with_the_start_also_in_a_re
     model_folder: Path, pairs_file: Path, tmp_path: Path
 ) -> None:
     measure = Length()
-    settings = {**EVALUATES, "eval_every": 3, "save_every": 3}
+    settings = {**EVALUATES, "eval_every": 3, "save_every": 3, "learning_rate": 3e-2}
     train(config_of(model_folder, pairs_file, tmp_path / "run", **settings, epochs=2), sample_measures=[measure])
     assert measure.steps == [0, 3, 6]
     longer, before = (history(tmp_path / "run", f"eval_{name}") for name in ("longer", "before"))

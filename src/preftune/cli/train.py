@@ -19,6 +19,7 @@ from preftune.settings import SECTIONS, SETTINGS, TrainConfig, read_settings, se
 
 if TYPE_CHECKING:
     from preftune.report.run_record import RunRecord
+    from preftune.runs.verdict import Verdict
 
 __all__ = ["command", "method_flags", "sft_command"]
 
@@ -145,6 +146,8 @@ def _train(config: TrainConfig, console: Console, context: click.Context) -> Non
         PartialState().destroy_process_group()
     if is_main_process():
         console.print(result.table())
+        if result.verdict is not None:
+            say_verdict(result.verdict, console)
         report = leave_report(folder, console)
         lines = _what_next(config, None if report is None else report.run)
         if result.stopped_sick:
@@ -155,6 +158,16 @@ def _train(config: TrainConfig, console: Console, context: click.Context) -> Non
             console.print(line, highlight=False, markup=False, soft_wrap=True)
     if result.stopped_early or result.stopped_sick:
         context.exit(INTERRUPTED if result.stopped_early else SICK)
+
+
+_TONES = {"good": "bold green", "neutral": "bold", "warning": "bold yellow", "error": "bold red"}
+
+
+def say_verdict(verdict: "Verdict", console: Console) -> None:
+    """Print a verdict; its first line in the colour of its tone."""
+    for place, line in enumerate(verdict.lines()):
+        style = _TONES[verdict.tone] if place == 0 else None
+        console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
 
 
 def _how_to_resume(config: TrainConfig, what: str, *, sick: bool = False) -> Iterator[str]:

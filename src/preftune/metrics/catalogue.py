@@ -68,8 +68,8 @@ class Metric:
         is_given: True for methods that log the metric; metrics of samples and judges do not depend on the method.
         console: Format in the progress lines; empty to leave the metric out of them.
         shown: `headline` metrics open a report, `detail` metrics follow in tables. The table at the end of a run holds
-            both kinds where they come from data; `hidden` metrics are in the logs alone.
-        has_best: True if the table at the end shows the best value and its step.
+            both kinds where they come from data or a judge; `hidden` metrics are in the logs alone.
+        has_best: True if the table at the end shows the best held-out value and its step.
         is_comparable: True if runs of different methods or beta can be ranked by it.
         panel: Picture of a report that holds the curve. Empty for a picture of its own, None for no picture.
         curve: Legend entry in a picture of several metrics.
@@ -110,21 +110,25 @@ class Metric:
     @property
     def is_at_end(self) -> bool:
         """True if the table at the end of a run and `summary.json` hold the metric."""
-        return self.shown != "hidden" and self.source == "data"
+        return self.shown != "hidden" and self.source in ("data", "judge")
 
     def text(self, value: float | None) -> str:
         """A value in the metric's number format; empty for None.
 
         >>> METRICS["rewards/accuracies"].text(0.65), METRICS["loss"].text(0.6931), METRICS["loss"].text(-1e-9)
         ('65.0 %', '0.6931', '0')
+        >>> METRICS["rewards/margins"].text(0.0060234)
+        '0.006'
         """
         if value is None:
             return ""
         if not math.isfinite(value):
             return number_text(value)
-        return (
-            percent_text(value) if self.form == "percent" else number_text(0.0 if abs(value) < 1e-6 else float(value))
-        )
+        if self.form == "percent":
+            return percent_text(value)
+        if abs(value) < 1e-6:
+            return "0"
+        return number_text(round(float(value), 4) if abs(value) >= 1e-3 else float(f"{value:.2g}"))
 
 
 METRICS: Mapping[str, Metric] = {
@@ -212,7 +216,9 @@ METRICS: Mapping[str, Metric] = {
         direction="higher",
         form="percent",
         source="judge",
+        console="win rate {:.3f}",
         shown="headline",
+        has_best=True,
         is_comparable=True,
         panel="win_rate",
         is_held_out_only=True,
@@ -222,9 +228,14 @@ METRICS: Mapping[str, Metric] = {
         about="mean score that the judge gives the samples",
         direction="higher",
         source="judge",
+        console="score {:.3f}",
         shown="headline",
+        has_best=True,
         is_comparable=True,
         is_held_out_only=True,
+    ),
+    "num_judged": Metric(
+        label="samples with a verdict of the judge", source="judge", panel=None, is_held_out_only=True
     ),
     REWARD_AT_KL_BUDGET: Metric(
         label="score by the judge within the KL budget",

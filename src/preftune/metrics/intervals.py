@@ -17,7 +17,9 @@ __all__ = [
     "IntArray",
     "Interval",
     "Statistic",
+    "mean_interval",
     "ratio_of",
+    "share_interval",
     "sums_by_prompt",
 ]
 
@@ -161,6 +163,55 @@ class Bootstrap:
             drawn += num_prompts * np.arange(count)[:, None]
             counts = np.bincount(drawn.ravel(), minlength=count * num_prompts)
             yield counts.reshape(count, num_prompts).astype(np.float64)
+
+
+def share_interval(
+    share: float, standard_error: float, *, num_prompts: int, num_rows: int, confidence: float = 0.95
+) -> Interval:
+    """The interval of a share by its standard error over prompts, for shares near 0 and 1 and few prompts too.
+
+    Wilson's interval for n trials, with the quantile t of Student's distribution in place of the normal one's:
+
+    (share + t^2 / 2n +- t * sqrt(share (1 - share) / n + t^2 / 4n^2)) / (1 + t^2 / n)
+
+    n = share (1 - share) / standard_error^2, at most the number of rows; the number of prompts if all rows are equal.
+
+    Args:
+        share: In [0, 1].
+        num_prompts: Independent prompts, >= 1; the interval of one is [0, 1].
+        num_rows: Rows of these prompts, such as pairs.
+    Source: Wilson 1927, Journal of the American Statistical Association 22(158).
+
+    >>> str(share_interval(0.65, 0.03, num_prompts=254, num_rows=254))
+    '0.650 [0.589, 0.706]'
+    >>> [str(share_interval(0.0, 0.0, num_prompts=number, num_rows=number)) for number in (11, 1)]
+    ['0.000 [0.000, 0.311]', '0.000 [0.000, 1.000]']
+    """
+    if num_prompts < 2:
+        return Interval(share, 0.0, 1.0, math.nan, num_prompts)
+    spread = share * (1 - share)
+    number = num_prompts if spread == 0 else num_rows if standard_error == 0 else spread / standard_error**2
+    number = max(1.0, min(float(number), num_rows))
+    quantile = student_quantile(num_prompts, confidence)
+    middle = (share + quantile**2 / (2 * number)) / (1 + quantile**2 / number)
+    reach = quantile * math.sqrt(spread / number + quantile**2 / (4 * number**2)) / (1 + quantile**2 / number)
+    low, high = max(0.0, min(middle - reach, share)), min(1.0, max(middle + reach, share))
+    return Interval(share, low, high, standard_error, num_prompts)
+
+
+def mean_interval(mean: float, standard_error: float, *, num_prompts: int, confidence: float = 0.95) -> Interval:
+    """The interval of a mean over prompts: mean +- t * standard error, by Student's distribution.
+
+    >>> str(mean_interval(0.5, 0.1, num_prompts=11))  # t = 2.228
+    '0.500 [0.277, 0.723]'
+    """
+    reach = student_quantile(num_prompts, confidence) * standard_error if num_prompts > 1 else math.nan
+    return Interval(mean, mean - reach, mean + reach, standard_error, num_prompts)
+
+
+def student_quantile(number: int, confidence: float) -> float:
+    """The quantile of Student's distribution for a two-sided interval of the mean of so many values, at least 2."""
+    return float(stats.t.ppf((1 + confidence) / 2, number - 1))
 
 
 def ratio_of(numerators: FloatArray, denominators: FloatArray) -> Statistic:

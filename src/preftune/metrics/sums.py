@@ -1,14 +1,17 @@
 """Sums and counts of metrics, so that means over any division into micro-batches are exact."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-__all__ = ["MetricSums", "preference_metrics"]
+__all__ = ["MetricSums", "add_squares", "preference_metrics", "standard_errors", "without_squares"]
 
 _ROUNDING = 1e-6
+_SQUARES = "squares/"
+_PRODUCTS = ("total-total", "total-size", "size-size")
 
 
 @dataclass(slots=True)
@@ -43,6 +46,53 @@ class MetricSums:
             return {}
         table = torch.stack(list(self.sums.values())).tolist()
         return {name: total / count for name, (total, count) in zip(self.sums, table, strict=True) if count}
+
+
+def add_squares(sums: MetricSums, name: str, values: Tensor, clusters: Tensor, *, weight: float) -> None:
+    """Add what `standard_errors` needs: squares and products of the sum and the size of each cluster.
+
+    Args:
+        name: Metric whose values they are; its mean is added by itself.
+        values: Shape: (row,).
+        clusters: Cluster of each row, a small integer; no cluster is divided between calls. Shape: (row,), int.
+    """
+    num_clusters = int(clusters.max()) + 1 if len(clusters) else 0
+    wide = values.detach().double()
+    totals = wide.new_zeros(num_clusters).index_add(0, clusters, wide)
+    sizes = wide.new_zeros(num_clusters).index_add(0, clusters, torch.ones_like(wide))
+    for product, found in zip(_PRODUCTS, (totals * totals, totals * sizes, sizes * sizes), strict=True):
+        sums.add(f"{_SQUARES}{name}/{product}", found, count=float((sizes > 0).sum()), weight=weight)
+
+
+def standard_errors(sums: MetricSums) -> dict[str, float]:
+    """Standard error of each mean with squares, by name; none for a single cluster.
+
+    error^2 = G / (G - 1) * sum over clusters of (total - mean * size)^2 / (number of rows)^2, for G clusters
+
+    >>> sums = MetricSums()
+    >>> values, clusters = torch.tensor([1.0, 1.0, 0.0, 0.0]), torch.tensor([0, 0, 1, 2])
+    >>> sums.add("accuracy", values); add_squares(sums, "accuracy", values, clusters, weight=1.0)
+    >>> standard_errors(sums)  # mean 1/2; totals minus mean * size: 1, -1/2, -1/2; sqrt(3/2 * 3/2 / 16)
+    {'accuracy': 0.375}
+    """
+    found = {}
+    for key in sums.sums:
+        name = key.removeprefix(_SQUARES).removesuffix(f"/{_PRODUCTS[0]}")
+        if key != f"{_SQUARES}{name}/{_PRODUCTS[0]}" or name not in sums.sums:
+            continue
+        total, num_rows = sums.sums[name].tolist()
+        squares, products, sizes = (sums.sums[f"{_SQUARES}{name}/{product}"][0].item() for product in _PRODUCTS)
+        num_clusters = sums.sums[key][1].item()
+        if num_clusters > 1:
+            mean = total / num_rows
+            spread = max(squares - 2 * mean * products + mean * mean * sizes, 0.0)
+            found[name] = math.sqrt(num_clusters / (num_clusters - 1) * spread) / num_rows
+    return found
+
+
+def without_squares(means: Mapping[str, float]) -> dict[str, float]:
+    """The means of metrics, without those of squares."""
+    return {name: value for name, value in means.items() if not name.startswith(_SQUARES)}
 
 
 def preference_metrics(

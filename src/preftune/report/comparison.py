@@ -16,7 +16,7 @@ from preftune.report.page import PageTable, Row, render
 from preftune.report.panels import Curve, Panel, panels_of
 from preftune.report.pictures import Picture
 from preftune.report.run_record import RunRecord
-from preftune.report.verdict import main_win_rate, severities_text, verdict_of
+from preftune.report.verdict import lead_of, main_win_rate, severities_text
 from preftune.runs.result import RunResult
 from preftune.settings import SETTINGS
 
@@ -227,7 +227,7 @@ def compare_runs(folders: Sequence[str | Path]) -> str:
     colours = [RUN_COLOURS[place % len(RUN_COLOURS)] for place in range(len(runs))]
     return render(
         "comparison.html.jinja",
-        runs=list(zip(runs, labels, colours, [verdict_of(run) for run in runs], strict=True)),
+        runs=list(zip(runs, labels, colours, [lead_of(run) for run in runs], strict=True)),
         colours=colours,
         labels=labels,
         notes=list(notes_on(runs, labels)),

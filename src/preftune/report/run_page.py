@@ -19,11 +19,11 @@ from preftune.report.verdict import (
     evaluation_command,
     generation_command,
     lacks_of,
+    lead_of,
     main_win_rate,
-    verdict_of,
 )
 from preftune.runs.data_report import CheckFinding, DataCheckRecord
-from preftune.runs.folder import HealthRecord
+from preftune.training.health.finding import HealthRecord
 from preftune.training.health.rule import HealthRule
 from preftune.training.health.table import RULES
 
@@ -131,7 +131,7 @@ class RunReport:
         return render(
             "run.html.jinja",
             run=run,
-            verdict=verdict_of(run),
+            verdict=lead_of(run),
             lacks=list(lacks_of(run)),
             parts_of_method=method_parts(run),
             facts=list(run_facts(run)),
@@ -191,9 +191,9 @@ def _metrics(run: RunRecord) -> PageTable | None:
     for label, paths in (("", run.summary.train), ("held out: ", run.summary.held_out)):
         for place, (name, path) in enumerate(paths.items()):
             metric = find_metric(name)
-            has_best = metric is not None and metric.has_best
-            best = (metric_text(name, path.best), number_text(path.best_step)) if has_best else ("", "")
-            cells = (label + name, metric_text(name, path.first), metric_text(name, path.last), *best)
+            best = ("", "") if path.best is None else (metric_text(name, path.best), number_text(path.best_step))
+            title = label + (name if metric is None else metric.title)
+            cells = (title, metric_text(name, path.first), metric_text(name, path.last), *best)
             rows.append(Row(cells, begins_section=place == 0 and bool(rows)))
     return PageTable("", ("", "first", "last", "best", "at step"), tuple(rows)) if rows else None
 

@@ -11,11 +11,11 @@ from preftune.files.json_files import read_json_object
 from preftune.files.run_files import CONFIG, ENVIRONMENT, EVALUATION, SUMMARY, checkpoint_step, is_checkpoint, is_run
 from preftune.losses import Method, loss_options, losses_of
 from preftune.runs.data_report import DataCheckRecord
-from preftune.runs.folder import Environment, HealthRecord, RunFolder
+from preftune.runs.folder import Environment, RunFolder
 from preftune.runs.logs import Log, Series, series_of
 from preftune.runs.result import KeptCheckpoint, RunResult
 from preftune.runs.samples import SamplesLine
-from preftune.training.health.finding import HealthFinding
+from preftune.training.health.finding import HealthFinding, HealthRecord
 
 __all__ = ["RunRecord", "RunState"]
 

@@ -19,13 +19,12 @@ from preftune.groups import Origin
 from preftune.metrics.catalogue import METRICS
 from preftune.model.load.load_model import Policy
 from preftune.planning import sizes_of
-from preftune.runs.folder import HealthRecord, RunFolder
+from preftune.runs.folder import RunFolder
 from preftune.runs.prepare_data import PreparedData
 from preftune.settings import TrainConfig
-from preftune.training.health.finding import HealthFinding, SickRunError
+from preftune.training.health.finding import HealthFinding, HealthRecord, SickRunError
 from preftune.training.health.monitor import HealthMonitor
 from preftune.training.health.rule import RunFacts
-from preftune.training.health.table import RULES
 
 __all__ = ["WARNING", "HealthCallback", "MetricsFile", "ProgressDisplay", "StopOnSignal"]
 
@@ -217,6 +216,11 @@ class HealthCallback(TrainerCallback):
         """Findings so far."""
         return self._monitor.findings
 
+    @property
+    def record(self) -> HealthRecord:
+        """Findings so far, and the rules that could judge."""
+        return self._monitor.record
+
     @contextmanager
     def recording(self) -> Iterator[None]:
         """Context that also stores the finding of an error that ends the run."""
@@ -253,7 +257,10 @@ class HealthCallback(TrainerCallback):
                 self._say(str(finding))
             self._write()
 
+    @override
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.is_world_process_zero:
+            self._write()
+
     def _write(self) -> None:
-        rules = self._monitor.rules
-        not_applied = {name: rule.needs for name, rule in RULES.items() if name not in rules}
-        self._folder.write_health(HealthRecord(self.findings, tuple(rules), not_applied))
+        self._folder.write_health(self.record)

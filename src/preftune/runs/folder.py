@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,9 @@ from preftune.runs.logs import Log, read_logs
 from preftune.runs.result import RunResult
 from preftune.runs.samples import SamplesFile
 from preftune.settings import SETTINGS, TrainConfig, read_settings
-from preftune.training.health.finding import HealthFinding
+from preftune.training.health.finding import HealthRecord
 
-__all__ = ["Environment", "HealthRecord", "RunFolder"]
+__all__ = ["Environment", "RunFolder"]
 
 _PACKAGES = ("preftune", "torch", "transformers", "accelerate", "peft", "datasets", "tokenizers", "numpy")
 
@@ -79,20 +79,6 @@ class Environment:
             versions={name: _version(name) for name in _PACKAGES},
             git=_git_state(),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class HealthRecord:
-    """The content of `health.json`.
-
-    Args:
-        rules: Names of the rules that watch the run.
-        not_applied: By name of each other rule, the runs that it applies to.
-    """
-
-    findings: tuple[HealthFinding, ...]
-    rules: tuple[str, ...] = ()
-    not_applied: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
+import torch
 from accelerate import PartialState
 
 from preftune.errors import ConfigError, JudgeError
@@ -12,6 +13,7 @@ from preftune.judges.function import ScoringJudge
 from preftune.judges.judge import Comparison, Judge
 from preftune.judges.judging import find_judge, judge_comparisons
 from preftune.metrics.catalogue import REWARD_AT_KL_BUDGET
+from preftune.metrics.intervals import Estimate
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.runs.samples import DrawnSamples, SampleMeasure
 from preftune.settings import TrainConfig
@@ -49,6 +51,7 @@ class JudgedSamples:
     """Rates the samples of an evaluation by a judge.
 
     win_rate = mean over prompts of our points: 1 for a win, half for a tie, 0 for a loss
+    win_rate_error = its standard error over prompts; num_judged = number of samples with a verdict
     reward   = mean score of our completions, where the judge scores
     reward_at_kl_budget = reward where the KL of the samples is within the budget, else minus infinity
 
@@ -81,10 +84,16 @@ class JudgedSamples:
         judged = [item for item in judge_comparisons(self._judge, comparisons, None) if item.is_complete]
         if not judged:
             raise JudgeError(f"judge = {self._judge.name}: gave no verdict on any of {len(comparisons)} samples.")
-        metrics = {"win_rate": float(np.mean([np.mean(item.points) for item in judged]))}
+        rate = Estimate.of(torch.tensor([np.mean(item.points) for item in judged], dtype=torch.float64))
+        metrics = {"win_rate": rate.mean, "num_judged": float(rate.num_samples)}
+        if rate.num_samples > 1:
+            metrics["win_rate_error"] = rate.standard_error
         scores = [item.scores[0] for item in judged if item.scores is not None]
         if scores:
-            metrics["reward"] = float(np.mean(scores))
+            score = Estimate.of(torch.tensor(scores, dtype=torch.float64))
+            metrics["reward"] = score.mean
+            if score.num_samples > 1:
+                metrics["reward_error"] = score.standard_error
             metrics.update(self._within_budget(metrics["reward"], drawn))
         return metrics
 

@@ -29,12 +29,14 @@ from preftune.runs.callbacks import WARNING, HealthCallback, MetricsFile, Progre
 from preftune.runs.checkpoints import check_within_budget, choice_callbacks, guarded_saves, kept_checkpoint, save_model
 from preftune.runs.folder import RunFolder
 from preftune.runs.judged_samples import judged_measures
+from preftune.runs.logs import Log
 from preftune.runs.memory_budget import Pace, measure_budget
 from preftune.runs.prepare_data import PreparedData, microbatch_budget, prepare_data
 from preftune.runs.reference import SampleReference, cache_reference
-from preftune.runs.result import RunResult
+from preftune.runs.result import KeptCheckpoint, RunResult, window_of
 from preftune.runs.sampler import RunSamples, Sampler
 from preftune.runs.samples import SampleMeasure
+from preftune.runs.verdict import Evidence, Verdict, judgements_of
 from preftune.settings import TrainConfig
 from preftune.training.objective import Objective
 from preftune.training.out_of_memory import OutOfMemory
@@ -114,11 +116,13 @@ class _Run:
             if stop.caught is None and not health.sick:
                 check_within_budget(self.config, trainer.state)
                 self._save(trainer, models.policy, folder)
+        logs = trainer.state.log_history
+        window = window_of(trainer.state.global_step, self.config.steps.batch_size)
         result = RunResult(
             folder=str(folder.path),
             num_steps=trainer.state.global_step,
-            train=RunResult.paths(trainer.state.log_history),
-            held_out=RunResult.paths(trainer.state.log_history, "eval_"),
+            train=RunResult.training_paths(logs, window=window),
+            held_out=RunResult.held_out_paths(logs),
             seconds=time.perf_counter() - started,
             peak_memory_bytes=peak_memory_bytes(),
             num_tokens=trainer.num_tokens,
@@ -127,10 +131,31 @@ class _Run:
             stopped_sick=health.sick,
             health=health.findings,
             kept=kept,
+            verdict=self._verdict(logs, data, kept, health, is_finished=stop.caught is None and not health.sick),
         )
         if trainer.is_world_process_zero():
             folder.write_summary(result)
         return result
+
+    def _verdict(
+        self,
+        logs: Sequence[Log],
+        data: PreparedData,
+        kept: KeptCheckpoint | None,
+        health: HealthCallback,
+        *,
+        is_finished: bool,
+    ) -> Verdict:
+        samples = self.config.samples
+        evidence = Evidence(
+            method=self.config.method,
+            logs=logs,
+            held_out=data.reports.get("held out"),
+            kept_step=None if kept is None else kept.step,
+            judge=samples.judge,
+            judge_against=samples.judge_against,
+        )
+        return Verdict.of(judgements_of(evidence), health.record, is_finished=is_finished, is_sick=health.sick)
 
     def _start(self, folder: RunFolder, data: PreparedData) -> None:
         """Start writing into the folder, now that only training can fail."""

@@ -101,6 +101,7 @@ class Sampler:
             finished=tuple(sample.finished for sample in samples),
             kl=values.kl,
             entropy=values.entropy_per_token,
+            entropy_error=values.entropy_error,
             num_tokens=Estimate.of(values.num_tokens),
         )
 

@@ -158,7 +158,8 @@ class DrawnSamples:
         completions: One text per prompt, without special tokens.
         finished: False for completions that were cut off.
         kl: KL(policy, reference) of completions of at most `max_new_tokens`; None if it was not measured. Unit: nats.
-        entropy: Entropy of the next-token distribution, averaged over all tokens. Unit: nats.
+        entropy, entropy_error: Entropy of the next-token distribution, averaged over all tokens, and its standard
+            error over samples. Unit: nats.
         num_tokens: Length, the end-of-sequence token included.
     """
 
@@ -170,6 +171,7 @@ class DrawnSamples:
     kl: Estimate | None
     entropy: float
     num_tokens: Estimate
+    entropy_error: float = math.nan
 
     def metrics(self) -> dict[str, float]:
         """Metrics for the logs; NaN and infinite values are left out."""
@@ -195,6 +197,7 @@ class DrawnSamples:
             yield "kl", self.kl.mean
             yield "kl_error", self.kl.standard_error
         yield "entropy", self.entropy
+        yield "entropy_error", self.entropy_error
         yield "num_tokens", self.num_tokens.mean
         yield "num_tokens_error", self.num_tokens.standard_error
         yield "finished", sum(self.finished) / len(self.finished)

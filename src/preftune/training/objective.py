@@ -13,12 +13,12 @@ from transformers.trainer_callback import ExportableState
 from typing_extensions import override
 
 from preftune.losses import Loss, Method, ReferencedLogps
-from preftune.metrics.sums import MetricSums
+from preftune.metrics.sums import MetricSums, standard_errors, without_squares
 from preftune.model.forward.forward import Forward
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.model.reference.reference import Reference
 from preftune.training.fatal import add_expected_loss
-from preftune.training.step_metrics import add_metrics, total_metrics
+from preftune.training.step_metrics import add_metrics, error_metrics, total_metrics
 from preftune.training.step_values import StepValues, measure
 from preftune.training.steps import Step
 
@@ -144,7 +144,7 @@ class Objective:
         """
         values = self._values(model, batch, with_entropy=not learns)
         metrics = MetricSums()
-        add_metrics(metrics, self.method, values, batch.weight)
+        add_metrics(metrics, self.method, values, batch.weight, with_errors=not learns)
         if context.whole is not None:
             if index == 0:
                 metrics.merge(context.whole.metrics)
@@ -161,15 +161,16 @@ class Objective:
             if context.whole is not None:
                 metrics.merge(context.whole.metrics)
                 for values in context.whole.values:
-                    add_metrics(metrics, self.method, values, 1.0)
+                    add_metrics(metrics, self.method, values, 1.0, with_errors=True)
                 return metrics
             for batch in step.micro_batches:
                 metrics.merge(self(model, batch, context, learns=False)[1])
         return metrics
 
-    def totals(self, means: Mapping[str, float]) -> dict[str, float]:
-        """Means of metrics, with those that are made of others."""
-        return total_metrics(self.method, means)
+    def totals(self, sums: MetricSums) -> dict[str, float]:
+        """Means of metrics, with those that are made of others, and standard errors where they were asked for."""
+        means = total_metrics(self.method, without_squares(sums.means()))
+        return {**means, **error_metrics(self.method, standard_errors(sums))}
 
     def is_finite(self, model: nn.Module, batch: PackedBatch) -> bool:
         """True if all log-probs of a micro-batch are finite."""

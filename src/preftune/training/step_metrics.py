@@ -5,16 +5,18 @@ from collections.abc import Mapping
 
 from preftune.losses import Method, Part
 from preftune.metrics.implicit_reward import ImplicitReward
-from preftune.metrics.sums import MetricSums, preference_metrics
+from preftune.metrics.sums import MetricSums, add_squares, preference_metrics
 from preftune.training.step_values import StepValues
 
-__all__ = ["add_metrics", "total_metrics"]
+__all__ = ["add_metrics", "error_metrics", "total_metrics"]
 
 _MOMENTS = ("moments/margin_length", "moments/margin", "moments/length")
 """Means over pairs of margin x length difference, margin^2 and length difference^2: what a correlation is made of."""
 
 
-def add_metrics(metrics: MetricSums, method: Method, values: StepValues, weight: float) -> None:
+def add_metrics(
+    metrics: MetricSums, method: Method, values: StepValues, weight: float, *, with_errors: bool = False
+) -> None:
     """Add the metrics of some completions, except the loss.
 
     Pairs, and lists by the pairs that their scores make: implicit rewards, margins and accuracies, under the names
@@ -23,13 +25,14 @@ def add_metrics(metrics: MetricSums, method: Method, values: StepValues, weight:
 
     Args:
         weight: 1, or 0 for a micro-batch that does not count.
+        with_errors: Add what the standard errors of accuracy, margin and rewards over prompts are computed from.
     """
     if method.feedback == "demonstrations":
         metrics.add("logps/completions", values.policy, weight=weight)
     elif method.feedback == "thumbs":
-        _add_thumbs(metrics, method.rewarding, values, weight)
+        _add_thumbs(metrics, method.rewarding, values, weight, with_errors=with_errors)
     else:
-        _add_pairs(metrics, method.rewarding, values, weight)
+        _add_pairs(metrics, method.rewarding, values, weight, with_errors=with_errors)
     num_tokens = float(values.num_tokens.sum())
     if values.reference is not None:
         distances = (values.policy - values.reference).abs()
@@ -61,6 +64,15 @@ def total_metrics(method: Method, means: Mapping[str, float]) -> dict[str, float
     return totals
 
 
+def error_metrics(method: Method, errors: Mapping[str, float]) -> dict[str, float]:
+    """Standard errors under the names they are logged by; the two sides of thumbs make that of their margin."""
+    found = {f"{name}_error": error for name, error in errors.items()}
+    sides = [errors.get(f"rewards/{side}") for side in ("chosen", "rejected")]
+    if method.feedback == "thumbs" and None not in sides:
+        found["rewards/margins_error"] = math.hypot(*(side for side in sides if side is not None))
+    return found
+
+
 def _rejected_share(chosen: float, rejected: float) -> dict[str, float]:
     """Share of the margin that comes from rejected answers alone, in [0, 1]; nothing where neither side made any.
 
@@ -84,7 +96,7 @@ def _length_correlation(product: float, margin: float, length: float) -> dict[st
     return {"rewards/length_correlation": product / scale} if scale else {}
 
 
-def _add_pairs(metrics: MetricSums, part: Part | None, values: StepValues, weight: float) -> None:
+def _add_pairs(metrics: MetricSums, part: Part | None, values: StepValues, weight: float, *, with_errors: bool) -> None:
     chosen, rejected = values.pairs.unbind(1)
     logps = values.policy
     if part is None or part.loss.reward is None:
@@ -101,15 +113,22 @@ def _add_pairs(metrics: MetricSums, part: Part | None, values: StepValues, weigh
     )
     for name, value in found.items():
         metrics.add(name, value, weight=weight)
+        if with_errors and name in ("rewards/accuracies", "rewards/margins"):
+            add_squares(metrics, name, value, values.prompts[chosen], weight=weight)
     margin, length = found["rewards/margins"], values.num_tokens[chosen] - values.num_tokens[rejected]
     for name, value in zip(_MOMENTS, (margin * length, margin.square(), length.square()), strict=True):
         metrics.add(name, value, weight=weight)
 
 
-def _add_thumbs(metrics: MetricSums, part: Part | None, values: StepValues, weight: float) -> None:
+def _add_thumbs(
+    metrics: MetricSums, part: Part | None, values: StepValues, weight: float, *, with_errors: bool
+) -> None:
     for side, wanted in (("chosen", 1.0), ("rejected", 0.0)):
         is_on_side = values.desirable == wanted
         metrics.add(f"logps/{side}", values.policy[is_on_side], weight=weight)
         if part is not None and part.loss.reward is not None:
             rewards = part.reward_scale * ImplicitReward(part.loss.reward, 1.0).unscaled(values.logps)
             metrics.add(f"rewards/{side}", rewards[is_on_side], weight=weight)
+            if with_errors:
+                own = rewards[is_on_side]
+                add_squares(metrics, f"rewards/{side}", own, values.prompts[is_on_side], weight=weight)

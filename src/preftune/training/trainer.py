@@ -253,7 +253,7 @@ class PreferenceTrainer(Trainer):
         super().log(logs, start_time)
 
     def _drain_train_metrics(self) -> dict[str, float]:
-        means = self.objective.totals(self._over_ranks(self._train_sums).means())
+        means = self.objective.totals(self._over_ranks(self._train_sums))
         self._train_sums = MetricSums()
         means.pop("loss", None)  # the trainer logs it itself
         num_tokens, tokens_now = self.accelerator.reduce(
@@ -297,7 +297,7 @@ class PreferenceTrainer(Trainer):
             num_groups += len(step.groups)
             with self.compute_loss_context_manager():
                 sums.merge(self.objective.evaluate(model, step.to(self.args.device)))
-        totals = self.objective.totals(self._over_ranks(sums).means())
+        totals = self.objective.totals(self._over_ranks(sums))
         for measure in self._measures:
             totals.update(measure(model))
         model.train(was_training)

@@ -3,6 +3,7 @@ from typing import Any
 from preftune.groups import Origin
 from preftune.training.health.finding import HealthFinding
 from preftune.training.health.monitor import HealthMonitor
+from preftune.training.health.table import RULES
 from tests.training.health.histories import facts
 
 
@@ -50,3 +51,29 @@ def test_only_rules_that_blame_a_step_name_its_rows() -> None:
         21, {"loss": 0.5, "grad_norm": 99.0, "rewards/margins": 11.0}, lambda: [Origin("prefs.jsonl", 7)]
     )
     assert {finding.rule: finding.rows for finding in found} == {"gradient": ("prefs.jsonl:7",), "margin": ()}
+
+
+def test_rules_that_had_too_little_to_look_at_are_named_with_what_they_lacked() -> None:
+    monitor = HealthMonitor(facts(batch_size=16, num_held_out=3, max_steps=3))
+    see(monitor, 0.0, 0.1, 0.1)
+    record = monitor.record
+    assert {"start", "not_finite"} == set(record.rules)
+    assert {"margin", "flat", "gradient", "divergence", "gap", "held_out_loss"} <= set(record.too_short)
+    assert record.not_applied["margin"] == "runs with 4 steps, which hold 64 pairs; there were 3"
+    assert record.not_applied["held_out_loss"] == "runs with 32 held-out pairs; there are 3"
+    assert {*record.rules, *record.not_applied} == RULES.keys()
+    assert "no finding by 2 rules; too short to judge by 11 of 14 rules" in record.text
+
+
+def test_a_rule_that_could_judge_once_has_judged() -> None:
+    monitor = HealthMonitor(facts(batch_size=64, num_train=128, num_held_out=0))
+    for step in range(1, 9):  # the rule on shortcuts looks at the first epoch, of two steps
+        monitor.see(step, {"loss": 0.5, "rewards/margins": 0.1, "rewards/accuracies": 0.6})
+    assert {"shortcut", "margin", "divergence"} <= set(monitor.record.rules)
+    assert "shortcut" not in monitor.record.too_short
+
+
+def test_before_the_first_log_no_rule_on_metrics_has_judged() -> None:
+    record = HealthMonitor(facts()).record
+    assert set(record.rules) == {"start", "not_finite"}
+    assert record.not_applied["margin"] == "runs with logged metrics; there were none yet"

@@ -1,5 +1,6 @@
 """Log-probs, entropy and KL of samples under the policy that they are from and its reference."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,6 +46,20 @@ class SampleValues:
         1.5
         """
         return float(self.entropy.sum() / self.num_tokens.sum())
+
+    @property
+    def entropy_error(self) -> float:
+        """Standard error of `entropy_per_token` over samples; NaN for a single one. Unit: nats.
+
+        >>> values = SampleValues(torch.tensor([2.0, 2.0]), torch.tensor([2.0, 4.0]), None)
+        >>> values.entropy_error  # mean 1.5; entropies minus 1.5 * 2 tokens: -1 and 1; sqrt(2 * (1 + 1)) / 4 tokens
+        0.5
+        """
+        number = len(self.entropy)
+        if number < 2:
+            return math.nan
+        apart = self.entropy - self.entropy_per_token * self.num_tokens
+        return math.sqrt(number / (number - 1) * float(apart.square().sum())) / float(self.num_tokens.sum())
 
 
 def sample_values(

@@ -1,11 +1,13 @@
 """A fault found in a run, and the error that ends a run for it."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from preftune.errors import TrainingError
-from preftune.findings import Finding
+from preftune.findings import SEVERITIES, Finding
 
-__all__ = ["HealthFinding", "SickRunError"]
+__all__ = ["HealthFinding", "HealthRecord", "SickRunError"]
 
 _SHOWN_ROWS = 4
 
@@ -44,6 +46,39 @@ class HealthFinding(Finding):
             return ""
         more = ", ... (all in health.json)" if len(self.rows) > _SHOWN_ROWS else ""
         return f" Rows: {', '.join(self.rows[:_SHOWN_ROWS])}{more}"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthRecord:
+    """The content of `health.json`.
+
+    Args:
+        rules: Names of the rules that watched the run.
+        not_applied: By name of each other rule, the runs that it applies to.
+        too_short: Names of those among them that had too little to look at.
+    """
+
+    findings: tuple[HealthFinding, ...]
+    rules: tuple[str, ...] = ()
+    not_applied: Mapping[str, str] = field(default_factory=dict, hash=False)
+    too_short: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The record in a sentence.
+
+        >>> HealthRecord((), ("start", "flat"), {"gap": "all", "margin": "runs with 4 steps"}, ("margin",)).text
+        'Health: no finding by 2 rules; too short to judge by 1 of 4 rules.'
+        """
+        rules = f" by {len(self.rules)} rule{'s' * (len(self.rules) != 1)}" if self.rules else ""
+        short, total = len(self.too_short), len(self.rules) + len(self.not_applied)
+        judged = f"{rules}; too short to judge by {short} of {total} rules" if short else rules
+        if not self.findings:
+            return f"Health: no finding{judged}."
+        counts = Counter(finding.severity for finding in self.findings)
+        named = ", ".join(f"{counts[name]} {name}" for name in SEVERITIES if counts[name])
+        number = len(self.findings)
+        return f"Health: {number} finding{'s' * (number != 1)} ({named}){judged}."
 
 
 class SickRunError(TrainingError):

@@ -56,6 +56,11 @@ class Series:
         """The newest value."""
         return self.points[-1].value if self.points else None
 
+    @property
+    def after_start(self) -> float | None:
+        """The newest value; None if it was measured before the first step."""
+        return self.points[-1].value if self.points and self.points[-1].step else None
+
     def mean_of_last(self, num_steps: int) -> float | None:
         """Mean over at least the last `num_steps` steps; None where there are not so many."""
         return _mean(reversed(self.points), num_steps)

@@ -5,13 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 from preftune.groups import Origin
-from preftune.training.health.finding import HealthFinding
+from preftune.training.health.finding import HealthFinding, HealthRecord
 from preftune.training.health.history import History
-from preftune.training.health.rule import HealthRule, RunFacts, Symptom
+from preftune.training.health.rule import HealthRule, RunFacts, Symptom, TooLittle
 from preftune.training.health.table import RULES
 
 __all__ = ["HealthMonitor"]
 
+_NO_LOGS = "logged metrics; there were none yet"
 _WORSE = 2.0
 """A finding is reported again when it is this many times worse than when last reported."""
 
@@ -30,12 +31,23 @@ class HealthMonitor:
         self._history = History()
         self._reported: dict[str, float] = {}
         self._found: dict[str, HealthFinding] = {}
+        self._lacks: dict[str, str] = {}
+        self._judging: set[str] = set()
         self.rules: Mapping[str, HealthRule] = {name: rule for name, rule in RULES.items() if rule.applies(run)}
 
     @property
     def findings(self) -> tuple[HealthFinding, ...]:
         """All findings, one per rule, in the order of the table."""
         return tuple(self._found[name] for name in RULES if name in self._found)
+
+    @property
+    def record(self) -> HealthRecord:
+        """The findings, the rules that could judge, and the reason of each other rule why it could not."""
+        able = [name for name, rule in self.rules.items() if rule.check is None or name in self._judging]
+        short = {name: self._lacks.get(name, _NO_LOGS) for name in self.rules if name not in able}
+        others = {name: rule.needs for name, rule in RULES.items() if name not in self.rules}
+        not_applied = {**others, **{name: f"runs with {needs}" for name, needs in short.items()}}
+        return HealthRecord(self.findings, tuple(able), not_applied, tuple(short))
 
     def see(
         self, step: int, logs: Mapping[str, Any], rows: Callable[[], Sequence[Origin]] = tuple
@@ -53,6 +65,10 @@ class HealthMonitor:
         news = []
         for name, rule in self.rules.items():
             symptom = rule.check(self._history, self._run) if rule.check is not None else None
+            if isinstance(symptom, TooLittle):
+                self._lacks[name] = symptom.needs
+                continue
+            self._judging.add(name)
             if symptom is not None:
                 finding = self._note(name, step, symptom, rows if rule.names_rows else tuple)
                 if finding is not None:

@@ -17,8 +17,9 @@ edit them there.
 Health rules check the logged metrics during training. A rule that fires prints a line to the console once, and again
 if the finding becomes twice as severe. All findings are in `health.json` of the run folder, in `summary.json` and in
 the final table, with the steps at which they were first and most severe. A resumed run reads its earlier logs and
-reaches the same findings. Means cover enough steps for at least 64 pairs (or completions, or prompts); rules on means
-do not apply to shorter runs.
+reaches the same findings. Means cover enough steps for at least 64 pairs (or completions, or prompts). A rule
+that had too little to look at does not count as silent: the run says by how many rules it was too short to judge, and
+`health.json` lists them (`too_short`) with what they lacked (`not_applied`).
 
 A finding is **fatal** (the run stops before the weights change), **sick** (the trained model will be unusable) or
 **suspect** (investigate before you use the result). With `--stop-on-sick` the run also stops on a sick finding: with a

@@ -16,9 +16,11 @@ __all__ = [
     "ROUNDING",
     "RUN_SEVERITIES",
     "WINDOW",
+    "Check",
     "HealthRule",
     "RunFacts",
     "Symptom",
+    "TooLittle",
     "against_reference",
     "always",
     "has_held_out",
@@ -49,6 +51,17 @@ class Symptom:
 
 
 @dataclass(frozen=True, slots=True)
+class TooLittle:
+    """A rule's answer if it has too little to look at.
+
+    Args:
+        needs: What it needs, and what there is.
+    """
+
+    needs: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunFacts:
     """Facts of a run that rules need beside its metrics.
 
@@ -72,7 +85,7 @@ class RunFacts:
     @property
     def window(self) -> int:
         """Steps that hold at least `WINDOW` pairs, completions or prompts."""
-        return math.ceil(WINDOW / self.batch_size)
+        return math.ceil(WINDOW / max(1, min(self.batch_size, self.num_train)))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -101,9 +114,18 @@ class RunFacts:
         """True if implicit rewards measure the distance from a reference that the policy starts as."""
         return self.starts_at_reference and self.reward in ("logratio", "mean_logratio")
 
+    def too_few_steps(self, history: History) -> TooLittle:
+        """The answer of rules on means over the last window, in a shorter run."""
+        needed = f"{self.window} steps, which hold {WINDOW} {self.method.counted}s" if self.window > 1 else "1 step"
+        return TooLittle(f"{needed}; there were {history.step}")
+
     def recent(self, series: Series) -> float | None:
         """Mean over the last window; None if the run is shorter."""
         return series.mean_of_last(self.window)
+
+
+Check = Callable[[History, RunFacts], Symptom | TooLittle | None]
+"""Looks at the metrics so far; None if all is well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +149,7 @@ class HealthRule(Rule):
     severity: Severity
     needs: str
     applies: Callable[[RunFacts], bool]
-    check: Callable[[History, RunFacts], Symptom | None] | None = None
+    check: Check | None = None
     names_rows: bool = False
 
     def finding(self, symptom: Symptom, step: int, rows: Sequence[Origin] = ()) -> HealthFinding:

@@ -7,6 +7,7 @@ import pytest
 
 from preftune.runs.result import RunResult
 from preftune.training.health.history import History
+from preftune.training.health.rule import Symptom
 from preftune.training.health.rules.drift import collapse, distance, lengths
 from preftune.training.health.table import RULES
 from tests.training.conftest import Start
@@ -37,17 +38,17 @@ def test_the_kl_of_samples_counts_beyond_two_standard_errors() -> None:
         return history_of([{}], {1: {"samples/kl": kl, "samples/kl_error": error, "samples/num_tokens": num_tokens}})
 
     assert distance(after(80.0, 20.0), facts()) is None
-    assert distance(after(80.0, 10.0), facts()) is not None
+    assert isinstance(distance(after(80.0, 10.0), facts()), Symptom)
     assert distance(after(80.0, 10.0, num_tokens=400.0), facts()) is None
     symptom = distance(after(100.0, 0.0), facts())
-    assert symptom is not None
+    assert isinstance(symptom, Symptom)
     assert symptom.size == 2.0
 
 
 def test_the_worse_of_samples_and_answers_is_reported() -> None:
     samples = {"samples/kl": 60.0, "samples/num_tokens": 20.0}
     symptom = distance(history_of([{}], {1: {**samples, **logratios(100.0, 4.0)}}), facts())
-    assert symptom is not None
+    assert isinstance(symptom, Symptom)
     assert symptom.size == 2.0
     assert "held-out answers are 100 nats" in symptom.text
 
@@ -55,14 +56,14 @@ def test_the_worse_of_samples_and_answers_is_reported() -> None:
 def test_long_answers_may_be_far_and_short_ones_different() -> None:
     assert distance(history_of([logratios(80.0, 0.2)]), facts()) is None
     assert distance(history_of([logratios(20.0, 2.0)]), facts()) is None
-    assert distance(history_of([logratios(80.0, 2.0)]), facts()) is not None
+    assert isinstance(distance(history_of([logratios(80.0, 2.0)]), facts()), Symptom)
 
 
 def test_held_out_answers_come_before_training_answers() -> None:
     history = history_of([logratios(80.0, 2.0)], {1: logratios(20.0, 0.2)})
     assert distance(history, facts()) is None
     symptom = distance(history_of([logratios(1.0, 0.1)], {1: logratios(100.0, 4.0)}), facts())
-    assert symptom is not None
+    assert isinstance(symptom, Symptom)
     assert symptom.size == 2.0
 
 
@@ -75,14 +76,14 @@ def test_collapse_fires_on_a_thousand_times_the_learning_rate(exploded: RunResul
 def test_a_quarter_of_the_entropy_must_be_left() -> None:
     assert collapse(history_of([{}], {0: {"entropy": 2.0}, 1: {"entropy": 0.51}}), facts()) is None
     symptom = collapse(history_of([{}], {0: {"entropy": 2.0}, 1: {"entropy": 0.25}}), facts())
-    assert symptom is not None
+    assert isinstance(symptom, Symptom)
     assert symptom.size == 2.0
 
 
 def test_samples_count_as_well_as_held_out_answers() -> None:
     before, after = {"entropy": 2.0, "samples/entropy": 1.6}, {"entropy": 1.9, "samples/entropy": 0.1}
     symptom = collapse(history_of([{}], {0: before, 1: after}), facts())
-    assert symptom is not None
+    assert isinstance(symptom, Symptom)
     assert symptom.size == 4.0
     assert "per token of samples, and was 1.6" in symptom.text
 
@@ -107,7 +108,7 @@ def endless(start: Start, tmp_path_factory: pytest.TempPathFactory) -> RunResult
     writer = start(friendly_pairs(160, 1), method="sft", learning_rate=1e-2, epochs=4)
     return start(
         *(longer_pairs(200, 1), longer_pairs(40, 2)),
-        model=Path(writer.folder), epochs=1, learning_rate=3e-2, eval_samples=16, eval_sample_tokens=48,
+        model=Path(writer.folder), epochs=1, learning_rate=3e-2, warmup=0.0, eval_samples=16, eval_sample_tokens=48,
     )  # fmt: skip
 
 
@@ -127,17 +128,17 @@ def test_twice_as_long_or_half_as_long_is_too_much() -> None:
     assert lengths(history_of([{}], {0: samples(20.0), 1: samples(39.0)}), RUN) is None
     assert lengths(history_of([{}], {0: samples(20.0), 1: samples(10.5)}), RUN) is None
     longer = lengths(history_of([{}], {0: samples(20.0), 1: samples(80.0)}), RUN)
-    assert longer is not None
+    assert isinstance(longer, Symptom)
     assert longer.size == 2.0
     shorter = lengths(history_of([{}], {0: samples(20.0), 1: samples(5.0)}), RUN)
-    assert shorter is not None
+    assert isinstance(shorter, Symptom)
     assert shorter.size == 2.0
 
 
 def test_chance_in_few_samples_is_no_finding() -> None:
     # Three standard errors of the difference: 3 * sqrt(6^2 + 8^2) = 30.
     assert lengths(history_of([{}], {0: samples(20.0, 6.0), 1: samples(49.0, 8.0)}), RUN) is None
-    assert lengths(history_of([{}], {0: samples(20.0, 6.0), 1: samples(51.0, 8.0)}), RUN) is not None
+    assert isinstance(lengths(history_of([{}], {0: samples(20.0, 6.0), 1: samples(51.0, 8.0)}), RUN), Symptom)
 
 
 def test_samples_that_no_longer_end_are_reported() -> None:
@@ -147,9 +148,9 @@ def test_samples_that_no_longer_end_are_reported() -> None:
 
     assert lengths(history_of([{}], after(0.375)), RUN) is None
     symptom = lengths(history_of([{}], after(0.125)), RUN)
-    assert symptom is not None
+    assert isinstance(symptom, Symptom)
     assert "12% of samples come to an end" in symptom.text
-    assert lengths(history_of([{}], after(0.45)), facts(num_samples=64)) is not None
+    assert isinstance(lengths(history_of([{}], after(0.45)), facts(num_samples=64)), Symptom)
     assert lengths(history_of([{}], after(0.55)), facts(num_samples=64)) is None
 
 

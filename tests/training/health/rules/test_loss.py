@@ -3,6 +3,7 @@
 from typing import Any
 
 from preftune.runs.result import RunResult
+from preftune.training.health.rule import Symptom, TooLittle
 from preftune.training.health.rules.loss import divergence, flat, gradient
 from preftune.training.health.table import RULES
 from tests.training.conftest import Start
@@ -18,13 +19,17 @@ def test_divergence_fires_on_a_thousand_times_the_learning_rate(exploded: RunRes
 
 def test_the_loss_must_double() -> None:
     assert divergence(history_of([{"loss": 0.7}, {"loss": 1.39}]), facts()) is None
-    assert divergence(history_of([{"loss": 0.7}, {"loss": 1.41}]), facts()) is not None
+    assert isinstance(divergence(history_of([{"loss": 0.7}, {"loss": 1.41}]), facts()), Symptom)
 
 
 def test_divergence_takes_a_whole_window() -> None:
     few = facts(batch_size=16)  # four steps hold 64 pairs
-    assert divergence(history_of([{"loss": 0.7}, {"loss": 9.0}, {"loss": 0.7}]), few) is None
-    assert divergence(history_of([{"loss": 0.7}, {"loss": 9.0}, {"loss": 0.7}, {"loss": 0.7}]), few) is not None
+    assert divergence(history_of([{"loss": 0.7}, {"loss": 9.0}, {"loss": 0.7}]), few) == TooLittle(
+        "4 steps, which hold 64 pairs; there were 3"
+    )
+    assert isinstance(
+        divergence(history_of([{"loss": 0.7}, {"loss": 9.0}, {"loss": 0.7}, {"loss": 0.7}]), few), Symptom
+    )
 
 
 def test_a_loss_that_was_negative_has_no_double() -> None:
@@ -50,12 +55,12 @@ def test_gradient_fires_on_a_row_whose_tokens_weigh_a_hundred_times_as_much_and_
 def test_a_norm_must_stand_out_from_those_before() -> None:
     usual = [1.0, 2.0] * 10
     assert gradient(history_of(norms(*usual, 5.0)), facts()) is None
-    assert gradient(history_of(norms(*usual, 9.0)), facts()) is not None
+    assert isinstance(gradient(history_of(norms(*usual, 9.0)), facts()), Symptom)
 
 
 def test_norms_that_never_vary_may_still_grow_a_few_times() -> None:
     assert gradient(history_of(norms(*[1.0] * 20, 4.9)), facts()) is None
-    assert gradient(history_of(norms(*[1.0] * 20, 5.1)), facts()) is not None
+    assert isinstance(gradient(history_of(norms(*[1.0] * 20, 5.1)), facts()), Symptom)
 
 
 def test_what_is_no_more_than_at_the_start_is_no_spike() -> None:
@@ -63,7 +68,7 @@ def test_what_is_no_more_than_at_the_start_is_no_spike() -> None:
 
 
 def test_the_first_steps_have_nothing_to_stand_out_from() -> None:
-    assert gradient(history_of(norms(*[1.0] * 15, 99.0)), facts()) is None
+    assert isinstance(gradient(history_of(norms(*[1.0] * 15, 99.0)), facts()), TooLittle)
 
 
 def test_flat_fires_on_a_tiny_learning_rate(start: Start) -> None:
@@ -89,9 +94,9 @@ def test_a_policy_that_moves_is_learning_at_any_loss() -> None:
 
 def test_flat_waits_for_half_of_the_run() -> None:
     steps = [{"logratios/absolute": 0.01}] * 30
-    assert flat(history_of(steps), facts(max_steps=60)) is not None
-    assert flat(history_of(steps), facts(max_steps=61)) is None
-    assert flat(history_of(steps[:19]), facts(max_steps=19)) is None
+    assert isinstance(flat(history_of(steps), facts(max_steps=60)), Symptom)
+    assert isinstance(flat(history_of(steps), facts(max_steps=61)), TooLittle)
+    assert isinstance(flat(history_of(steps[:19]), facts(max_steps=19)), TooLittle)
 
 
 def test_a_training_loss_alone_is_no_evidence_without_a_reference() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from preftune.losses import LOSSES, Method
 from preftune.runs.result import RunResult
+from preftune.training.health.rule import Symptom
 from preftune.training.health.rules.rewards import displacement, length, margin, raises_chosen
 from preftune.training.health.table import RULES
 from tests.training.health.histories import facts, found, history_of
@@ -16,7 +17,7 @@ def test_margin_fires_on_a_thousand_times_the_learning_rate(exploded: RunResult)
 def test_a_mean_margin_of_ten_is_plenty() -> None:
     assert margin(history_of([{"rewards/margins": 9.9}]), facts()) is None
     symptom = margin(history_of([{"rewards/margins": 20.0}]), facts())
-    assert symptom is not None
+    assert isinstance(symptom, Symptom)
     assert symptom.size == 2.0
 
 
@@ -44,13 +45,13 @@ def test_a_fall_counts_by_token_and_by_margin() -> None:
     run = facts()  # beta 0.1: a reward of -2.5 is 25 nats, a quarter of a nat for each of 100 tokens
     assert displacement(history_of([rewards(-2.4, 3.0)]), run) is None
     assert displacement(history_of([rewards(-2.6, 6.0)]), run) is None
-    assert displacement(history_of([rewards(-2.6, 5.0)]), run) is not None
+    assert isinstance(displacement(history_of([rewards(-2.6, 5.0)]), run), Symptom)
 
 
 def test_rewards_per_token_count_as_they_are() -> None:
     run = facts("dpo_length_normalized")  # beta 5
     assert displacement(history_of([rewards(-1.2, 1.0)]), run) is None
-    assert displacement(history_of([rewards(-1.3, 1.0)]), run) is not None
+    assert isinstance(displacement(history_of([rewards(-1.3, 1.0)]), run), Symptom)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -77,9 +78,9 @@ def test_length_fires_where_the_longer_answer_is_chosen(length_only: RunResult) 
 def test_half_is_too_much_either_way() -> None:
     run = facts(num_held_out=0)
     assert length(history_of([correlation_of(0.49)]), run) is None
-    assert length(history_of([correlation_of(0.51)]), run) is not None
+    assert isinstance(length(history_of([correlation_of(0.51)]), run), Symptom)
     symptom = length(history_of([correlation_of(-0.75)]), run)
-    assert symptom is not None
+    assert isinstance(symptom, Symptom)
     assert "shorter" in symptom.text
 
 
@@ -90,7 +91,7 @@ def test_margins_that_are_noise_say_nothing() -> None:
 def test_held_out_pairs_are_used_if_there_are_enough() -> None:
     history = history_of([correlation_of(0.9)], {1: correlation_of(0.1)})
     assert length(history, facts(num_held_out=64)) is None
-    assert length(history, facts(num_held_out=63)) is not None
+    assert isinstance(length(history, facts(num_held_out=63)), Symptom)
 
 
 def test_rewards_that_follow_length_from_the_start_have_no_finding() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from preftune.training.health.history import History
 from preftune.training.health.rule import (
@@ -9,6 +10,7 @@ from preftune.training.health.rule import (
     HealthRule,
     RunFacts,
     Symptom,
+    TooLittle,
     has_held_out,
 )
 
@@ -19,41 +21,53 @@ DISTANCE_NUM_ERRORS = 2.0
 """Standard errors by which the KL of samples must be beyond the threshold: there may be few of them."""
 
 
-def distance(history: History, run: RunFacts) -> Symptom | None:
+def distance(history: History, run: RunFacts) -> Symptom | TooLittle | None:
     """The KL of samples, or the mean of |logratio| over answers of the data, is large per answer and per token.
 
     The KL is the better measure, but not every run has it: it needs the reference in memory, to run on the samples. A
     policy that runs away also changes the log-probs of the answers in the data, chosen and rejected.
     """
-    found = [*_of_samples(history), *_of_answers(history, run)]
+    distances = [item for item in (_of_samples(history), _of_answers(history, run)) if item is not None]
+    if not distances:
+        return run.too_few_steps(history)
+    found = [symptom for item in distances if (symptom := item.symptom) is not None]
     return max(found, key=lambda symptom: symptom.size, default=None)
 
 
-def _of_samples(history: History) -> Iterator[Symptom]:
-    kl, error, num_tokens = (history.held_out(f"samples/{name}").last for name in ("kl", "kl_error", "num_tokens"))
+@dataclass(frozen=True, slots=True)
+class _Distance:
+    """A measured distance, in nats per answer and per token."""
+
+    text: str
+    nats: float
+    per_token: float
+
+    @property
+    def symptom(self) -> Symptom | None:
+        size = min(self.nats / DISTANCE_LEAST_NATS, self.per_token / DISTANCE_LEAST_NATS_PER_TOKEN)
+        return Symptom(f"{self.text}, {self.per_token:.3g} per token", size) if size >= 1 else None
+
+
+def _of_samples(history: History) -> _Distance | None:
+    kl, num_tokens = (history.held_out(f"samples/{name}").after_start for name in ("kl", "num_tokens"))
     if kl is None or num_tokens is None:
-        return
-    chance = DISTANCE_NUM_ERRORS * (error or 0.0)
-    least = kl - chance
+        return None
+    chance = DISTANCE_NUM_ERRORS * (history.held_out("samples/kl_error").after_start or 0.0)
     text = f"the KL of samples is {kl:.3g} nats ({DISTANCE_NUM_ERRORS:g} standard errors: {chance:.2g})"
-    yield from _symptom(text, least, least / num_tokens)
+    return _Distance(text, kl - chance, (kl - chance) / num_tokens)
 
 
-def _of_answers(history: History, run: RunFacts) -> Iterator[Symptom]:
+def _of_answers(history: History, run: RunFacts) -> _Distance | None:
     names = ("logratios/absolute", "logratios/per_token")
     held_out = [history.held_out(name).last for name in names]
     training = [run.recent(history.training(name)) for name in names]
     nats, per_token = training if None in held_out else held_out
     if nats is None or per_token is None:
-        return
+        return None
+    if None not in held_out and history.held_out(names[0]).after_start is None:
+        return None
     where = "answers of the last steps" if None in held_out else "held-out answers"
-    yield from _symptom(f"{where} are {nats:.3g} nats from the reference on average", nats, per_token)
-
-
-def _symptom(text: str, nats: float, per_token: float) -> Iterator[Symptom]:
-    if nats >= DISTANCE_LEAST_NATS and per_token >= DISTANCE_LEAST_NATS_PER_TOKEN:
-        size = min(nats / DISTANCE_LEAST_NATS, per_token / DISTANCE_LEAST_NATS_PER_TOKEN)
-        yield Symptom(f"{text}, {per_token:.3g} per token", size)
+    return _Distance(f"{where} are {nats:.3g} nats from the reference on average", nats, per_token)
 
 
 DISTANCE = HealthRule(
@@ -73,15 +87,19 @@ DISTANCE = HealthRule(
 )
 
 
+TWO_EVALUATIONS = TooLittle("an evaluation before the first step and one after it")
+
 COLLAPSE_LEAST_SHARE = 0.25
 
 
-def collapse(history: History, run: RunFacts) -> Symptom | None:  # noqa: ARG001
+def collapse(history: History, run: RunFacts) -> Symptom | TooLittle | None:  # noqa: ARG001
     """The entropy per token, on samples or held-out answers, is a small share of that before training.
 
     A policy that repeats itself is sure of the next token of its own texts, and may be as unsure as before of others;
     so samples count too, if there are any.
     """
+    if all(len(history.held_out(name)) < 2 for name in ("samples/entropy", "entropy")):
+        return TWO_EVALUATIONS
     found = [_of(history, "samples/entropy", "samples"), _of(history, "entropy", "held-out answers")]
     return max((symptom for symptom in found if symptom is not None), key=lambda symptom: symptom.size, default=None)
 
@@ -115,8 +133,10 @@ LENGTHS_NUM_ERRORS = 3.0
 """Standard errors by which a difference must be beyond chance: there may be few samples."""
 
 
-def lengths(history: History, run: RunFacts) -> Symptom | None:
+def lengths(history: History, run: RunFacts) -> Symptom | TooLittle | None:
     """The last samples are twice or half as long as those before the first step, or far fewer of them end."""
+    if len(history.held_out("samples/num_tokens")) < 2:
+        return TWO_EVALUATIONS
     found = [*_length(history), *_ends(history, run)]
     return max(found, key=lambda symptom: symptom.size, default=None)
 

@@ -8,18 +8,21 @@ from preftune.training.health.rule import (
     HealthRule,
     RunFacts,
     Symptom,
+    TooLittle,
     has_held_out,
 )
 
 __all__ = ["RULES", "gap", "held_out_loss", "shortcut"]
 
+AFTER_START = TooLittle("an evaluation on held-out data after the first step")
+
 SHORTCUT_LEAST_ACCURACY, SHORTCUT_LEAST_PAIRS = 0.98, 100
 
 
-def shortcut(history: History, run: RunFacts) -> Symptom | None:
+def shortcut(history: History, run: RunFacts) -> Symptom | TooLittle | None:
     """Pairs not trained on are classified correctly: held-out ones, or those of the first epoch's last steps."""
     found = {}
-    held_out = history.held_out("rewards/accuracies").last
+    held_out = history.held_out("rewards/accuracies").after_start
     if run.num_held_out >= SHORTCUT_LEAST_PAIRS and held_out is not None:
         found["held-out pairs"] = held_out
     training = history.training("rewards/accuracies").mean_of_last(math.ceil(SHORTCUT_LEAST_PAIRS / run.batch_size))
@@ -29,6 +32,8 @@ def shortcut(history: History, run: RunFacts) -> Symptom | None:
         if accuracy >= SHORTCUT_LEAST_ACCURACY:
             text = f"{accuracy:.1%} of {pairs} are classified correctly"
             return Symptom(text, accuracy / SHORTCUT_LEAST_ACCURACY)
+    if not found:
+        return TooLittle(f"{SHORTCUT_LEAST_PAIRS} held-out pairs, or as many in the steps of the first epoch")
     return None
 
 
@@ -52,25 +57,22 @@ SHORTCUT = HealthRule(
 LEAST_GAP = 0.15
 
 
-def gap(history: History, run: RunFacts) -> Symptom | None:
+def gap(history: History, run: RunFacts) -> Symptom | TooLittle | None:
     """Accuracy on the last training pairs exceeds that on held-out ones by more than two standard errors."""
     training = run.recent(history.training("rewards/accuracies"))
-    held_out = history.held_out("rewards/accuracies")
-    if training is None or held_out.last is None or run.num_held_out < 1 or _is_of_start(history):
-        return None
+    held_out = history.held_out("rewards/accuracies").after_start
+    if training is None:
+        return run.too_few_steps(history)
+    if held_out is None or run.num_held_out < 1:
+        return AFTER_START
     chance = 2 * math.sqrt(0.25 / WINDOW + 0.25 / run.num_held_out)
-    if training - held_out.last < LEAST_GAP + chance:
+    if training - held_out < LEAST_GAP + chance:
         return None
     text = (
-        f"{training:.1%} of the last training pairs are classified correctly, {held_out.last:.1%} of "
+        f"{training:.1%} of the last training pairs are classified correctly, {held_out:.1%} of "
         f"{run.num_held_out:,} held-out ones"
     )
-    return Symptom(text, (training - held_out.last) / (LEAST_GAP + chance))
-
-
-def _is_of_start(history: History) -> bool:
-    """True if the only evaluation was before the first step."""
-    return history.held_out("rewards/accuracies").points[-1].step == 0
+    return Symptom(text, (training - held_out) / (LEAST_GAP + chance))
 
 
 GAP = HealthRule(
@@ -92,10 +94,16 @@ GAP = HealthRule(
 LEAST_RISE, LEAST_HELD_OUT = 1.1, 32
 
 
-def held_out_loss(history: History, run: RunFacts) -> Symptom | None:
+def held_out_loss(history: History, run: RunFacts) -> Symptom | TooLittle | None:
     """The held-out loss is above its lowest value, and above the loss of the last training steps."""
     held_out, training = history.held_out("loss"), run.recent(history.training("loss"))
-    if held_out.last is None or training is None or run.num_held_out < LEAST_HELD_OUT or held_out.lowest <= 0:
+    if run.num_held_out < LEAST_HELD_OUT:
+        return TooLittle(f"{LEAST_HELD_OUT} held-out {run.method.counted}s; there are {run.num_held_out}")
+    if training is None:
+        return run.too_few_steps(history)
+    if held_out.last is None or held_out.after_start is None:
+        return AFTER_START
+    if held_out.lowest <= 0:
         return None
     rise = held_out.last / held_out.lowest
     if rise < LEAST_RISE or training > held_out.last:

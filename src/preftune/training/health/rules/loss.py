@@ -10,6 +10,7 @@ from preftune.training.health.rule import (
     HealthRule,
     RunFacts,
     Symptom,
+    TooLittle,
     always,
     has_held_out,
 )
@@ -47,12 +48,14 @@ NOT_FINITE = HealthRule(
 DIVERGENCE_MOST_RISE = 2.0
 
 
-def divergence(history: History, run: RunFacts) -> Symptom | None:
+def divergence(history: History, run: RunFacts) -> Symptom | TooLittle | None:
     """The mean loss of the last steps is far above that of the start."""
     losses = history.training("loss")
     start = losses.first if run.rewards_begin_at_zero else losses.mean_of_first(run.window)
     found = run.recent(losses)
-    if start is None or found is None or losses.lowest <= 0 or found < DIVERGENCE_MOST_RISE * start:
+    if start is None or found is None:
+        return run.too_few_steps(history)
+    if losses.lowest <= 0 or found < DIVERGENCE_MOST_RISE * start:
         return None
     text = f"the mean loss of the last {run.window} steps is {found:.4g}, and began at {start:.4g}"
     return Symptom(text, found / (DIVERGENCE_MOST_RISE * start))
@@ -78,11 +81,11 @@ _TO_STANDARD_DEVIATION = 1.4826
 """Of a normal distribution: standard deviation per median absolute deviation."""
 
 
-def gradient(history: History, run: RunFacts) -> Symptom | None:  # noqa: ARG001
+def gradient(history: History, run: RunFacts) -> Symptom | TooLittle | None:  # noqa: ARG001
     """The newest norm is far above the median of the norms before, and above all of the run's first norms."""
     norms = [point.value for point in history.training("grad_norm").points[-GRADIENT_MOST_BEFORE - 1 :]]
     if len(norms) <= GRADIENT_LEAST_BEFORE:
-        return None
+        return TooLittle(f"{GRADIENT_LEAST_BEFORE + 1} logged gradient norms; there were {len(norms)}")
     *before, newest = norms
     middle = median(before)
     deviation = _TO_STANDARD_DEVIATION * median(abs(norm - middle) for norm in before)
@@ -121,20 +124,22 @@ FLAT_LEAST_NATS = 0.1
 FLAT_MOST_CHANGE = 0.01
 
 
-def flat(history: History, run: RunFacts) -> Symptom | None:
+def flat(history: History, run: RunFacts) -> Symptom | TooLittle | None:
     """After half of the run the policy has not moved: by its distance from the reference, or else by the held-out loss.
 
     The training loss alone is no evidence: at a small beta it hardly reflects how far the policy has moved, and at a
     large one it falls before the policy has moved.
     """
     if history.step < max(FLAT_LEAST_STEPS, run.max_steps / 2):
-        return None
+        return TooLittle(f"half of the run, and {FLAT_LEAST_STEPS} steps; there were {history.step}")
     return _no_distance(history, run) if run.rewards_begin_at_zero else _no_change(history)
 
 
-def _no_distance(history: History, run: RunFacts) -> Symptom | None:
+def _no_distance(history: History, run: RunFacts) -> Symptom | TooLittle | None:
     moved, loss = run.recent(history.training("logratios/absolute")), history.training("loss")
-    if moved is None or moved >= FLAT_LEAST_NATS:
+    if moved is None:
+        return run.too_few_steps(history)
+    if moved >= FLAT_LEAST_NATS:
         return None
     text = (
         f"after {history.step} steps answers are {moved:.2g} nats from the reference; the loss is {loss.last:.4g} and "
@@ -143,10 +148,10 @@ def _no_distance(history: History, run: RunFacts) -> Symptom | None:
     return Symptom(text, 1.0)
 
 
-def _no_change(history: History) -> Symptom | None:
+def _no_change(history: History) -> Symptom | TooLittle | None:
     losses = history.held_out("loss")
     if len(losses) < 2 or losses.first is None or losses.points[-1].step < FLAT_LEAST_STEPS:
-        return None
+        return TooLittle(f"the held-out loss before training and after {FLAT_LEAST_STEPS} steps")
     change = max(losses.highest - losses.first, losses.first - losses.lowest) / max(abs(losses.first), 1e-9)
     if change > FLAT_MOST_CHANGE:
         return None

@@ -11,6 +11,7 @@ from preftune.training.health.rule import (
     HealthRule,
     RunFacts,
     Symptom,
+    TooLittle,
     against_reference,
 )
 
@@ -20,10 +21,12 @@ MOST_MARGIN = 10.0
 """Difference of implicit rewards. The logistic loss of such a pair is 0.00005, a ten thousandth of where it began."""
 
 
-def margin(history: History, run: RunFacts) -> Symptom | None:
+def margin(history: History, run: RunFacts) -> Symptom | TooLittle | None:
     """The mean margin over the last steps is so large that pairs have nothing left to teach."""
     found = run.recent(history.training("rewards/margins"))
-    if found is None or found < MOST_MARGIN:
+    if found is None:
+        return run.too_few_steps(history)
+    if found < MOST_MARGIN:
         return None
     return Symptom(f"the mean margin of the last {run.window} steps is {found:.3g}", found / MOST_MARGIN)
 
@@ -74,14 +77,16 @@ def raises_chosen(method: Method) -> bool:
     return bool(slope.sum() < 0)
 
 
-def displacement(history: History, run: RunFacts) -> Symptom | None:
+def displacement(history: History, run: RunFacts) -> Symptom | TooLittle | None:
     """Log-probs of chosen answers fell far, per token and as a share of the margin, on average over the last steps.
 
     The whole margin then comes from the fall of rejected answers: `rewards/rejected_share` is 1.
     """
     chosen, margin = (run.recent(history.training(f"rewards/{name}")) for name in ("chosen", "margins"))
     num_tokens = 1.0 if run.reward == "mean_logratio" else _mean_length(history, run)
-    if chosen is None or margin is None or num_tokens is None:
+    if chosen is None or margin is None:
+        return run.too_few_steps(history)
+    if num_tokens is None:  # no log-prob has moved
         return None
     fall = -chosen / run.reward_scale / num_tokens
     if fall < DISPLACEMENT_LEAST_FALL or -chosen < DISPLACEMENT_LEAST_SHARE * margin:
@@ -120,13 +125,15 @@ DISPLACEMENT = HealthRule(
 LENGTH_LEAST_CORRELATION, LENGTH_LEAST_MARGIN = 0.5, 0.1
 
 
-def length(history: History, run: RunFacts) -> Symptom | None:
+def length(history: History, run: RunFacts) -> Symptom | TooLittle | None:
     """Margins correlate with differences in length, in held-out pairs if there are enough, else in the last steps."""
     name = "rewards/length_correlation"
     of_held_out = run.num_held_out >= WINDOW
     margin = run.recent(history.training("rewards/margins"))
     found = history.held_out(name).last if of_held_out else run.recent(history.training(name))
-    if found is None or margin is None or abs(margin) < LENGTH_LEAST_MARGIN or abs(found) < LENGTH_LEAST_CORRELATION:
+    if margin is None or (found is None and not of_held_out and abs(margin) >= LENGTH_LEAST_MARGIN):
+        return run.too_few_steps(history)
+    if found is None or abs(margin) < LENGTH_LEAST_MARGIN or abs(found) < LENGTH_LEAST_CORRELATION:
         return None
     which = "longer" if found > 0 else "shorter"
     pairs = "held-out pairs" if of_held_out else "pairs of the last steps"
