@@ -1,5 +1,6 @@
 """`python -m studies.enumerable`: train every method of the table in the small world, print the page."""
 
+import argparse
 import sys
 from collections.abc import Iterator
 
@@ -14,7 +15,8 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Write the page to the standard output, and what is going on to the error output."""
+    """Write the page to the standard output, and progress to the error output."""
+    argparse.ArgumentParser(prog="python -m studies.enumerable", description=__doc__).parse_args()
     world = World.drawn()
     sys.stdout.write(page(world, _all_outcomes(world, Console(stderr=True))))
 

@@ -60,8 +60,8 @@ _BOTTOM = """\
   `odpo` and lists with fixed scores always see the same order, and a logistic loss on consistent labels has its minimum
   at infinity.
 - **`kto`, `apo_zero`, `apo_zero_unpaired`** add up sigmoids of rewards, which saturate: the minimum puts all
-  probability on completions that are good more often than not, and does not fit ratios of rewards. `kto` has z0 = 0
-  here, since mismatched completions become less likely, and so equals `apo_zero_unpaired`.
+  probability on completions that are good more often than not, and does not fit ratios of rewards. In `kto`, mismatched
+  completions become less likely after the first steps, so z0 is 0 and `kto` equals `apo_zero_unpaired`.
 - **`bco`, `bco_pair`** fit rewards, but with one shift for all prompts, halfway between the mean rewards of good and
   bad completions, while pi\\* requires beta * log Z of each prompt.
 - **`nca`, `nca_pair`, `sppo_hard`** fit each logratio to a target of its own. The targets cannot all be reached, since

@@ -33,7 +33,7 @@ def test_info_shows_path_size_entries_and_models(path: Path) -> None:
 
 
 def test_info_of_nothing_makes_no_file() -> None:
-    assert "not there, so nothing is kept" in call("cache", "info").stdout
+    assert "does not exist; nothing is stored" in call("cache", "info").stdout
     assert not store_path().parent.exists()
 
 
@@ -59,7 +59,7 @@ def test_clear_deletes_only_its_own_files_and_skips_the_question_on_request(path
     assert result.exit_code == 0
     assert "deleted" in result.stdout
     assert [left.name for left in path.parent.iterdir()] == ["thesis.txt"]
-    assert "nothing is kept" in call("cache", "clear", "--yes").stdout
+    assert "nothing is stored" in call("cache", "clear", "--yes").stdout
 
 
 def test_a_run_fills_the_cache_unless_disabled(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_a_checkpoint_without_the_reference_is_not_resumed_from(
     (kept,) = (tmp_path / "run" / "checkpoint-4").glob("reference*")
     remove: Callable[[Path], None] = shutil.rmtree if kept.is_dir() else Path.unlink
     remove(kept)
-    with pytest.raises(OutputError, match=r"reference.*: is not there.*Delete .*checkpoint-4 to resume"):
+    with pytest.raises(OutputError, match=r"reference.*: does not exist.*Delete .*checkpoint-4 to resume"):
         train(sync_config(model_folder, pairs_file, tmp_path / "run", resume=True, **kind))
     shutil.rmtree(tmp_path / "run" / "checkpoint-4")
     train(sync_config(model_folder, pairs_file, tmp_path / "run", resume=True, **kind))

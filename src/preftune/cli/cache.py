@@ -31,14 +31,14 @@ def info(verbose: bool) -> None:  # noqa: ARG001
 
     path, console = store_path(), main_console()
     if not path.exists():
-        console.print(f"{path}: not there, so nothing is kept", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{path}: does not exist; nothing is stored", highlight=False, markup=False, soft_wrap=True)
         return
     try:
         store = LogpStore(path)
         models = store.models()
         store.close()
     except BrokenCacheError as error:
-        raise BrokenCacheError(f"{error} The next run sets it aside; `preftune cache clear` deletes it.") from None
+        raise BrokenCacheError(f"{error} The next run renames it; `preftune cache clear` deletes it.") from None
     total = sum(model.num_logps for model in models)
     by_token = sum(model.num_token_logps for model in models)
     counts = f"log-probs: {total:,}; models: {len(models):,}; completions with log-probs per token: {by_token:,}"
@@ -54,13 +54,16 @@ def info(verbose: bool) -> None:  # noqa: ARG001
 @command.command("clear")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def clear(yes: bool, verbose: bool) -> None:  # noqa: ARG001
-    """Delete the cache and any damaged copies. Runs in progress are not affected."""
+    """Delete the cache and any damaged copies.
+
+    Runs in progress continue, but do not store what they compute from then on.
+    """
     from preftune.model.reference.store import broken_files_of, files_of, store_path
 
     path, console = store_path(), main_console()
     files = [*files_of(path), *broken_files_of(path)]
     if not files:
-        console.print(f"{path}: not there, so nothing is kept", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{path}: does not exist; nothing is stored", highlight=False, markup=False, soft_wrap=True)
         return
     if not yes:
         click.confirm(f"Delete {path} ({_size(files)})?", abort=True)

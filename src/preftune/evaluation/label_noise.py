@@ -105,7 +105,7 @@ def label_noise(margins: Tensor, *, scale: float | None = None) -> LabelNoise:
     Raises:
         ValueError: no margins, one that is NaN or infinite, all of them 0, or a scale out of its range.
     Source: the noise model is that of Chowdhury et al. 2024 (robust DPO), arXiv:2403.00409.
-    Differs: the paper takes e as known; here it is estimated, and margins are scaled.
+    Differs: the paper assumes a known e; here it is estimated, and margins are scaled.
 
     >>> noise = label_noise(torch.tensor([9.0] * 8 + [-9.0] * 2), scale=1.0)  # two of ten wrong, where it is sure
     >>> round(noise.flip_rate, 3), [round(end, 2) for end in noise.interval]

@@ -167,7 +167,7 @@ def _length_controlled(points: FloatArray, differences: FloatArray, prompts: Int
     logit P(win) = b0 + b1 * tanh(difference / standard deviation of differences);  rate = sigmoid(b0)
 
     Source: Dubois et al. 2024, arXiv:2404.04475, Section 3.
-    Differs: no term for the difficulty of a prompt, which needs verdicts on many models to fit.
+    Differs: no term for the difficulty of a prompt: fitting it needs verdicts on many models.
     """
     spread = differences.std()
     scaled = np.tanh(differences / spread) if spread else np.zeros_like(differences)

@@ -122,8 +122,8 @@ def bco_pair(
     Raises:
         ValueError: an option out of its range.
     Source: Jung et al. 2024, arXiv:2404.04656, Eq. 7 and 8, with one rejected answer to each chosen one.
-    Differs: the paper averages the shift exponentially over steps and does not say how fast; `shift_decay` below 1 does
-        so too. TRL 1.16's `bco_pair` has no shift (shift = false); LLaMA-Factory's is the mean of means of
+    Differs: the paper averages the shift exponentially over steps and does not state the rate; `shift_decay` below 1
+        does so too. TRL 1.16's `bco_pair` has no shift (shift = false). LLaMA-Factory averages the means of
         micro-batches.
 
     >>> import torch
@@ -187,8 +187,8 @@ def sppo_hard(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float
     Raises:
         ValueError: beta out of its range.
     Source: Wu et al. 2024, arXiv:2405.00675, the loss of a pair in the comparison with DPO and IPO, at P = 1 and 0.
-    Differs: the paper estimates P, how often an answer wins, by PairRM over several answers; here, and in TRL 1.16
-        under this name, the label says 1 or 0. The authors' code takes half of the sum.
+    Differs: the paper estimates P, the probability that an answer wins, by PairRM over several answers. Here, as in TRL
+        1.16 under this name, P is 1 or 0 by the label. The authors' code halves the sum.
 
     >>> import torch
     >>> chosen = ReferencedLogps(torch.tensor([-12.3]), torch.tensor([-14.1]), num_tokens=torch.tensor([12]))

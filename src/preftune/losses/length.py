@@ -26,7 +26,7 @@ def dpo_length_normalized(chosen: ReferencedLogps, rejected: ReferencedLogps, *,
     Raises:
         ValueError: beta is not above 0.
     Source: Lambert et al. 2024 (Tulu 3), arXiv:2411.15124, Sec. 5.
-    Differs: no. TRL 1.16 has it as `sigmoid_norm`, with DPO's beta of 0.1 if left out.
+    Differs: no. In TRL 1.16 this is `sigmoid_norm`, with DPO's default beta of 0.1.
 
     >>> import torch
     >>> chosen = ReferencedLogps(torch.tensor([-12.3]), torch.tensor([-14.1]), num_tokens=torch.tensor([12]))
@@ -56,7 +56,7 @@ def rdpo_length(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: flo
     Raises:
         ValueError: an option out of its range.
     Source: Park et al. 2024, arXiv:2403.19159.
-    Differs: no. Not to be confused with rDPO, the robust one, which is `robust_dpo`.
+    Differs: no. Robust DPO, also called rDPO, is `robust_dpo`.
 
     >>> import torch
     >>> chosen = ReferencedLogps(torch.tensor([-12.3]), torch.tensor([-14.1]), num_tokens=torch.tensor([12]))
@@ -99,7 +99,7 @@ def ld_dpo(
     Raises:
         ValueError: an option out of its range.
     Source: Liu et al. 2024, arXiv:2409.06411.
-    Differs: no. TRL 1.16 has it as ld_alpha, for policy and reference alike.
+    Differs: no. In TRL 1.16 this is ld_alpha, for policy and reference.
 
     >>> import torch
     >>> chosen = ReferencedLogps(torch.tensor([-12.3]), torch.tensor([-14.1]), num_tokens=torch.tensor([12]))

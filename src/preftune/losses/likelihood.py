@@ -21,7 +21,7 @@ def sft(completions: PolicyLogps) -> Tensor:
     Returns:
         Loss per completion, summed over its tokens, not reduced. Shape: (completion,). Unit: nats.
     Source: maximum likelihood; the SFT phase of Rafailov et al. 2023, arXiv:2305.18290, Sec. 3.
-    Differs: no. Prompt tokens are not learned; TRL and axolotl do the same for prompt-completion data.
+    Differs: no. Prompt tokens do not count, as in TRL and axolotl for prompt-completion data.
 
     >>> import torch
     >>> sft(PolicyLogps(torch.tensor([-6.0, -1.5]), num_tokens=torch.tensor([3, 1])))
@@ -43,7 +43,7 @@ def preferred_ft(chosen: PolicyLogps) -> Tensor:
     Returns:
         Loss per pair, summed over the tokens of the chosen answer, not reduced. Shape: (pair,). Unit: nats.
     Source: Rafailov et al. 2023, arXiv:2305.18290, Sec. 6.
-    Differs: no. TRL 1.16's `sft` takes the mean over the tokens of each micro-batch, then of these means.
+    Differs: no. TRL 1.16's `sft` averages over the tokens of each micro-batch, then over micro-batches.
 
     >>> import torch
     >>> preferred_ft(PolicyLogps(torch.tensor([-12.3, -3.0]), num_tokens=torch.tensor([12, 4])))
@@ -68,8 +68,8 @@ def unlikelihood(chosen: PolicyLogps, rejected: PolicyLogps, *, alpha: float = 1
     Raises:
         ValueError: alpha out of its range.
     Source: Rafailov et al. 2023, arXiv:2305.18290, Sec. 6, after Welleck et al. 2019, arXiv:1908.04319.
-    Differs: as in the DPO paper, log p of the rejected answer is lowered. Welleck et al. raise log(1 - p) of every
-        token of it, which is bounded.
+    Differs: Welleck et al. raise log(1 - p) of each token of the rejected answer, which is bounded. This loss lowers
+        log p of the answer, as the DPO paper does.
 
     >>> import torch
     >>> chosen = PolicyLogps(torch.tensor([-12.3]), num_tokens=torch.tensor([12]))

@@ -30,8 +30,8 @@ def plackett_luce(completions: ReferencedLogps, scores: Tensor, prompts: Tensor,
     Raises:
         ValueError: an option out of its range.
     Source: Rafailov et al. 2023, arXiv:2305.18290, App. A.3, Eq. 20.
-    Differs: the paper has no ties. Here a completion stands against itself and those with a strictly lower score, so
-        that completions with equal scores are not compared.
+    Differs: the paper has no ties. Here a completion competes with itself and completions of strictly lower score, so
+        completions with equal scores are not compared.
 
     >>> import torch
     >>> policy, reference = torch.tensor([-4.0, -5.0, -9.0]), torch.tensor([-6.0, -5.0, -8.0])
@@ -71,9 +71,9 @@ def infonca(
     Raises:
         ValueError: an option out of its range.
     Source: Chen et al. 2024, arXiv:2402.05369, InfoNCA (Table 1); beta 0.01 from the authors' training command.
-    Differs: no. Their scripts add 0.01 to the score of the first answer and set alpha = 1e-4, so that the label is the
-        best answer alone. With alpha = 1 this is the top-one loss of ListNet (Cao et al. 2007) on implicit rewards;
-        LiPO (arXiv:2402.01878, Eq. 11) has it with labels score / sum of scores.
+    Differs: no. The authors' scripts add 0.01 to the score of the first answer and set alpha = 1e-4, so that only the
+        best answer counts. With alpha = 1 this is the top-one loss of ListNet (Cao et al. 2007) on implicit rewards;
+        LiPO (arXiv:2402.01878, Eq. 11) states it with labels score / sum of scores.
 
     >>> import torch
     >>> logps = ReferencedLogps(torch.tensor([-4.0, -7.0]), torch.tensor([-6.0, -7.0]), torch.tensor([3, 3]))
@@ -107,7 +107,7 @@ def nca(completions: ReferencedLogps, scores: Tensor, prompts: Tensor, *, beta: 
     Raises:
         ValueError: an option out of its range.
     Source: Chen et al. 2024, arXiv:2402.05369, NCA (Table 1); beta 0.01 from the authors' training command.
-    Differs: no; see `infonca` for what their scripts do to the scores. TRL 1.16 has K = 2 alone, as `nca_pair`.
+    Differs: no; see `infonca` for the scores in the authors' scripts. TRL 1.16 has only K = 2, as `nca_pair`.
 
     >>> import torch
     >>> logps = ReferencedLogps(torch.tensor([-4.0, -7.0]), torch.tensor([-6.0, -7.0]), torch.tensor([3, 3]))
@@ -141,8 +141,8 @@ def lipo_lambda(completions: ReferencedLogps, scores: Tensor, prompts: Tensor, *
     Raises:
         ValueError: an option out of its range.
     Source: Liu et al. 2024, arXiv:2402.01878, Eq. 8, with its choice of gain and discount; beta 0.05 from its Sec. 5.
-    Differs: the paper leaves open how equal rewards are ranked, such as all at the start: here by score, higher first.
-        Its log has no base; the natural one is taken. Another would only scale the loss.
+    Differs: the paper does not say how equal rewards are ranked, as at the start: here by score, higher first. It does
+        not name the base of its logarithm; this is the natural one. Another base would only scale the loss.
 
     >>> import torch
     >>> logps = ReferencedLogps(torch.tensor([-4.0, -7.0]), torch.tensor([-6.0, -7.0]), torch.tensor([3, 3]))

@@ -36,7 +36,7 @@ def exo_pair(
     Raises:
         ValueError: an option out of its range.
     Source: Ji et al. 2024, arXiv:2402.00856, Eq. 16.
-    Differs: no. The authors' code takes log(1 - epsilon) = 0 and log(epsilon) = -10. TRL 1.16 has this formula.
+    Differs: no. The authors' code uses log(1 - epsilon) = 0 and log(epsilon) = -10. TRL 1.16 has this formula.
 
     >>> import torch
     >>> chosen = ReferencedLogps(torch.tensor([-12.3]), torch.tensor([-14.1]), num_tokens=torch.tensor([12]))
@@ -72,8 +72,8 @@ def discopop(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float,
     Raises:
         ValueError: an option out of its range.
     Source: Lu et al. 2024, arXiv:2406.08414, Eq. 5.
-    Differs: no. exp(-margin) is taken in the exponent with m, exactly: by itself it overflows from margin = -88 on in
-        float32, so that TRL 1.16, which computes the factors one by one, gives 0 * inf = nan there.
+    Differs: no. exp(-margin) and m are combined in the exponent, which is exact. Alone, exp(-margin) overflows float32
+        below a margin of -88: TRL 1.16 computes the factors one by one and returns 0 * inf = nan there.
 
     >>> import torch
     >>> chosen = ReferencedLogps(torch.tensor([-12.3]), torch.tensor([-14.1]), num_tokens=torch.tensor([12]))
@@ -120,7 +120,7 @@ def odpo(
     Raises:
         ValueError: an option out of its range, or a margin that is not above 0 with offset = log.
     Source: Amini et al. 2024, arXiv:2402.10571, Sec. 3; log is its choice, linear one of those that it compares.
-    Differs: no. TRL 1.16 does not have it.
+    Differs: no. TRL 1.16 does not have this loss.
 
     >>> chosen = ReferencedLogps(torch.tensor([-12.3]), torch.tensor([-14.1]), num_tokens=torch.tensor([12]))
     >>> rejected = ReferencedLogps(torch.tensor([-8.5]), torch.tensor([-7.2]), num_tokens=torch.tensor([8]))
@@ -153,9 +153,9 @@ def dpop(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float, pen
     Raises:
         ValueError: an option out of its range.
     Source: Pal et al. 2024 (Smaug), arXiv:2402.13228, Eq. 3.
-    Differs: no. Formulas with the penalty outside the sigmoid or outside beta go back to the first version of the
-        paper, whose brackets its authors have corrected (github.com/abacusai/smaug, issue 2). TRL 1.16 does not have
-        it.
+    Differs: no. Formulas with the penalty outside the sigmoid or outside beta follow the first version of the paper,
+        whose brackets the authors have corrected (github.com/abacusai/smaug, issue 2). TRL 1.16 does not have this
+        loss.
 
     >>> chosen = ReferencedLogps(torch.tensor([-15.1]), torch.tensor([-14.1]), num_tokens=torch.tensor([12]))
     >>> rejected = ReferencedLogps(torch.tensor([-9.5]), torch.tensor([-7.2]), num_tokens=torch.tensor([8]))

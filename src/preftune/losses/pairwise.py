@@ -90,9 +90,9 @@ def dpo(
         ValueError: an option out of its range, or alpha without divergence = alpha.
     Source: Rafailov et al. 2023, arXiv:2305.18290, Eq. 7; smoothing: Mitchell 2023 (cDPO), Eq. 3; divergences: Wang
         et al. 2023 (f-DPO), arXiv:2309.16240.
-    Differs: from f-DPO where 1/u or u^-alpha would overflow: above exp(60) they go on along their tangent. TRL 1.16
-        cuts u^-alpha off at exp(80), where the gradient ends, and leaves 1/u to overflow; its
-        f_alpha_divergence_coef is 1 - alpha; its `sigmoid` takes label_smoothing and does not use it.
+    Differs: where 1/u or u^-alpha of f-DPO would overflow, above exp(60), this loss continues along the tangent. TRL
+        1.16 clamps u^-alpha at exp(80), where its gradient vanishes, and lets 1/u overflow. Its f_alpha_divergence_coef
+        is 1 - alpha, and its `sigmoid` ignores label_smoothing.
 
     >>> chosen = ReferencedLogps(torch.tensor([-12.3]), torch.tensor([-14.1]), num_tokens=torch.tensor([12]))
     >>> rejected = ReferencedLogps(torch.tensor([-8.5]), torch.tensor([-7.2]), num_tokens=torch.tensor([8]))
@@ -125,7 +125,7 @@ def robust_dpo(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: floa
     Raises:
         ValueError: an option out of its range.
     Source: Chowdhury et al. 2024, arXiv:2403.00409.
-    Differs: no. TRL 1.16 has this formula; its label_smoothing is 0 if left out, which makes it DPO.
+    Differs: no. TRL 1.16 has this formula, with a default label_smoothing of 0, which makes it DPO.
 
     >>> chosen = ReferencedLogps(torch.tensor([-12.3]), torch.tensor([-14.1]), num_tokens=torch.tensor([12]))
     >>> rejected = ReferencedLogps(torch.tensor([-8.5]), torch.tensor([-7.2]), num_tokens=torch.tensor([8]))
@@ -156,9 +156,9 @@ def ipo(chosen: ReferencedLogps, rejected: ReferencedLogps, *, tau: float, lengt
     Raises:
         ValueError: tau is not above 0.
     Source: Azar et al. 2023, arXiv:2310.12036, Eq. 17.
-    Differs: no; the paper's logratios are of whole answers. TRL 1.16 always takes the mean over tokens, on the word of
-        the authors that their results are of that form: its `ipo` is length_normalized = true, its beta is tau. The
-        DPO authors' code sums.
+    Differs: no; the paper's logratios are sums over the answer. TRL 1.16 always uses the mean over tokens, because the
+        authors said that they obtained their results with it: its `ipo` is length_normalized = true, and its beta is
+        tau. The DPO authors' code uses sums.
 
     >>> chosen = ReferencedLogps(torch.tensor([-12.3]), torch.tensor([-14.1]), num_tokens=torch.tensor([12]))
     >>> rejected = ReferencedLogps(torch.tensor([-8.5]), torch.tensor([-7.2]), num_tokens=torch.tensor([8]))
@@ -188,7 +188,7 @@ def hinge(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float) ->
         ValueError: beta is not above 0.
     Source: Liu et al. 2023 (RSO), arXiv:2309.06657, hinge-norm; after Zhao et al. 2023 (SLiC-HF), arXiv:2305.10425,
         which has no reference.
-    Differs: no. The rejection sampling of RSO is a way to make pairs, and not part of the loss.
+    Differs: no. The rejection sampling of RSO generates pairs and is not part of the loss.
 
     >>> chosen = ReferencedLogps(torch.tensor([-12.3]), torch.tensor([-14.1]), num_tokens=torch.tensor([12]))
     >>> rejected = ReferencedLogps(torch.tensor([-8.5]), torch.tensor([-7.2]), num_tokens=torch.tensor([8]))

@@ -27,10 +27,10 @@ def orpo(chosen: PolicyLogps, rejected: PolicyLogps, *, lambda_or: float, sft_we
     Raises:
         ValueError: an option out of its range.
     Source: Hong et al. 2024, arXiv:2403.07691, Eq. 6 and 7. lambda_or 0.1 is that of its Mistral models.
-    Differs: for the odds a mean log-prob is at most minus the dtype's epsilon; at 0, an answer that is certain, they
-        are infinite and their ratio may be nan, as in the authors' code, TRL 1.16 and LLaMA-Factory. TRL's first term
-        learns the prompt too and is the mean over all tokens of a micro-batch; its `beta` is lambda_or. No other has
-        sft_weight.
+    Differs: a mean log-prob is at most minus the epsilon of its dtype. At 0, a certain answer, the odds are infinite
+        and their ratio may be nan, as in the authors' code, TRL 1.16 and LLaMA-Factory. The first term of TRL also
+        covers the prompt and is a mean over all tokens of a micro-batch; its `beta` is lambda_or. Only this
+        implementation has sft_weight.
 
     >>> import torch
     >>> chosen = PolicyLogps(torch.tensor([-12.3]), num_tokens=torch.tensor([12]))  # mean -1.025, odds 0.5596
@@ -68,8 +68,8 @@ def simpo(chosen: PolicyLogps, rejected: PolicyLogps, *, beta: float, gamma: flo
     Raises:
         ValueError: an option out of its range.
     Source: Meng et al. 2024, arXiv:2405.14734, Eq. 6. Defaults: those of its Llama-3-Base model.
-    Differs: no. TRL 1.16's `loss_type="simpo"` adds SFT on the chosen answers unless cpo_alpha is set to 0, and its
-        defaults are beta 0.1, gamma 0.5.
+    Differs: no. TRL 1.16's `loss_type="simpo"` adds SFT on the chosen answers unless cpo_alpha is 0; its defaults are
+        beta 0.1, gamma 0.5.
 
     >>> import torch
     >>> chosen = PolicyLogps(torch.tensor([-12.3]), num_tokens=torch.tensor([12]))  # mean -1.025
@@ -102,9 +102,9 @@ def cpo(
     Raises:
         ValueError: an option out of its range, or length_normalized = false with sft_weight = 0.
     Source: Xu et al. 2024, arXiv:2401.08417, Eq. 3 and the NLL term that is added to it.
-    Differs: the paper writes the last term as log pi(chosen), a sum (length_normalized false). The authors' code and
-        TRL 1.16 take the mean over all tokens of a micro-batch; the default is that mean for each answer by itself.
-        The paper has no sft_weight; TRL's is cpo_alpha.
+    Differs: the last term of the paper is log pi(chosen), a sum (length_normalized false). The authors' code and TRL
+        1.16 use the mean over all tokens of a micro-batch; the default here is the mean over the tokens of each answer.
+        The paper has no sft_weight; in TRL it is cpo_alpha.
 
     >>> import torch
     >>> chosen = PolicyLogps(torch.tensor([-12.3]), num_tokens=torch.tensor([12]))
@@ -143,8 +143,8 @@ def slic(chosen: PolicyLogps, rejected: PolicyLogps, *, delta: float, lambda_reg
     Raises:
         ValueError: an option out of its range.
     Source: Zhao et al. 2023, arXiv:2305.10425, Sec. 2. lambda_reg 0.1 is that of the HALOs code.
-    Differs: SFT is on the chosen answer; the paper's is on the answers that its SFT model learned from. HALOs and the
-        SimPO paper do as here. TRL 1.16's `loss_type="hinge"` is another loss: it has a reference and no SFT.
+    Differs: SFT is on the chosen answer, as in HALOs and the SimPO paper. In the paper it is on the answers of its SFT
+        data. TRL 1.16's `loss_type="hinge"` is another loss, with a reference and without SFT.
 
     >>> import torch
     >>> chosen = PolicyLogps(torch.tensor([-12.3]), num_tokens=torch.tensor([12]))

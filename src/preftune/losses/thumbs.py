@@ -44,9 +44,9 @@ def kto(
     Raises:
         ValueError: an option out of its range.
     Source: Ethayarajh et al. 2024, arXiv:2402.01306, Eq. 8 (Eq. 7 of its first version); z0 as estimated in Sec. 4.1.
-    Differs: no. The first version of the paper writes weight * (1 - sigmoid), as TRL 1.16 does, which is the same.
-        `mismatched` is meant to span the step; TRL's spans a micro-batch, which must hold two rows or more, and the
-        mean of those means over the ranks. beta > 0 may stand inside the maximum or outside.
+    Differs: no. The first version of the paper and TRL 1.16 write the equivalent weight * (1 - sigmoid). `mismatched`
+        is meant to span the step. In TRL it spans a micro-batch of at least two rows, and z0 is the mean of these means
+        over the ranks. beta > 0 may stand inside or outside the maximum.
 
     >>> import torch
     >>> logps = ReferencedLogps(torch.tensor([-12.0, -7.0]), torch.tensor([-14.0, -8.0]), torch.tensor([12, 8]))
@@ -88,7 +88,7 @@ def apo_zero_unpaired(
     Raises:
         ValueError: an option out of its range.
     Source: D'Oosterlinck et al. 2024, arXiv:2408.06266, APO-zero; one completion at a time and weighted as in TRL.
-    Differs: the paper's loss of a good answer is -sigmoid(reward); this one, as TRL 1.16, adds the constant 1 to it.
+    Differs: the paper's loss of a good answer is -sigmoid(reward). This one, as in TRL 1.16, adds 1.
 
     >>> import torch
     >>> logps = ReferencedLogps(torch.tensor([-12.0, -7.0]), torch.tensor([-14.0, -8.0]), torch.tensor([12, 8]))
@@ -125,10 +125,11 @@ def bco(
     Raises:
         ValueError: an option out of its range.
     Source: Jung et al. 2024, arXiv:2404.04656, Eq. 7 and 8.
-    Differs: the paper averages the shift exponentially over steps and does not say how fast; `shift_decay` below 1 does
-        so too. A mean over the rows of a step weighs the kinds by their numbers, where Eq. 8 adds up their means: even
-        the numbers out, as the paper does. No importance weights of prompts (UDM), which its first version has. TRL had
-        BCO up to 1.13, with the mean reward of all rows so far as the shift, whatever their kinds.
+    Differs: the paper averages the shift exponentially over steps and does not state the rate; `shift_decay` below 1
+        does so too. The mean over the rows of a step weighs desirable and undesirable rows by their numbers, while Eq.
+        8 adds their two means: balance the numbers, as the paper does. The importance weights of prompts (UDM) in the
+        first version of the paper are not implemented. TRL had BCO up to 1.13; its shift was the mean reward of all
+        rows so far, of both kinds.
 
     >>> import torch
     >>> logps = ReferencedLogps(torch.tensor([-12.0, -7.0]), torch.tensor([-14.0, -8.0]), torch.tensor([12, 8]))

@@ -41,13 +41,13 @@ def tdpo(
             differentiable. Shape: (pair,). Unit: nats.
         beta: Reward per nat of logratio, > 0. Higher keeps the policy closer to the reference.
         alpha: Weight of the difference of KLs in tdpo2, >= 0. At 0 it is DPO.
-        form: tdpo1 follows from the Bradley-Terry model; tdpo2 performed better in the paper.
+        form: tdpo1 follows from the Bradley-Terry model; tdpo2 adds the weight alpha, and no gradient of chosen_kl.
     Returns:
         Loss per pair, not reduced. Shape: (pair,). Unit: nats.
     Raises:
         ValueError: an option out of its range, or alpha with form = tdpo1.
     Source: Zeng et al. 2024, arXiv:2404.11999, Sec. 4.
-    Differs: no. TRL 1.16 does not have it.
+    Differs: no. TRL 1.16 does not have this loss.
 
     >>> import torch
     >>> chosen = ReferencedLogps(torch.tensor([-12.3]), torch.tensor([-14.1]), num_tokens=torch.tensor([12]))
@@ -93,8 +93,8 @@ def wpo(
     Raises:
         ValueError: beta is not above 0.
     Source: Zhou et al. 2024, arXiv:2406.11827, Eq. 2, with sampled alignment.
-    Differs: from Eq. 2 by the bound of 1, which is the authors' code (github.com/wzhouad/WPO). TRL 1.16
-        (use_weighting) has no bound (clamped = false): a pair of greedy answers can count exp(1) times or more.
+    Differs: the weight is at most 1, as in the authors' code (github.com/wzhouad/WPO), not in Eq. 2. TRL 1.16
+        (use_weighting) has no bound (clamped = false): a pair of greedy answers can have a weight of exp(1) or more.
 
     >>> import torch
     >>> chosen = ReferencedLogps(torch.tensor([-12.3]), torch.tensor([-14.1]), num_tokens=torch.tensor([12]))

@@ -30,8 +30,8 @@ def aot(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float, labe
     Raises:
         ValueError: an option out of its range.
     Source: Melnyk et al. 2024, arXiv:2406.05882, Sec. 3 (paired); label smoothing as in the authors' code, in TRL.
-    Differs: sorts over the step, over all ranks. TRL 1.16 sorts within each micro-batch of a rank: with one pair in
-        each its `aot` is DPO.
+    Differs: sorts over the step and all ranks. TRL 1.16 sorts within each micro-batch of a rank; with one pair per
+        micro-batch its `aot` equals DPO.
 
     >>> import torch
     >>> count = torch.tensor([8, 8])
@@ -65,8 +65,8 @@ def aot_unpaired(
     Raises:
         ValueError: an option out of its range.
     Source: Melnyk et al. 2024, arXiv:2406.05882, Sec. 3 (unpaired); label smoothing as in the authors' code, in TRL.
-    Differs: sorts over the step, over all ranks. TRL 1.16 sorts within each micro-batch of a rank; its older releases
-        call this one `aot_pair`.
+    Differs: sorts over the step and all ranks. TRL 1.16 sorts within each micro-batch of a rank; its older releases
+        call this loss `aot_pair`.
 
     >>> import torch
     >>> zeros, count = torch.zeros(2), torch.tensor([8, 8])
@@ -107,7 +107,7 @@ def beta_dpo(
     kept: float,
     momentum: float,
 ) -> Tensor:
-    """β-DPO: DPO with a beta that rises with the mean margin of the step, and without outliers.
+    """β-DPO: DPO on the pairs of usual margin, with a beta that rises with their mean margin.
 
     gap    = chosen.logratio - rejected.logratio
     usual  = momentum * usual + (1 - momentum) * mean of the step's gaps
@@ -115,15 +115,15 @@ def beta_dpo(
     loss   = -log sigmoid(beta' * gap) * pairs / kept pairs, for pairs that are kept; 0 for the others
 
     Use it when the quality of pairs varies: a step of easy pairs gets a larger beta, a step of close pairs a smaller
-    one, and outliers are left out. Use large steps.
+    one, and the pairs whose gap is farthest from the usual gap are left out. Use large steps.
 
     Args:
         chosen, rejected: Row i of both is pair i; all pairs of the step. Shape: (pair,). Unit: nats.
         state: Running mean of the gap, in nats, and the number of steps in it. Shape: (2,).
         beta: Reward per nat of logratio in an average step, > 0; beta_0 in the paper.
-        alpha: Relative rise of beta per nat of the step's gap above its running mean, >= 0. At 0, with
+        alpha: Relative rise of beta per nat of the kept pairs' mean gap above the running mean, >= 0. At 0, with
             all pairs kept, it is DPO.
-        kept: Share of a step's pairs to learn from, in (0, 1]: those whose gap is nearest to the running mean, and of
+        kept: Share of the pairs of a step that count, in (0, 1]: those whose gap is nearest to the running mean, and of
             equally near ones (within 0.001 nats) those less likely under the reference; rho in the paper.
         momentum: Weight of earlier steps in the running mean of the gap, in [0, 1).
     Returns:
@@ -131,10 +131,10 @@ def beta_dpo(
     Raises:
         ValueError: an option out of its range.
     Source: Wu et al. 2024, arXiv:2407.08639; the usual values of options are those of the authors' code.
-    Differs: the paper samples the pairs that it keeps, with weights that fall as a Gaussian around the usual gap; this
-        takes the likeliest ones, so that a run does not depend on a further seed. The gap is in nats, not times beta,
-        and beta' has a least value, as in the authors' code (github.com/junkangwu/beta-DPO). There the usual gap
-        starts at 0, here at the gap of the first step: the same thing for a policy that starts as its reference.
+    Differs: the paper samples the pairs to keep, with Gaussian weights around the usual gap. This loss keeps the most
+        likely ones, so that a run needs no further seed. The gap is in nats, not times beta, and beta' has a minimum,
+        as in the authors' code (github.com/junkangwu/beta-DPO). There the usual gap starts at 0, here at the gap of the
+        first step; both are equal if the policy starts as its reference.
 
     >>> zeros, count = torch.zeros(2), torch.tensor([8, 8])
     >>> chosen, rejected = (ReferencedLogps(torch.tensor(x), zeros, count) for x in ([1.5, 6.0], [-1.5, -3.0]))
@@ -179,9 +179,9 @@ def average_gap(
 
 def _check_options(alpha: float, kept: float, momentum: float) -> None:
     if not alpha >= 0:
-        raise ValueError(f"alpha = {alpha}: must be at least 0. Below 0 outliers would have the largest weight.")
+        raise ValueError(f"alpha = {alpha}: must be at least 0. Below 0, beta would fall as margins grow.")
     if not 0 < kept <= 1:
-        raise ValueError(f"kept = {kept}: must be in (0, 1], the share of a step's pairs to learn from.")
+        raise ValueError(f"kept = {kept}: must be in (0, 1], the share of the pairs of a step that count.")
     if not 0 <= momentum < 1:
         raise ValueError(
             f"momentum = {momentum}: must be in [0, 1). At 1 the running mean of the gap would never change."

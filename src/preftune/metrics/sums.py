@@ -106,9 +106,9 @@ def preference_metrics(
         scale: Implicit reward per nat of logratio.
     Returns:
         Value per pair and metric. Shape of each: (pair,).
-    Differs: a margin of 0, or within the rounding of the log-probs (1e-6 of them), counts as half correct in
-        `rewards/accuracies`; TRL counts 0 as wrong and rounding by its sign, so that a policy equal to its reference
-        reads as worse than chance, or as chance would have it.
+    Differs: a margin of 0, or within the rounding error of the log-probs (1e-6 of them), counts as half correct in
+        `rewards/accuracies`. TRL counts 0 as wrong and takes the sign of rounding errors, so a policy equal to its
+        reference reads as worse than chance, or random.
 
     >>> one = torch.tensor([1.0])
     >>> metrics = preference_metrics(

@@ -76,7 +76,7 @@ def draw_curves(run: str | Path, picture: str | Path) -> None:
     """
     path = Path(run) / METRICS
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: is not there, so there are no curves. Name the folder of a run.")
+        raise FileNotFoundError(f"{path}: does not exist, so there are no curves. Name the folder of a run.")
     logs = read_logs(path)
     panels = overview_panels(logs)
     with picture_style():

@@ -74,8 +74,8 @@ def kept_checkpoint(config: TrainConfig, state: TrainerState) -> KeptCheckpoint 
     folder = Path(config.output.output) / f"checkpoint-{state.best_global_step}"
     if state.best_model_checkpoint is None or Path(state.best_model_checkpoint).name != folder.name:
         raise SaveError(
-            f"{folder}: is not there, though step {state.best_global_step} was the best by {name}, so that its weights "
-            "cannot be kept. Go on with --resume from the last checkpoint, or start over with --overwrite."
+            f"{folder}: does not exist, but step {state.best_global_step} was the best by {name}, so its weights "
+            "cannot be kept. Continue with --resume from the last checkpoint, or start over with --overwrite."
         )
     values = (logs[HELD_OUT + name] for logs in state.log_history if logs["step"] == 0 and HELD_OUT + name in logs)
     return KeptCheckpoint(name, state.best_metric, next(values, None), state.best_global_step)

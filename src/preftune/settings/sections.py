@@ -64,7 +64,7 @@ class ModelSettings(Section):
     )
     weights_dtype: Literal["float32", "bfloat16", "float16", "auto"] = setting(
         "float32",
-        "Data type of the weights; auto: as saved. bfloat16 and float16 lose updates at small learning rates.",
+        "Data type of the weights; auto: as saved. Without an adapter, bfloat16 and float16 lose small updates.",
         used_by=("eval", "generate", "merge"),
         from_run=True,
     )

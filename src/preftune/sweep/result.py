@@ -229,5 +229,5 @@ class SweepResult:
         path = Path(folder) / _FILE
         found = read_record(SweepResult, path, made_by=_MADE_BY)
         if found is None:
-            raise DataError(f"{path}: is not there. Run `preftune sweep` first; finished points are not repeated.")
+            raise DataError(f"{path}: does not exist. Run `preftune sweep` first; finished points are not repeated.")
         return found

@@ -80,9 +80,9 @@ def generate(
         ConfigError: settings out of range, or more tokens than the model has positions for.
         DataError, TokenizerError: prompts that cannot be tokenized for this model.
         ModelError: the reference does not give probabilities to the same tokens.
-    Differs: `model.generate` applies the model's generation config (temperature, top-k, repetition penalty). Here only
-        its end-of-sequence tokens are used, with the tokenizer's: log-probs of samples must be those that they were
-        drawn with.
+    Differs: `model.generate` applies the generation config of the model (temperature, top-k, repetition penalty). This
+        function uses only its end-of-sequence tokens, with those of the tokenizer, so that log-probs of samples follow
+        the sampling distribution.
     """
     sampling = Sampling(
         max_new_tokens=max_new_tokens,

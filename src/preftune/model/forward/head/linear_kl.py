@@ -45,9 +45,9 @@ def linear_kl(policy: LinearLogits, reference: LinearLogits | Tensor, *, tiles: 
         tiles: Size of the tiles; none are kept.
     Returns:
         At least 0 up to rounding, in float32 or float64. Shape: (target,). Unit: nats.
-    Differs: unlike in `linear_logp`, the logits of the targets are rounded like all others: both sums of a
-        distribution hold the same rounded logits, so that rounding goes into the result by its square only, and the KL
-        of a model with itself is 0 with gradient 0.
+    Differs: unlike in `linear_logp`, the logits of the targets are rounded like all others. Both sums of a distribution
+        hold the same rounded logits, so the rounding error of the result is of second order, and the KL of a model with
+        itself is 0 with gradient 0.
 
     >>> hidden, weight = torch.tensor([[1.0]]), torch.tensor([[0.0], [1.0986]])  # Logits 0 and ln 3: 1/4, 3/4
     >>> linear_kl(LinearLogits(hidden, weight), torch.zeros(1, 2))  # (ln(1/2) - ln(1/4) + ln(1/2) - ln(3/4)) / 2

@@ -58,8 +58,8 @@ def linear_logp(
         tiles: Size of the tiles.
     Returns:
         At most 0, in float32 or float64. Shape: (target,). Unit: nats.
-    Differs: the target's own logit is a float32 dot product also under bfloat16, because its rounding error would go
-        into the result whole; that of the others averages out.
+    Differs: the logit of the target is a float32 dot product also under bfloat16. Its rounding error would enter the
+        result in full, while those of the others average out.
 
     >>> hidden, weight = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     >>> linear_logp(hidden, weight, torch.tensor([1]))  # logits 1, 2, 3: 2 - ln(e + e^2 + e^3)
