@@ -187,6 +187,12 @@ def span_problem(spans: Sequence[WeightedSpan], text: str | None) -> str | None:
     return None
 
 
+def check_weight(weight: float) -> None:
+    """Raise an error unless a weight in the loss is a finite number, at least 0."""
+    if not (math.isfinite(weight) and weight >= 0):
+        raise DataError(f"the weight is {weight}. It must be a finite number, at least 0.")
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """One answer to a prompt.
@@ -197,6 +203,7 @@ class Completion:
         desirable: Thumbs up (True) or down (False).
         extra_scores: Auxiliary scores, such as safety, by name.
         weights: Weights of characters of `weighted_text`; spans do not overlap.
+        weight: Weight in the mean of the loss, >= 0, on top of that of the group.
     """
 
     content: Text
@@ -204,8 +211,10 @@ class Completion:
     desirable: bool | None = None
     extra_scores: Mapping[str, float] = field(default_factory=dict, hash=False)
     weights: tuple[WeightedSpan, ...] = ()
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
+        check_weight(self.weight)
         if not self.content:
             raise DataError(
                 "the completion is empty. It has nothing to learn from. Fill it or leave the row out.", fault="empty"
@@ -251,9 +260,11 @@ class PromptGroup:
         pairs: Preferences among the completions.
         origin: Source and row, for reports and errors.
         inputs: Inputs of the chat template beside the messages.
+        weight: Weight in the mean of the loss, >= 0, of everything that is learned from the group: 2 counts as much as
+            two such groups.
     Raises:
-        DataError: a pair with an index out of range, or of equal completions; no completion; text mixed with messages;
-            weights beyond a completion's text, or overlapping.
+        DataError: a weight out of range; a pair with an index out of range, or of equal completions; no completion;
+            text mixed with messages; weights beyond a completion's text, or overlapping.
 
     >>> group = PromptGroup("2+2=", (Completion("4"), Completion("5")), (Pair(0, 1),), Origin("sums.jsonl", 1))
     >>> group.is_conversation
@@ -265,8 +276,10 @@ class PromptGroup:
     pairs: tuple[Pair, ...]
     origin: Origin
     inputs: TemplateInputs = NO_INPUTS
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
+        check_weight(self.weight)
         if not self.completions:
             raise DataError(f"{self.origin}: the group has no completions. It needs at least one.")
         if any(isinstance(completion.content, str) == self.is_conversation for completion in self.completions):
@@ -294,6 +307,15 @@ class PromptGroup:
                 "Correct the row or leave it out.",
                 fault="equal",
             )
+
+    def weight_of(self, *completions: int) -> float:
+        """Weight in the loss of some completions together: of one by itself, or of the two of a pair.
+
+        >>> answers = (Completion("4", weight=3.0), Completion("5"))
+        >>> PromptGroup("2+2=", answers, (Pair(0, 1),), Origin("sums.jsonl", 1), weight=0.5).weight_of(0, 1)
+        1.5
+        """
+        return math.prod((self.weight, *(self.completions[index].weight for index in completions)))
 
     @property
     def is_conversation(self) -> bool:

@@ -80,10 +80,8 @@ def test_nested_objects_survive_a_table(objects: list[dict[str, Any]]) -> None:
 
 
 def test_a_frame_is_as_good_as_its_rows_and_missing_values_are_blank() -> None:
-    rows = [
-        {"prompt": "2+2=", "chosen": "4", "rejected": "5", "margin": 0.5},
-        {"prompt": "?", "chosen": "a", "rejected": "b"},
-    ]
+    rows: list[dict[str, Any]] = [{"prompt": "2+2=", "chosen": "4", "rejected": "5", "margin": 0.5}]
+    rows.append({"prompt": "?", "chosen": "a", "rejected": "b"})
     assert groups_from_rows(pandas.DataFrame(rows, index=[7, 3])) == groups_from_rows(rows)
 
 

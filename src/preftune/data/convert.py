@@ -6,6 +6,7 @@ from typing import Any
 
 from preftune.data.conversations import conversation_of
 from preftune.data.feedback import LACKS, check_rule_is_used, fits, view_of
+from preftune.data.formats.completions import WEIGHT
 from preftune.data.quality.checks.texts import TEMPLATE_TOKENS
 from preftune.data.rows import BadRow, LeftOut
 from preftune.data.views import LOST, PairRule, View, scores_of
@@ -49,6 +50,7 @@ def pair_rows(group: PromptGroup, extra_scores: Collection[str]) -> Iterator[Col
         sides = {"chosen": group.completions[pair.chosen], "rejected": group.completions[pair.rejected]}
         known: Columns = {
             "margin": pair.margin,
+            WEIGHT: _unless_one(group.weight_of(pair.chosen, pair.rejected)),
             **{f"score_{side}": completion.score for side, completion in sides.items()},
         }
         for side, completion in sides.items():
@@ -79,31 +81,40 @@ def list_rows(group: PromptGroup, extra_scores: Collection[str]) -> Iterator[Col
         row["weights"] = [_spans(completion.weights) for completion in completions]
     for name in extra_scores:
         row[name] = [completion.extra_scores.get(name) for completion in completions]
+    if any(completion.weight != 1 for completion in completions):
+        row[WEIGHT] = [group.weight_of(index) for index in range(len(completions))]
+    elif group.weight != 1:
+        row[WEIGHT] = group.weight
     yield row
 
 
 def thumb_rows(group: PromptGroup, _: Collection[str]) -> Iterator[Columns]:
     """A row per completion, with all columns of the format `thumbs`."""
-    for completion, row in zip(group.completions, plain_thumb_rows(group, ()), strict=True):
-        yield row | ({"weights": _spans(completion.weights)} if completion.weights else {})
+    rows = zip(group.completions, plain_thumb_rows(group, ()), demonstration_rows(group, ()), strict=True)
+    for completion, row, weighted in rows:
+        yield weighted | row | ({"weights": _spans(completion.weights)} if completion.weights else {})
 
 
 def plain_thumb_rows(group: PromptGroup, _: Collection[str]) -> Iterator[Columns]:
     """A row per completion: `prompt`, `completion` and `label`."""
-    for completion, row in zip(group.completions, demonstration_rows(group, ()), strict=True):
+    for completion in group.completions:
+        row = {"prompt": _plain(group.prompt), "completion": _plain(completion.content)}
         yield row | {"label": completion.desirable}
 
 
 def demonstration_rows(group: PromptGroup, _: Collection[str]) -> Iterator[Columns]:
-    """A row per completion: `prompt` and `completion`."""
-    for completion in group.completions:
-        yield {"prompt": _plain(group.prompt), "completion": _plain(completion.content)}
+    """A row per completion: `prompt` and `completion`, and its weight."""
+    for index, completion in enumerate(group.completions):
+        weight = _unless_one(group.weight_of(index))
+        row = {"prompt": _plain(group.prompt), "completion": _plain(completion.content)}
+        yield row if weight is None else row | {WEIGHT: weight}
 
 
 def message_rows(group: PromptGroup, _: Collection[str]) -> Iterator[Columns]:
     """A row per completion: `messages`, or `prompt` and `completion` if the completion is more than one message."""
     for completion, row in zip(group.completions, demonstration_rows(group, ()), strict=True):
-        yield {"messages": [*row["prompt"], *row["completion"]]} if len(completion.content) == 1 else row
+        is_single = len(completion.content) == 1
+        yield {"messages": [*row.pop("prompt"), *row.pop("completion")], **row} if is_single else row
 
 
 _SPOKEN: Mapping[Feedback, Target] = {
@@ -115,10 +126,10 @@ _SPOKEN: Mapping[Feedback, Target] = {
 """Formats of `messages`, by the feedback of the first group, from the most to the least that it says."""
 
 TARGETS: Mapping[str, Target] = {
-    "pairs": Target("pairs", "prompt, chosen, rejected; margin, scores and weights where there are any", pair_rows),
-    "thumbs": Target("thumbs", "prompt, completion, label; weights where there are any", thumb_rows),
-    "lists": Target("lists", "prompt, completions, scores; weights where there are any", list_rows),
-    "demonstrations": Target("demonstrations", "prompt, completion", demonstration_rows),
+    "pairs": Target("pairs", "prompt, chosen, rejected; margin, scores, weight, weights if there are any", pair_rows),
+    "thumbs": Target("thumbs", "prompt, completion, label; weight and weights if there are any", thumb_rows),
+    "lists": Target("lists", "prompt, completions, scores; weight and weights if there are any", list_rows),
+    "demonstrations": Target("demonstrations", "prompt, completion; weight if there is one", demonstration_rows),
     "messages": Target(
         None, "lists of messages: the columns of pairs, lists or thumbs; messages for demonstrations", message_rows
     ),
@@ -139,6 +150,10 @@ def _plain(text: Text) -> Any:
 def _template_columns(inputs: TemplateInputs) -> Columns:
     columns: Columns = {"tools": list(inputs.tools), "chat_template_kwargs": dict(inputs.variables)}
     return {name: value for name, value in columns.items() if value}
+
+
+def _unless_one(weight: float) -> float | None:
+    return None if weight == 1 else weight
 
 
 def _spans(weights: Iterable[WeightedSpan]) -> list[list[float]]:

@@ -14,6 +14,7 @@ from preftune.data.views import (
     list_view,
     thumb_view,
     with_margins,
+    without_weightless,
 )
 from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin, PromptGroup
@@ -117,6 +118,7 @@ class FeedbackReport:
     ambiguous: tuple[Origin, ...] = ()
     unmarked: tuple[Origin, ...] = ()
     undesirable: tuple[Origin, ...] = ()
+    weightless: tuple[Origin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,23 @@ def check_rule_is_used(feedback: Feedback, groups: Sequence[PromptGroup], rule: 
 
 
 def view_of(feedback: Feedback, group: PromptGroup, rule: PairRule) -> View:
-    """The view of a group for a kind of feedback, which the group must have."""
+    """The view of a group for a kind of feedback, which the group must have, without what has weight 0.
+
+    Raises:
+        DataError: completions of different weights for a method that learns from the list as a whole.
+    """
+    view = _view_of(feedback, group, rule)
+    if view.group is None or all(completion.weight == 1 for completion in group.completions):
+        return view
+    if feedback == "lists":
+        raise DataError(
+            f"{group.origin}: the completions have weights of their own, but this method has one loss for the whole "
+            "list. Give one weight for the row, or use a method that learns from pairs, thumbs or demonstrations."
+        )
+    return without_weightless(view, by_pairs=feedback == "pairs")
+
+
+def _view_of(feedback: Feedback, group: PromptGroup, rule: PairRule) -> View:
     match feedback:
         case "pairs":
             return rule.view(group)

@@ -26,9 +26,10 @@ __all__ = [
     "scores_of",
     "thumb_view",
     "with_margins",
+    "without_weightless",
 ]
 
-Lost = Literal["tied", "under_gap", "equal", "unpaired", "ambiguous", "unmarked", "undesirable"]
+Lost = Literal["tied", "under_gap", "equal", "unpaired", "ambiguous", "unmarked", "undesirable", "weightless"]
 """Reason why feedback was not used; `LOST` has the texts."""
 
 LOST: Mapping[Lost, str] = {
@@ -39,6 +40,7 @@ LOST: Mapping[Lost, str] = {
     "ambiguous": "completions are both chosen and rejected",
     "unmarked": "completions have no thumbs, unlike others of their prompt",
     "undesirable": "completions are marked as undesirable",
+    "weightless": "pairs or completions have weight 0",
 }
 """Reasons as text after a number."""
 
@@ -310,6 +312,27 @@ def _worth_imitating(group: PromptGroup) -> set[int]:
     if scores is None:
         return wanted
     return {index for index in wanted if group.completions[index].score == max(scores)}
+
+
+def without_weightless(view: View, *, by_pairs: bool) -> View:
+    """The view without pairs, or completions, of weight 0. A step of nothing else would have no mean.
+
+    >>> from preftune.groups import Origin
+    >>> group = PromptGroup("2+2=", (Completion("4"), Completion("5", weight=0.0)), (), Origin("sums.jsonl", 1))
+    >>> found = without_weightless(View(group), by_pairs=False)
+    >>> len(found.group.completions), found.lost
+    (1, {'weightless': 1})
+    """
+    group = view.group
+    assert group is not None, "an empty view has no weights"
+    if by_pairs:
+        pairs = tuple(pair for pair in group.pairs if group.weight_of(pair.chosen, pair.rejected))
+        num_lost, kept = len(group.pairs) - len(pairs), {i for pair in pairs for i in (pair.chosen, pair.rejected)}
+        group = replace(group, pairs=pairs)
+    else:
+        kept = {index for index in range(len(group.completions)) if group.weight_of(index)}
+        num_lost = len(group.completions) - len(kept)
+    return View(only(group, kept) if kept else None, {**view.lost, "weightless": num_lost})
 
 
 def best_answer(group: PromptGroup) -> str | None:

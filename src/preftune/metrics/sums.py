@@ -28,11 +28,12 @@ class MetricSums:
     sums: dict[str, Tensor] = field(default_factory=dict)
     """Sum and count per metric. Shape of each: (2,), float64."""
 
-    def add(self, name: str, values: Tensor, count: float | None = None, weight: float = 1.0) -> None:
+    def add(self, name: str, values: Tensor, count: float | Tensor | None = None, weight: float = 1.0) -> None:
         """Add `values`, counted as `count` of them (default: their number), all times `weight`."""
         if count is None:
             count = values.numel()
-        total = torch.stack([values.detach().double().sum(), values.new_tensor(count, dtype=torch.float64)]) * weight
+        number = count.detach().double() if isinstance(count, Tensor) else values.new_tensor(count, dtype=torch.float64)
+        total = torch.stack([values.detach().double().sum(), number]) * weight
         self.sums[name] = self.sums[name] + total if name in self.sums else total
 
     def merge(self, other: "MetricSums") -> None:

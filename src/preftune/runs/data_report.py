@@ -10,6 +10,7 @@ from preftune.data import LeftOut, LoadedGroups
 from preftune.data.quality import CheckSettings, QualityReport, check_groups, prompt_keys
 from preftune.data.rows import DataRow
 from preftune.data.tokens.pipeline import MethodGroups
+from preftune.data.tokens.token_group import TokenGroup
 from preftune.data.tokens.tokenize import CUT_TEXTS
 from preftune.data.views import LOST
 from preftune.files.json_files import from_json
@@ -40,8 +41,8 @@ class PartReport:
         num_desirable, num_undesirable: Numbers of completions with thumbs up and down.
         skipped: Rows left out because they could not be used, each with its place and problem.
         left_out: Numbers of rows that were filtered out or carry no training signal, a line for each reason.
-        tied, under_gap, equal, unpaired, ambiguous, unmarked, undesirable: Places of feedback that could not be used,
-            as `FeedbackReport` explains.
+        tied, under_gap, equal, unpaired, ambiguous, unmarked, undesirable, weightless: Places of feedback that could
+            not be used, as `FeedbackReport` explains.
         over_cap: Places of pairs, completions or lists beyond the maximum per prompt.
         dropped, prompts_cut, completions_cut: Places of prompts and completions that were too long.
         equal_pairs: Places of pairs whose two completions became the same tokens and carry no signal.
@@ -63,6 +64,7 @@ class PartReport:
     ambiguous: tuple[str, ...] = ()
     unmarked: tuple[str, ...] = ()
     undesirable: tuple[str, ...] = ()
+    weightless: tuple[str, ...] = ()
     over_cap: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     prompts_cut: tuple[str, ...] = ()
@@ -95,7 +97,7 @@ class PartReport:
             prompts_cut=tuple(map(str, report.prompts_cut)),
             completions_cut=tuple(map(str, report.completions_cut)),
             equal_pairs=tuple(map(str, report.equal_pairs)),
-            notes=loaded.notes if loaded else (),
+            notes=(*(loaded.notes if loaded else ()), *_weight_lines(tokenized.groups)),
         )
 
     def lines(self, part: str) -> Iterator[str]:
@@ -113,6 +115,12 @@ class PartReport:
         yield from (f"  mix: {line}" for line in self.mix)
         yield from (f"  {note}" for note in self.notes)
         yield from (f"  warning: {warning}" for warning in self.warnings)
+
+
+def _weight_lines(groups: Sequence[TokenGroup]) -> Iterator[str]:
+    weights = [weight for group in groups for weight in group.weights_in_loss("completion")]
+    if any(weight != 1 for weight in weights):
+        yield f"the loss is a weighted mean: rows have weights from {min(weights):g} to {max(weights):g}"
 
 
 def _left_out_lines(rows: Sequence[LeftOut]) -> Iterator[str]:

@@ -90,7 +90,7 @@ def add_expected_loss(
     values: StepValues,
     mismatched: ReferencedLogps | None,
     *,
-    count: float,
+    count: Tensor,
     weight: float,
 ) -> None:
     """Add the loss with the policy as its own reference, and the most that rounding may change it.
@@ -160,11 +160,12 @@ def _random_signs(like: Tensor) -> Iterator[Tensor]:
 
 
 def _rows(part: Part, values: StepValues, logps: Tensor, mismatched: ReferencedLogps | None) -> Tensor:
-    """Loss per row where the policy's log-probs are `logps` and the reference's are those of the policy."""
+    """Weighted loss per row where the policy's log-probs are `logps` and the reference's are those of the policy."""
     same = values.at_reference(logps)
     if mismatched is not None:
         mismatched = replace(mismatched, reference=mismatched.policy)
     state = None
     if part.loss.update is not None:
         state = part.updated(same.arguments(part, mismatched=mismatched, state=logps.new_zeros(2)))
-    return part(*same.arguments(part, mismatched=mismatched, state=state).values())
+    rows = part(*same.arguments(part, mismatched=mismatched, state=state).values())
+    return rows * values.weights_in(part.loss).to(rows.dtype)

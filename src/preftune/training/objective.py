@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_callback import ExportableState
 from typing_extensions import override
 
-from preftune.losses import Loss, Method, ReferencedLogps
+from preftune.losses import Method, ReferencedLogps
 from preftune.metrics.sums import MetricSums, standard_errors, without_squares
 from preftune.model.forward.forward import Forward
 from preftune.model.forward.packed_batch import PackedBatch
@@ -88,7 +88,7 @@ class StepContext:
     """Facts of a step that each of its micro-batches needs.
 
     Args:
-        num_units: Units that the mean of each part is over, counted over all ranks, by the part's name.
+        num_units: Units that the mean of each part is over, by weight and over all ranks, by the part's name.
         mismatched: Log-probs of completions after prompts of others, over the whole step.
         whole: For a method whose rows depend on each other, in a step of several micro-batches.
         is_start: True if the policy still equals its reference, so that the expected loss is among the metrics.
@@ -206,7 +206,8 @@ class Objective:
         loss = values.policy.new_zeros(())
         for part, state in zip(self.method.parts, self.states.of(self.method, values.policy), strict=True):
             rows = part(*values.arguments(part, mismatched=context.mismatched, state=state).values())
-            count = _count(values, part.loss)
+            rows = rows * values.weights_in(part.loss).to(rows.dtype)
+            count = values.num_units(part.loss)
             name = f"loss/{part.name}" if len(self.method.parts) > 1 else "loss"
             metrics.add(name, rows, count=count, weight=weight)
             if context.is_start:
@@ -245,17 +246,3 @@ def _learning_from(values: StepValues, whole: WholeStep, index: int) -> Tensor:
     for name, gradient in whole.gradients[index].items():
         learning = learning + (values.differentiable[name] * gradient).sum()
     return learning - learning.detach() + whole.share * whole.loss
-
-
-def _count(values: StepValues, loss: Loss) -> float:
-    """Number of units that the mean of a loss is over, in these values; `num_units` counts the same in groups."""
-    match loss.unit:
-        case "pair":
-            return len(values.pairs)
-        case "completion":
-            return len(values.policy)
-        case "prompt":
-            return int(values.prompts.max()) + 1
-        case "token":
-            tokens = values.num_tokens[values.pairs[:, 0]] if loss.feedback == "pairs" else values.num_tokens
-            return float(tokens.sum())

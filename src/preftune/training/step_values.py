@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from preftune.losses import Argument, Method, Part, PolicyLogps, ReferencedLogps, TokenLogps
+from preftune.losses import Argument, Loss, Method, Part, PolicyLogps, ReferencedLogps, TokenLogps
 from preftune.model.forward.forward import Forward, TokenExtra
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.model.reference.reference import Reference
@@ -28,6 +28,7 @@ class StepValues:
         num_tokens: Length, or the sum of the weights of its tokens. Shape: (completion,).
         prompts, scores, desirable, auxiliary: As in `PackedBatch`. Shape: (completion,).
         pairs, margins: As in `PackedBatch`. Shape: (pair, 2), (pair,).
+        pair_weights, completion_weights, prompt_weights: As in `PackedBatch`. Shape: (pair,), (completion,), (prompt,).
         entropy: Of the policy's next token, summed over the tokens, without gradient. Shape: (completion,).
         owners: Index of the completion that each token belongs to, ascending. Shape: (token,).
         token_policy, token_reference: Log-prob of each token. Shape: (token,).
@@ -47,6 +48,9 @@ class StepValues:
     auxiliary: Tensor
     pairs: Tensor
     margins: Tensor
+    pair_weights: Tensor
+    completion_weights: Tensor
+    prompt_weights: Tensor
     entropy: Tensor | None = None
     owners: Tensor | None = None
     token_policy: Tensor | None = None
@@ -145,6 +149,20 @@ class StepValues:
         missing = [name for name, value in arguments.items() if value is None]
         assert not missing, f"{part.name}: no {', '.join(missing)}"
         return arguments
+
+    def weights_in(self, loss: Loss) -> Tensor:
+        """Weight of each row of a loss. Shape: (row,), which is that of pairs, completions or prompts."""
+        if loss.unit == "prompt":
+            return self.prompt_weights
+        return self.pair_weights if loss.feedback == "pairs" else self.completion_weights
+
+    def num_units(self, loss: Loss) -> Tensor:
+        """Weight of the units that the mean of a loss is over; their number if all weights are 1. Shape: ()."""
+        weights = self.weights_in(loss)
+        if loss.unit == "token":
+            tokens = self.num_tokens[self.pairs[:, 0]] if loss.feedback == "pairs" else self.num_tokens
+            weights = weights * tokens
+        return weights.sum()
 
     def _logps_for(self, part: Part) -> PolicyLogps | ReferencedLogps:
         """Log-probs as the part sees them.
@@ -258,6 +276,9 @@ def measure(
         auxiliary=batch.auxiliary,
         pairs=batch.pairs,
         margins=batch.margins,
+        pair_weights=batch.pair_weights,
+        completion_weights=batch.completion_weights,
+        prompt_weights=batch.prompt_weights,
         entropy=None if tokens.entropy is None else _sum(batch, tokens.entropy),
     )
     if not method.needs("token_logps"):

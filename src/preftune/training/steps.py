@@ -82,7 +82,7 @@ class Step:
 
     Args:
         micro_batches: The same number on every rank.
-        num_units: Units that the mean of each part's loss is over, counted over all ranks, by the part's name.
+        num_units: Units that the mean of each part's loss is over, by weight and over all ranks, by the part's name.
         num_tokens: Tokens of the packed micro-batches of this rank.
         groups: Indices of the step's groups, those of all ranks.
         mismatched: Micro-batches of this rank's groups with completions of others, for methods that need them.
@@ -245,9 +245,9 @@ class StepDataset(Dataset[Step]):
         return pack([group for group in groups if group is not None], weight=1.0 if chosen else 0.0)
 
     def _count(self, loss: Loss, groups: Sequence[int]) -> float:
-        """Number of units that the mean of a loss is over, in these groups."""
+        """Weight of the units that the mean of a loss is over, in these groups; their number if all weights are 1."""
         if loss.unit != "token":
-            return sum(self._sizes[group].count(loss.unit) for group in groups)
+            return sum(sum(self._groups[group].weights_in_loss(loss.unit)) for group in groups)
         return sum(_num_learned_tokens(self._groups[group], loss) for group in groups)
 
     def _num_tokens(self, chosen: Sequence[int]) -> int:
@@ -262,5 +262,8 @@ class StepDataset(Dataset[Step]):
 
 def _num_learned_tokens(group: TokenGroup, loss: Loss) -> float:
     """Tokens that a loss of tokens is over, by weight: those of chosen completions, or of all."""
-    weights = [float(own.sum(dtype="float64")) for own in group.weights] or list(map(float, group.completion_lengths))
-    return sum(weights[pair.chosen] for pair in group.pairs) if loss.feedback == "pairs" else sum(weights)
+    tokens = [float(own.sum(dtype="float64")) for own in group.weights] or list(map(float, group.completion_lengths))
+    if loss.feedback == "pairs":
+        tokens = [tokens[pair.chosen] for pair in group.pairs]
+    weights = group.weights_in_loss("pair" if loss.feedback == "pairs" else "completion")
+    return sum(weight * count for weight, count in zip(weights, tokens, strict=True))

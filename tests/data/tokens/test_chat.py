@@ -46,7 +46,7 @@ TEXTS = st.text(st.sampled_from("What is 2+2?\n\t éß🙂:'\""), min_size=1).fi
 
 def group_of(prompt: str, *completions: str, inputs: TemplateInputs | None = None) -> PromptGroup:
     pairs = (Pair(0, 1),) if len(completions) > 1 else ()
-    given_inputs = {} if inputs is None else {"inputs": inputs}
+    given_inputs: dict[str, Any] = {} if inputs is None else {"inputs": inputs}
     return PromptGroup(prompt, tuple(map(Completion, completions)), pairs, Origin("rows", 1), **given_inputs)
 
 

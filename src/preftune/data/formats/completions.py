@@ -1,14 +1,23 @@
 """Weights of characters and auxiliary scores of the completions of a row."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 from preftune.data.formats.fields import is_blank, read_items, to_number
-from preftune.data.rows import Row
+from preftune.data.rows import LeftOut, Row
 from preftune.errors import DataError
-from preftune.groups import Completion, Text, WeightedSpan, span_problem
+from preftune.groups import Completion, PromptGroup, Text, WeightedSpan, span_problem
 
-__all__ = ["read_extra_scores", "read_score_lists", "read_weights", "refuse_extra_scores", "to_weights"]
+__all__ = [
+    "WEIGHT",
+    "read_extra_scores",
+    "read_score_lists",
+    "read_weights",
+    "refuse_extra_scores",
+    "to_weights",
+    "with_weight",
+]
 
 _SPANS = "a list of [start, stop, weight], characters of the completion's text"
 
@@ -49,6 +58,41 @@ def _span(row: Row, name: str, value: Any, num_before: int) -> WeightedSpan:
         return WeightedSpan(int(start) - num_before, int(stop) - num_before, weight)
     except DataError as error:
         raise row.error(name, f"cannot be used: {error}") from None
+
+
+WEIGHT = "weight"
+"""Column with the weight of a row in the loss."""
+
+
+def with_weight(row: Row, group: PromptGroup) -> PromptGroup | LeftOut:
+    """The group with the weight in the column `weight`, or with that of each completion if it is a list.
+
+    Returns:
+        The group, or `LeftOut` for a row of weight 0.
+    Raises:
+        DataError: a weight that is not a finite number, at least 0; a list with another number of weights than there
+            are completions.
+    """
+    value: Any = row.fields.get(WEIGHT)
+    if is_blank(value):
+        return group
+    if not isinstance(value, list | tuple):
+        weight = _to_weight(row, WEIGHT, value)
+        return replace(group, weight=weight) if weight else LeftOut(row.origin, "weight 0")
+    number = len(group.completions)
+    items = read_items(row, WEIGHT, "a weight for each completion", length=number)
+    weights = [_to_weight(row, f"{WEIGHT}[{index}]", item) for index, item in enumerate(items)]
+    if not any(weights):
+        return LeftOut(row.origin, "weight 0")
+    completions = zip(group.completions, weights, strict=True)
+    return replace(group, completions=tuple(replace(one, weight=weight) for one, weight in completions))
+
+
+def _to_weight(row: Row, name: str, value: Any) -> float:
+    weight = to_number(row, name, value)
+    if weight < 0:
+        raise row.error(name, f"is {weight:g}. A weight in the loss must be at least 0.")
+    return weight
 
 
 def read_extra_scores(row: Row, names: Collection[str], column: str) -> dict[str, float]:

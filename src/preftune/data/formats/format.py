@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from preftune.data.formats.chat_columns import CHAT_COLUMNS, with_chat_columns
+from preftune.data.formats.completions import WEIGHT, with_weight
 from preftune.data.rows import BadRow, DataRow, LeftOut, Row, RowStream
 from preftune.errors import DataError
 from preftune.groups import PromptGroup
@@ -16,7 +17,7 @@ FormatReader = Callable[[RowStream, Collection[str]], Iterator[DataRow]]
 
 
 def each_scored_row(read: Callable[[Row, Collection[str]], PromptGroup | LeftOut]) -> FormatReader:
-    """A reader that makes one group of each row, with auxiliary scores.
+    """A reader that makes one group of each row, with auxiliary scores, and with the weight of the row.
 
     `read` raises DataError for a row that it cannot use: a field that is missing or of a wrong type, an empty
     completion, a pair of equal completions. The reader yields a `BadRow` for it.
@@ -29,7 +30,7 @@ def each_scored_row(read: Callable[[Row, Collection[str]], PromptGroup | LeftOut
                 continue
             try:
                 found = read(row, extra_scores)
-                yield with_chat_columns(row, found) if isinstance(found, PromptGroup) else found
+                yield with_weight(row, with_chat_columns(row, found)) if isinstance(found, PromptGroup) else found
             except DataError as error:
                 yield BadRow.of(row, error)
 
@@ -70,7 +71,7 @@ class Format:
         nested_extra: Auxiliary scores are fields of the objects in a required column.
         structures: Columns that hold lists or objects and never plain text.
         guessed_prompt: For a format without a column for the prompt.
-        takes_chat_columns: Each row is read by itself, with the columns that a chat template is given.
+        takes_row_columns: Each row is read by itself, with its weight and the columns that a chat template is given.
     """
 
     name: str
@@ -82,7 +83,7 @@ class Format:
     nested_extra: bool = False
     structures: tuple[str, ...] = ()
     guessed_prompt: GuessedPrompt | None = None
-    takes_chat_columns: bool = True
+    takes_row_columns: bool = True
 
     @property
     def takes_extra_scores(self) -> bool:
@@ -92,8 +93,8 @@ class Format:
     def columns(self, extra_scores: Collection[str] = ()) -> frozenset[str]:
         """All columns that are read, including those of auxiliary scores with these names."""
         extra = (column.format(name) for column in self.extra for name in extra_scores)
-        chat = CHAT_COLUMNS if self.takes_chat_columns else ()
-        return frozenset(self.optional).union(*self.required, extra, chat)
+        shared = (*CHAT_COLUMNS, WEIGHT) if self.takes_row_columns else ()
+        return frozenset(self.optional).union(*self.required, extra, shared)
 
     def fits(self, columns: Collection[str]) -> bool:
         """True if the required columns are among `columns`."""

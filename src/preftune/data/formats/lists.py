@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from preftune.data.formats.completions import read_score_lists, to_weights
+from preftune.data.formats.completions import WEIGHT, read_score_lists, to_weights
 from preftune.data.formats.fields import (
     as_conversation,
     is_blank,
@@ -212,7 +212,7 @@ LISTS = Format(
     about="a prompt, completions, and the score or rank of each",
     required=(("prompt", "completions", "scores"), ("prompt", "completions", "ranks")),
     optional=("weights",),
-    structures=("completions", "scores", "ranks", "weights"),
+    structures=("completions", "scores", "ranks", "weights", WEIGHT),
     extra=("{}",),
     read=each_scored_row(read_list),
 )

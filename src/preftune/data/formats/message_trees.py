@@ -220,7 +220,7 @@ MESSAGE_TREES = Format(
     about="OpenAssistant: a tree of messages, the answers to each ranked",
     required=(("message_tree_id", "prompt"),),
     structures=("prompt",),
-    takes_chat_columns=False,
+    takes_row_columns=False,
     read=without_scores(read_message_trees),
 )
 
@@ -229,6 +229,6 @@ MESSAGE_ROWS = Format(
     about="OpenAssistant: a message of such a tree",
     required=(("message_id", "parent_id", "role", "text"),),
     optional=("message_tree_id", "rank", "deleted"),
-    takes_chat_columns=False,
+    takes_row_columns=False,
     read=without_scores(read_message_rows),
 )

@@ -139,6 +139,8 @@ class GroupEncoder:
             scores=_if_all_known(scores),
             desirable=_if_all_known(thumbs),
             weights=tuple(self._weights(group, sequences, boundary, completions)) if _is_weighted(group) else (),
+            weight=group.weight,
+            completion_weights=_if_not_all_one([completion.weight for completion in group.completions]),
         )
         return _learning_prompt(found) if self._learns_prompts else found
 
@@ -218,6 +220,10 @@ Known = TypeVar("Known")
 def _if_all_known(values: Sequence[Known | None]) -> tuple[Known, ...]:
     known = tuple(value for value in values if value is not None)
     return known if len(known) == len(values) else ()
+
+
+def _if_not_all_one(weights: Sequence[float]) -> tuple[float, ...]:
+    return () if all(weight == 1 for weight in weights) else tuple(weights)
 
 
 def _blank_test(tokenizer: "PreTrainedTokenizerBase") -> Callable[[int], bool]:

@@ -3,19 +3,23 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from preftune.groups import Origin, Pair
 
-__all__ = ["TokenGroup", "TokenIds", "TokenWeights", "common_prefix_length", "end_once"]
+__all__ = ["LossUnit", "TokenGroup", "TokenIds", "TokenWeights", "common_prefix_length", "end_once"]
 
 TokenIds = npt.NDArray[np.int32]
 """Ids of a tokenizer. Shape: (token,)."""
 
 TokenWeights = npt.NDArray[np.float32]
 """Weight of each token of a completion, >= 0. Shape: (token,)."""
+
+LossUnit = Literal["pair", "completion", "prompt"]
+"""Unit that has a weight in a loss. Tokens have that of their completion or pair."""
 
 _KEY_BYTES = 16
 
@@ -32,6 +36,8 @@ class TokenGroup:
         desirable: Thumbs up or down for each completion; empty if unknown.
         auxiliary: Auxiliary reward of each completion, a weighted sum; empty if there is none.
         weights: Weights of each completion's tokens; empty if all are 1.
+        weight: Weight of the group in the loss, > 0.
+        completion_weights: Weight of each completion on top of it; empty if all are 1.
         mismatched: Completions of other prompts, for methods that need them; otherwise empty. Their log-ratios estimate
             the KL divergence of the policy from the reference.
 
@@ -48,13 +54,15 @@ class TokenGroup:
     auxiliary: tuple[float, ...] = ()
     weights: tuple[TokenWeights, ...] = ()
     mismatched: tuple[TokenIds, ...] = ()
+    weight: float = 1.0
+    completion_weights: tuple[float, ...] = ()
     keys: tuple[bytes, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         assert len(self.prompt) > 0, f"{self.origin}: no prompt token"
         assert self.completions, f"{self.origin}: no completion"
         assert all(len(completion) > 0 for completion in self.completions), f"{self.origin}: empty completion"
-        for known in (self.scores, self.desirable, self.auxiliary, self.weights):
+        for known in (self.scores, self.desirable, self.auxiliary, self.weights, self.completion_weights):
             assert len(known) in (0, len(self.completions)), f"{self.origin}: not one for each completion"
         lengths = tuple(len(weights) for weights in self.weights)
         assert not lengths or lengths == self.completion_lengths, f"{self.origin}: not a weight for each token"
@@ -64,6 +72,24 @@ class TokenGroup:
     def completion_lengths(self) -> tuple[int, ...]:
         """Number of tokens of each completion."""
         return tuple(len(completion) for completion in self.completions)
+
+    def weights_in_loss(self, unit: LossUnit) -> tuple[float, ...]:
+        """Weight of each pair, each completion or of the prompt in the mean of a loss.
+
+        >>> ids = np.array([5], dtype=np.int32)
+        >>> pairs, origin = (Pair(0, 1),), Origin("sums.jsonl", 1)
+        >>> group = TokenGroup(ids, (ids, ids), pairs, origin, weight=0.5, completion_weights=(3.0, 1.0))
+        >>> [group.weights_in_loss(unit) for unit in ("pair", "completion", "prompt")]
+        [(1.5,), (1.5, 0.5), (0.5,)]
+        """
+        own = self.completion_weights or (1.0,) * len(self.completions)
+        match unit:
+            case "pair":
+                return tuple(self.weight * own[pair.chosen] * own[pair.rejected] for pair in self.pairs)
+            case "completion":
+                return tuple(self.weight * weight for weight in own)
+            case "prompt":
+                return (self.weight,)
 
     def behind_prompt(self, completions: Sequence[TokenIds]) -> "TokenGroup":
         """The same prompt with other completions and no feedback."""

@@ -7,13 +7,13 @@ prompt's length for every completion, because each completion continues its prom
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from preftune.data.tokens.token_group import TokenGroup
+from preftune.data.tokens.token_group import LossUnit, TokenGroup
 
 __all__ = ["GroupSpan", "PackedBatch", "Span", "pack"]
 
@@ -50,6 +50,8 @@ class PackedBatch:
         desirable: Thumbs up (1) or down (0); NaN where there is none. Shape: (completion,).
         auxiliary: Further reward of a completion, 0 where there is none. Shape: (completion,).
         weights: Weight of each target; None if all are 1. Shape: (target,).
+        pair_weights, completion_weights, prompt_weights: Weight in the mean of a loss over pairs, completions or
+            prompts. Shape: (pair,), (completion,), (prompt,).
         spans: Positions of the groups in the row.
         keys: Cache key of each completion: `TokenGroup.keys`. Length: completion.
         weight: 1, or 0 for a batch that only keeps the ranks in step and must not count.
@@ -68,6 +70,9 @@ class PackedBatch:
     desirable: Tensor
     auxiliary: Tensor
     weights: Tensor | None
+    pair_weights: Tensor
+    completion_weights: Tensor
+    prompt_weights: Tensor
     spans: tuple[GroupSpan, ...]
     keys: tuple[bytes, ...]
     weight: float = 1.0
@@ -94,8 +99,11 @@ class PackedBatch:
     def to(self, device: torch.device | str) -> "PackedBatch":
         """The same batch with its tensors on `device`."""
         tensors = {item.name: getattr(self, item.name) for item in fields(self)}
+        is_mps = torch.device(device).type == "mps"  # which has no float64
         moved: dict[str, Any] = {
-            name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items() if isinstance(tensor, Tensor)
+            name: (tensor.float() if is_mps and tensor.is_floating_point() else tensor).to(device, non_blocking=True)
+            for name, tensor in tensors.items()
+            if isinstance(tensor, Tensor)
         }
         return replace(self, **moved)
 
@@ -134,6 +142,7 @@ class _Row:
         self.feedback: dict[str, list[float]] = {"scores": [], "desirable": [], "auxiliary": []}
         self.weights: list[np.ndarray] = []
         self.is_weighted = False
+        self.loss_weights: dict[LossUnit, list[float]] = {unit: [] for unit in get_args(LossUnit)}
         self.spans: list[GroupSpan] = []
         self.keys: list[bytes] = []
 
@@ -159,6 +168,8 @@ class _Row:
         self.feedback["scores"] += group.scores or [math.nan] * number
         self.feedback["desirable"] += group.desirable or [math.nan] * number
         self.feedback["auxiliary"] += group.auxiliary or [0.0] * number
+        for unit, known in self.loss_weights.items():
+            known.extend(group.weights_in_loss(unit))
         self.is_weighted |= bool(group.weights)
         self.weights += group.weights or [np.ones(length, dtype=np.float32) for length in group.completion_lengths]
 
@@ -182,6 +193,10 @@ class _Row:
             prompts=torch.tensor(self.prompts),
             **{name: torch.tensor(values, dtype=torch.float32) for name, values in self.feedback.items()},
             weights=torch.from_numpy(np.concatenate(self.weights)) if self.is_weighted else None,
+            **{
+                f"{unit}_weights": torch.tensor(values, dtype=torch.float64)
+                for unit, values in self.loss_weights.items()
+            },
             spans=tuple(self.spans),
             keys=tuple(self.keys),
             weight=weight,
