@@ -63,7 +63,7 @@ _OF_CLASSES: Mapping[str, Mapping[str, Any]] = {
     "minimax_m3_vl_text": {"layer_types": ["full_attention", "minimax_m3_sparse"] * (NUM_LAYERS // 2)},
     "dots1": {"n_shared_experts": 1},
 }
-"""Values of fields whose names do not say enough, above all to keep mixed models mixed."""
+"""Values of fields by model type, mainly to keep mixed models mixed."""
 _UNSET = re.compile(r"(pad|bos|eos|sep)_token_id|n_inner|n_routed_experts|num_experts_per_tok")
 """Fields that are given a size even where their default is None."""
 _PATTERNS = [(re.compile(pattern), value) for pattern, value in _SIZES]
@@ -71,10 +71,10 @@ _ROPE_SECTIONS = ("mrope_section", "xdrope_section")
 
 
 def tiny_configs(config_class: type[PretrainedConfig]) -> Iterator[PretrainedConfig]:
-    """Attempts at a small configuration, the most typical first; those that the class refuses are left out.
+    """Small configurations that the class accepts, the most typical first.
 
     Raises:
-        Exception: whatever the class raised, if it refuses all.
+        Exception: the last error of the class, if it rejects all.
     """
     refusal: Exception | None = None
     accepted = 0

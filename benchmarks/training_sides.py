@@ -141,7 +141,7 @@ def work_of(given: tuple[SideName, Case]) -> Callable[[], object]:
 
 
 class _TrainerSide:
-    """A `transformers.Trainer`, run anew each turn on what it holds."""
+    """A `transformers.Trainer`, run again in each turn on its data set."""
 
     def __init__(self, make: Callable[[Path], Any]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="preftune-bench-")

@@ -96,9 +96,9 @@ def test_what_was_not_found_is_left_at_our_default(recipe: Path) -> None:
 @each_recipe
 def test_nearest_values_are_listed_in_the_recipe_and_the_index(recipe: Path) -> None:
     nearest = [name for name, (_, note) in _settings(recipe).items() if note.startswith("nearest")]
-    told = recipe.read_text().partition("# Differs:")[2].partition("\n\n")[0]
+    differs = recipe.read_text().partition("# Differs:")[2].partition("\n\n")[0]
     [in_index] = [row[3] for row in _rows("Recipes") if f"[{recipe.stem}]" in row[2]]
-    assert [name for name in nearest if name not in told or name not in in_index] == []
+    assert [name for name in nearest if name not in differs or name not in in_index] == []
 
 
 @each_recipe

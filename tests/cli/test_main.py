@@ -103,7 +103,7 @@ def test_sft_refuses_options_that_its_help_does_not_show() -> None:
 
 
 def _fail(*_: object, **__: object) -> None:
-    raise TrainingError("step 3: the loss is no number any more.")
+    raise TrainingError("step 3: the loss is not finite.")
 
 
 def _interrupt(*_: object, **__: object) -> None:
@@ -116,7 +116,7 @@ def test_what_fails_on_the_way_exits_with_1_and_no_traceback(
     monkeypatch.setattr(train, "_train", _fail)
     result = call(*tune(model_folder, pairs_file, tmp_path / "run"))
     assert result.exit_code == 1
-    assert result.stderr == "Error: step 3: the loss is no number any more.\n"
+    assert result.stderr == "Error: step 3: the loss is not finite.\n"
 
 
 @pytest.mark.parametrize("how", ["flag", "environment"])

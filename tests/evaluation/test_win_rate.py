@@ -27,7 +27,7 @@ def test_both_orders_make_the_points_of_a_comparison() -> None:
         [
             judged("first", "second", prompt=0),  # ours both times
             judged("second", "first", prompt=1),  # theirs both times
-            judged("first", "first", prompt=2),  # whatever is first
+            judged("first", "first", prompt=2),  # always the first
             judged("first", "tie", prompt=3),
         ]
     )

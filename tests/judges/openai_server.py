@@ -1,4 +1,4 @@
-"""A server that speaks the OpenAI protocol, and misbehaves as it is told."""
+"""A server with the OpenAI protocol and configurable faults."""
 
 import json
 import threading

@@ -50,7 +50,7 @@ def test_robust_dpo_without_flips_is_dpo() -> None:
 
 
 def test_robust_dpo_is_unbiased_under_flipped_labels() -> None:
-    """The mean over flips, at the rate that it is told of, is the DPO loss of the true labels."""
+    """At the given flip rate, the mean over flips is the DPO loss of the true labels."""
     chosen, rejected = chosen_and_rejected()
     kept, flipped = (
         robust_dpo(*pair, beta=0.3, label_smoothing=0.2) for pair in ((chosen, rejected), (rejected, chosen))

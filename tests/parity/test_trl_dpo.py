@@ -119,7 +119,7 @@ def test_an_adapter_that_is_trained_on_agrees(tmp_path: Path) -> None:
     assert_equal_runs(ours, run_trl(adapted(), given))
 
 
-# --- float64, against a forward written plainly -------------------------------------------------------------------
+# --- float64, against a plain forward -----------------------------------------------------------------------------
 
 
 def plain_logps(model: Any, groups: Sequence[TokenGroup]) -> Tensor:
@@ -149,7 +149,7 @@ def plain_metrics(policy: Tensor, reference: Tensor) -> dict[str, float]:
 
 
 class PlainForward(TrainerCallback):
-    """Computes plainly what each step is about to learn from."""
+    """Computes the metrics of each step with the plain forward, before the step."""
 
     def __init__(self, groups: Sequence[TokenGroup], reference: PreTrainedModel) -> None:
         self.groups = groups

@@ -62,7 +62,7 @@ class Pairs:
         }
 
     def model(self, ids: Tensor, **_: Any) -> SimpleNamespace:
-        """Stands for a model: the logits, whatever the tokens."""
+        """A stand-in for a model: the same logits for any tokens."""
         assert ids.shape == self.ids.shape
         return SimpleNamespace(logits=self.logits)
 

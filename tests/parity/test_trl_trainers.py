@@ -70,7 +70,7 @@ def test_kto_agrees_where_the_mismatched_completions_are_those_of_trl(tmp_path: 
 
 
 def test_the_first_step_of_kto_agrees_where_policy_and_reference_are_equal(tmp_path: Path) -> None:
-    """Then z0 is 0, whatever completions it is the mean over."""
+    """Then z0 is 0 for any mismatched completions."""
     given = settings(tmp_path, num_train_epochs=0.5, undesirable_weight=1.3)
     (ours,), (theirs,) = run_both_kto(given, THUMBS, seed=0)
     assert theirs["kl"] == 0

@@ -36,7 +36,7 @@ THUMBS = [
 
 
 def method_of(*takes: Argument, name: str = "dpo", **options: float) -> Method:
-    """A method that takes this, whatever losses there are."""
+    """A method with the given feedback, independent of the table of losses."""
     loss = Loss(kto, takes, "completion", needs_reference=True, source="here")
     return Method(name, (Part(name, loss, options),))
 

@@ -55,7 +55,7 @@ def test_all_problems_are_reported_at_once() -> None:
 
 def test_a_gap_holds_for_no_pair_that_is_given() -> None:
     [problem] = settings(pairing="given", min_score_gap=0.5).problems()
-    assert problem.startswith("min_score_gap = 0.5: given pairs are kept whatever their scores.")
+    assert problem.startswith("min_score_gap = 0.5: given pairs are kept with any scores.")
 
 
 @pytest.mark.parametrize("feedback", ["pairs", "thumbs", "lists", "demonstrations"])

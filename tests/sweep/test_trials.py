@@ -20,7 +20,7 @@ def found_for(setup: Setup) -> tuple[float, float]:
 def searched(
     folder: Path, total: int, *, most: int | None = None, space: dict[str, Dimension] | None = None
 ) -> list[tuple[int, Setup]]:
-    """The points of a search, of which only some are told before it is cut off."""
+    """The points of a search that is interrupted before all results are reported."""
     trials = Trials(folder, space or SPACE, "dpo", None)
     done = []
     try:
@@ -53,7 +53,7 @@ def test_points_lie_in_the_space_and_differ(folders: tuple[Path, Path]) -> None:
 
 def test_a_search_that_was_cut_off_proposes_what_it_would_have(folders: tuple[Path, Path]) -> None:
     whole = searched(folders[0], 6)
-    first = searched(folders[1], 6, most=3)  # the fourth is proposed and not told
+    first = searched(folders[1], 6, most=3)  # the fourth is proposed, but its result is not reported
     again = searched(folders[1], 6)
     assert first == whole[:4]
     assert again == whole

@@ -1,6 +1,6 @@
 """Trains a tiny model in float64 for some steps and saves weights and losses: alone, or as two ranks by torchrun.
 
-As two ranks it also writes what each is told of the samples that the main process draws.
+With two ranks it also writes the sample metrics that each receives from the main process.
 """
 
 import copy
@@ -67,7 +67,7 @@ class _SamplerOfMain(Sampler):
 
 
 def sample(rank: int, folder: Path) -> None:
-    """Write what this rank is told of samples before the first step, and of what goes wrong after it."""
+    """Write the sample metrics that this rank receives before the first step, and the error after it."""
     arguments = TrainingArguments(str(folder), report_to=[], use_cpu=True, eval_on_start=True, eval_strategy="epoch")
     Accelerator(cpu=True)
     found = [_sampled(arguments, rank, folder / name, measures) for name, measures in MEASURES.items()]

@@ -178,7 +178,7 @@ def _problems(values: Mapping[str, Any], chat: Mapping[str, Any]) -> Iterator[st
             if value is not None:
                 yield f"{name} = {value}: says nothing without a tokenizer. Name one with --tokenizer, or leave it out."
     if values["model"] is not None and values["where"]:
-        yield "where and model: labels are judged in all rows, whatever a condition says. Leave out one of them."
+        yield "where and model: labels are judged in all rows, without conditions. Leave out one of them."
     if values["html"] == "-":
         yield "html = -: a page cannot be printed. Name a file with --html."
     if values["json"] is not None and values["json"] == values["html"]:

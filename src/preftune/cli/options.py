@@ -285,7 +285,7 @@ class RowSource:
             return None
         try:
             return sum(map(_count_lines, paths))
-        except Exception:  # whatever is wrong with the file, reading it will tell better
+        except Exception:  # reading the file gives a better error
             return None
 
 

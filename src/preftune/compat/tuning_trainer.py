@@ -1,4 +1,4 @@
-"""`TuningTrainer`: the trainer behind the arguments that users of TRL know, whatever the method is."""
+"""`TuningTrainer`: the trainer with the arguments of TRL, for every method."""
 
 import logging
 from collections.abc import Mapping, Sequence

@@ -171,8 +171,8 @@ def check_rule_is_used(feedback: Feedback, groups: Sequence[PromptGroup], rule: 
     if given is not None and rule.min_score_gap:
         raise ConfigError(
             [
-                f"min_score_gap = {rule.min_score_gap:g}: the pairs of the data ({given.origin}) are kept as they are, "
-                "whatever the gap. Make pairs of the scores with --pairing all, or leave it out."
+                f"min_score_gap = {rule.min_score_gap:g}: the pairs of the data ({given.origin}) are kept at any "
+                "gap. Make pairs of the scores with --pairing all, or leave it out."
             ]
         )
 

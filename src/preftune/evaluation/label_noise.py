@@ -93,8 +93,8 @@ def label_noise(margins: Tensor, *, scale: float | None = None) -> LabelNoise:
     p(label | margin)   = (1 - e) * sigmoid(scale * margin) + e * sigmoid(-scale * margin)
     p(flipped | margin) = sigmoid(log(e / (1 - e)) - scale * margin)
 
-    e and the scale maximize the likelihood jointly. A pair with a small margin may have either label whatever e is; e
-    is determined by the errors at large margins. This is the fixed point of EM, whose M-step sets e to the mean of
+    e and the scale maximize the likelihood jointly. Pairs with small margins may have either label at any e, so errors
+    at large margins determine e. This is the fixed point of EM, whose M-step sets e to the mean of
     p(flipped | margin), found directly.
 
     Args:

@@ -158,7 +158,7 @@ _FULL_TEXTS = (
 
 @contextmanager
 def guarded_saves(folder: RunFolder) -> Iterator[None]:
-    """Remove incomplete checkpoints, whatever ends the run; complete ones stay.
+    """Remove incomplete checkpoints when the run ends for any reason; complete ones stay.
 
     Raises:
         SaveError: the disk is full.

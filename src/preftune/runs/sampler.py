@@ -196,7 +196,7 @@ class RunSamples(TrainerCallback):
         if PartialState().is_main_process:
             try:
                 outcome = _Outcome(self._take(extract_model_from_parallel(model)))
-            except Exception as caught:  # whatever it is: a run that trains well must not end by it
+            except Exception as caught:  # an error of the samples must not end a run that trains well
                 error, outcome = caught, _Outcome({}, first_line(caught))
         if PartialState().num_processes > 1:
             (outcome,) = broadcast_object_list([outcome])

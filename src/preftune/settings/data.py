@@ -206,7 +206,7 @@ class DataSettings(Section):
             yield "eval_fraction and eval_data: both say what is held out. Give one of them."
         if self.min_score_gap > 0 and self.pairing == "given":
             yield (
-                f"min_score_gap = {self.min_score_gap:g}: given pairs are kept whatever their scores. Set pairing to "
+                f"min_score_gap = {self.min_score_gap:g}: given pairs are kept with any scores. Set pairing to "
                 "all, best_vs_worst or adjacent, or leave the gap out."
             )
         for name, weight in self.auxiliary.items():

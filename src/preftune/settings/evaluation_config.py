@@ -55,7 +55,7 @@ _FROM_RUN = tuple(item.name for item in (*MODEL, *DATA) if item.from_run)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationConfig:
-    """The settings of an evaluation. Flags and Python calls are flat: names and values, whatever the section.
+    """The settings of an evaluation. Flags and Python calls are flat: names and values without sections.
 
     Args:
         model: The evaluated model, and how it is loaded.

@@ -41,7 +41,7 @@ SETTINGS: Mapping[str, Setting] = {item.name: item for section in SECTIONS.value
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
-    """The settings of a run. Files, flags and Python calls are flat: names and values, whatever the section.
+    """The settings of a run. Files, flags and Python calls are flat: names and values without sections.
 
     >>> config = TrainConfig.of(method="dpo", beta=0.5, model="gpt2", data="prefs.jsonl", output="run")
     >>> config.method.options["beta"], config.learning_rate

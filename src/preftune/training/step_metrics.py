@@ -1,4 +1,4 @@
-"""The metrics of a method, whatever its feedback is."""
+"""The metrics of a method, for every kind of feedback."""
 
 import math
 from collections.abc import Mapping

@@ -46,9 +46,8 @@ class Measure(Protocol):
 class PreferenceTrainer(Trainer):
     """Trains a policy by any method on groups of tokens.
 
-    The dataloader gives one whole step; `training_step` runs its micro-batches and lets the gradients of the ranks
-    meet once, in the last. The loss is the exact mean over the units of the step, whatever the micro-batches and
-    ranks are.
+    The dataloader yields whole steps. `training_step` runs their micro-batches and reduces gradients over ranks once,
+    in the last one. The loss is the exact mean over the units of the step for any number of micro-batches and ranks.
 
     Args:
         model: The policy; with adapters of peft, or plain.

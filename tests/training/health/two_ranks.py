@@ -1,4 +1,4 @@
-"""Trains on a row whose log-probs are no numbers, as two ranks by torchrun, and writes what each rank says of it."""
+"""Trains on a row with NaN log-probs as two ranks by torchrun, and writes the report of each rank."""
 
 import copy
 import json

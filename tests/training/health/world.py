@@ -33,7 +33,7 @@ def friendly_pairs(count: int, seed: int, *, noise: float = 1.0) -> Iterator[Row
 
 
 def longer_pairs(count: int, seed: int) -> Iterator[Row]:
-    """The answer that is longer by two words or more wins, whatever it says."""
+    """The answer that is longer by at least two words wins."""
     draw = random.Random(seed)
     while count:
         first, second = sorted((_answer(draw), _answer(draw)), key=lambda answer: len(answer.split()))

@@ -145,8 +145,8 @@ class KeyLog:
 class Sample(Generic[Item]):
     """A seeded sample of a stream: the items of the `size` distinct keys that a seeded hash ranks first.
 
-    Each distinct key is equally likely to be sampled, in whatever order the stream comes and however often the key
-    occurs. Memory is bounded by `size`.
+    Each distinct key is equally likely to be sampled, independent of the order of the stream and of repetitions. Memory
+    is bounded by `size`.
 
     >>> sample = Sample[str](2, seed=0)
     >>> for key in range(100):

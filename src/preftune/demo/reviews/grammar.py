@@ -92,7 +92,7 @@ class ReviewGrammar:
                                   over "and" and the like where it does not
 
     Only the degrees depend on the sentiment, so the likelihood ratio of a text is the product of those of its
-    judgements, whatever the rest: what `SentimentReward` computes.
+    judgements, as `SentimentReward` computes it.
 
     >>> review = ReviewGrammar().sample(random.Random(12))
     >>> review.prompt

@@ -31,7 +31,7 @@ def make_savable(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokeni
         for part, write in _parts(model, tokenizer, folder):
             try:
                 write()
-            except Exception as error:  # whatever it is, the run would end with it when it saves
+            except Exception as error:  # any error here would end the run when it saves
                 name = model.config.name_or_path or type(model).__name__
                 raise ModelError(
                     f"model = {name}: its {part} cannot be saved ({first_line(error)}), so the trained model would be "

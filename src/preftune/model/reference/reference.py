@@ -140,11 +140,11 @@ def _peft_model(policy: nn.Module) -> PeftModel:
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class ComputedBy:
-    """A reference whose log-probs are computed by `forward`, whatever those of the policy are computed by.
+    """A reference with its own forward, independent of that of the policy.
 
     Args:
-        forward: Takes the place of the one that the methods are given.
-        reference: The reference that is computed.
+        forward: Replaces the forward passed to the methods.
+        reference: The reference to compute.
     """
 
     forward: Forward

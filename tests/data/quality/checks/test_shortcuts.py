@@ -35,7 +35,7 @@ def test_random_words_are_classified_no_better_than_by_chance() -> None:
 
 
 def test_texts_of_one_prompt_do_not_leak_into_the_fold_that_judges_them() -> None:
-    """The same chosen text five times for each prompt: learned by heart, it would be told right."""
+    """The same chosen text five times per prompt: a classifier that memorised it would be right."""
     rng = random.Random(1)
     texts = [(text(rng), text(rng)) for _ in range(60)]
     groups = [pair(f"q{n}", f"{good} {k}", f"{bad} {k}") for n, (good, bad) in enumerate(texts) for k in range(5)]

@@ -48,7 +48,7 @@ _REFUSALS = CheckRule(
     title="Refusals among chosen completions: {count:,}; among rejected ones: {rejected:,}",
     unit="chosen completions",
     reason="Chosen completions are learned. Chosen refusals teach to decline where an answer was possible; rejected "
-    "refusals teach to answer whatever is asked.",
+    "refusals teach to answer every question.",
     advice="Read some. If the data are not about declining, leave these rows out.",
     warning=0.05,
 )

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
@@ -13,32 +14,26 @@ from preftune.data.quality.keys import KeyArray, KeyLog, mixed, mixed_key
 
 __all__ = ["CHECKS", "Contradictions", "both_ways", "cycles"]
 
-_MAJORITY = "Keep the judgement of the majority: `preftune clean {remedy}`."
-_REMEDY = "--resolve-contradictions majority"
-
 _BOTH_WAYS = CheckRule(
     title="Pairs of completions judged one way here and the other way there: {count:,}",
     unit="pairs",
     reason="At best the two labels cancel out. Otherwise chance decides what is learned.",
-    advice=_MAJORITY,
-    remedy=_REMEDY,
+    advice="Keep the judgement of the majority: `preftune clean {remedy}`.",
+    remedy="--resolve-contradictions majority",
     warning=0.0,
     error=0.01,
+)
+_THUMBS = replace(
+    _BOTH_WAYS,
+    title="Completions with thumbs up here and thumbs down there: {count:,}",
+    unit="completions",
+    reason="At best the two labels cancel out.",
 )
 _CYCLES = CheckRule(
     title="Cycles (A better than B, B than C, C than A): {count:,}",
     unit="pairs",
     reason="No scores can rank the completions of a cycle, so at least one of its labels is wrong.",
     advice="Have these prompts judged again, or leave their rows out.",
-    warning=0.0,
-    error=0.01,
-)
-_THUMBS = CheckRule(
-    title="Completions with thumbs up here and thumbs down there: {count:,}",
-    unit="completions",
-    reason="At best the two labels cancel out.",
-    advice=_MAJORITY,
-    remedy=_REMEDY,
     warning=0.0,
     error=0.01,
 )

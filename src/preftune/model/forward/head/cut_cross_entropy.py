@@ -80,7 +80,7 @@ def find_cut_cross_entropy() -> CutCrossEntropy | str:
         package = import_module("cut_cross_entropy")
     except ModuleNotFoundError as error:
         return f"{error.name} is not installed"
-    except Exception as error:  # It looks for drivers as it is imported; whatever goes wrong, it cannot be used.
+    except Exception as error:  # The import looks for drivers and may fail in any way.
         return f"cut_cross_entropy cannot be imported: {first_line(error)}"
     function = package.linear_cross_entropy
     missing = NEEDED - set(signature(function).parameters)
