@@ -34,7 +34,7 @@ def test_time_is_carried_over_from_the_faster_of_two_steps_by_work(
     monkeypatch.setattr(memory_budget, "seconds_now", lambda _device: next(times))
     trainer.add_callback(Pace(trainer.train_steps, 35.0, lines.append))
     trainer.train()
-    assert lines == ["pace: about 1.2 min a step, 9 min 20 s for 8 steps"]
+    assert lines == ["pace: about 1.2 min a step, 7 min 0 s for the 6 steps left"]
     assert next(times, None) is None
 
 

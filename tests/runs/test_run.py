@@ -12,7 +12,7 @@ import torch
 from peft import PeftModel
 from rich.console import Console
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from preftune.errors import (
     ConfigError,
@@ -25,6 +25,9 @@ from preftune.errors import (
 )
 from preftune.files.outputs import writing_into
 from preftune.runs import run as run_module
+from preftune.runs.logs import read_logs
+from preftune.runs.progress import ProgressDisplay
+from preftune.runs.result import RunResult
 from preftune.runs.run import train
 from preftune.settings import TrainConfig
 from preftune.training.steps import Step
@@ -190,7 +193,7 @@ def test_the_measured_budget_gives_the_run_that_the_same_number_gives(
     text = console.export_text()
     assert re.search(r"max_tokens_per_microbatch: 90 \(auto: .* a token, .* free; more is not faster on a CPU\)", text)
     assert re.search(r"plan: 3 steps .* 2\.0 micro-batches each; .* no padding; about .* s a step", text)
-    assert re.search(r"pace: about .* s a step, .* s for 6 steps", text)
+    assert re.search(r"pace: about .* s a step, .* s for the 4 steps left", text)
 
 
 @pytest.mark.parametrize("budget", ["auto", 8192])
@@ -274,10 +277,11 @@ def test_an_output_that_cannot_be_written_is_refused(model_folder: Path, pairs_f
             train(config_of(model_folder, pairs_file, output))
 
 
-class Interrupt(TrainerCallback):
+class Interrupt(ProgressDisplay):
     """Sends this process a signal in a step, as Ctrl-C or a scheduler would."""
 
     def __init__(self, step: int, number: int) -> None:
+        super().__init__(Console(quiet=True))
         self.step, self.number = step, number
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -302,6 +306,59 @@ def test_a_signal_saves_a_checkpoint_from_which_the_run_continues_exactly(
     assert history(tmp_path / "run") == history(whole)
     weights = [AutoModelForCausalLM.from_pretrained(path).lm_head.weight for path in (whole, tmp_path / "run")]
     torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=0)
+
+
+class InterruptEvaluation(ProgressDisplay):
+    """Sends this process Ctrl-C in the evaluation after a step."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(Console(quiet=True))
+        self.step = step
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step == self.step:
+            self.step = -1  # once: the evaluation may take several
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def interrupted(step: int, model: Path, pairs: Path, folder: Path, **settings: Any) -> RunResult:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "ProgressDisplay", lambda _: InterruptEvaluation(step))
+        return train(config_of(model, pairs, folder, eval_data=str(pairs), **settings))
+
+
+def evaluated_steps(folder: Path) -> list[int]:
+    return [log["step"] for log in read_logs(folder / "metrics.jsonl") if "eval_loss" in log]
+
+
+def test_an_evaluation_under_way_is_finished_and_no_step_follows(
+    model_folder: Path, pairs_file: Path, tmp_path: Path
+) -> None:
+    stopped = interrupted(2, model_folder, pairs_file, tmp_path / "run", eval_every=2)
+    assert (stopped.stopped_early, stopped.num_steps) == (True, 2)
+    assert evaluated_steps(tmp_path / "run") == [0, 2]
+    assert (tmp_path / "run" / "checkpoint-2").is_dir()
+
+
+def test_before_the_first_step_a_run_stops_at_once(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(0, model_folder, pairs_file, tmp_path / "run")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("settings", [{}, {"eval_every": 3}])
+def test_no_evaluation_follows_a_signal_and_a_resumed_run_makes_up_for_it(
+    model_folder: Path, pairs_file: Path, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    shared = {"eval_data": str(pairs_file), **settings}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "ProgressDisplay", lambda _: Interrupt(2, signal.SIGINT))
+        train(config_of(model_folder, pairs_file, tmp_path / "run", **shared))
+    assert evaluated_steps(tmp_path / "run") == [0]
+    assert (tmp_path / "run" / "checkpoint-3").is_dir()
+    train(config_of(model_folder, pairs_file, tmp_path / "run", resume=True, **shared))
+    assert evaluated_steps(tmp_path / "run")[:2] == [0, 3]
 
 
 def test_resuming_with_other_settings_is_refused_naming_them(

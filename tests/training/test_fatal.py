@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaForCausalLM, TrainerCallback
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.errors import TrainingError
@@ -20,6 +20,7 @@ from preftune.model.load.load_model import Policy
 from preftune.model.reference.cached import Cached
 from preftune.runs import run as run_module
 from preftune.runs.folder import RunFolder
+from preftune.runs.progress import ProgressDisplay
 from preftune.runs.reference import cache_reference
 from preftune.training.fatal import EXPECTED, all_finite, stop_before_step
 from preftune.training.health.finding import SickRunError
@@ -60,7 +61,7 @@ def test_broken_weights_are_distinguished_from_a_broken_row(tmp_path: Path) -> N
         trainer.train()
 
 
-class Break(TrainerCallback):
+class Break(ProgressDisplay):
     """Spoils a weight behind the optimizer's back."""
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -69,7 +70,7 @@ class Break(TrainerCallback):
 
 
 def test_broken_weights_are_never_saved(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "ProgressDisplay", lambda _: Break())
+    monkeypatch.setattr(run_module, "ProgressDisplay", Break)
     with pytest.raises(SickRunError, match="step 1: after it the weights are not finite, so they were not saved"):
         run(model_folder, tmp_path, friendly_pairs(8, 1), save_every=1)
     assert not list((tmp_path / "run").glob("**/*.safetensors"))
@@ -77,7 +78,7 @@ def test_broken_weights_are_never_saved(model_folder: Path, tmp_path: Path, monk
 
 
 def test_the_last_weights_are_checked_too(model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "ProgressDisplay", lambda _: Break())
+    monkeypatch.setattr(run_module, "ProgressDisplay", Break)
     with pytest.raises(TrainingError, match="the weights are not finite"):
         run(model_folder, tmp_path, friendly_pairs(8, 1), max_steps=1, save_every=100)
     assert not (tmp_path / "run" / "model.safetensors").exists()

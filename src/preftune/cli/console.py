@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ __all__ = [
     "ask_for_traceback",
     "exit_code",
     "is_main_process",
+    "loading",
     "main_console",
     "quiet_libraries",
 ]
@@ -91,6 +93,26 @@ def process_name() -> str:
 def main_console() -> Console:
     """Standard output in the main process, silence in others."""
     return Console(quiet=not is_main_process())
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Names the import of heavy libraries, which takes seconds, on standard error of the main process.
+
+    A terminal shows it while it lasts. Other outputs get a line, once.
+    """
+    if "transformers" in sys.modules or not is_main_process():
+        yield
+        return
+    console = _console()
+    text = "loading libraries ..."
+    if console.is_terminal:
+        with console.status(text):
+            yield
+        return
+    if "torch" not in sys.modules:
+        console.print(text)
+    yield
 
 
 _LOGGERS = ("accelerate", "datasets", "huggingface_hub", "peft", "torch", "transformers")

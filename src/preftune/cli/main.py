@@ -7,7 +7,7 @@ import rich_click as click
 from typing_extensions import override
 
 from preftune import __version__
-from preftune.cli.console import ReportingGroup
+from preftune.cli.console import ReportingGroup, loading
 
 __all__ = ["main", "preftune"]
 
@@ -28,7 +28,8 @@ class LazyCommand(click.RichCommand):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         module, _, name = self._target.partition(":")
-        command: click.RichCommand = getattr(import_module(module), name or "command")
+        with loading():
+            command: click.RichCommand = getattr(import_module(module), name or "command")
         return command.make_context(info_name, args, parent, **extra)
 
 

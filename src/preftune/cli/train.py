@@ -11,7 +11,7 @@ import rich_click as click
 from rich.console import Console
 from typing_extensions import override
 
-from preftune.cli.console import INTERRUPTED, SICK, is_main_process, main_console, quiet_libraries
+from preftune.cli.console import INTERRUPTED, SICK, is_main_process, loading, main_console, quiet_libraries
 from preftune.cli.options import given_values, loss_option_flags, output_flags, setting_flags
 from preftune.errors import ConfigError, TrainingError
 from preftune.files.run_files import CONFIG, METRICS
@@ -130,10 +130,11 @@ def _resolve(file: str | None, given: dict[str, Any], method: str | None) -> Tra
 
 
 def _train(config: TrainConfig, console: Console, context: click.Context) -> None:
-    from accelerate import PartialState
+    with loading():
+        from accelerate import PartialState
 
-    from preftune.cli.report import leave_report
-    from preftune.runs.run import train
+        from preftune.cli.report import leave_report
+        from preftune.runs.run import train
 
     folder = Path(config.output.output)
     try:
@@ -148,7 +149,10 @@ def _train(config: TrainConfig, console: Console, context: click.Context) -> Non
         console.print(result.table())
         if result.verdict is not None:
             say_verdict(result.verdict, console)
-        report = leave_report(folder, console)
+        report = None
+        if not result.stopped_early:
+            with console.status("writing the report"):
+                report = leave_report(folder, console)
         lines = _what_next(config, None if report is None else report.run)
         if result.stopped_sick:
             lines = _how_to_resume(config, "The run is sick and was stopped. To continue it anyway:", sick=True)
@@ -174,6 +178,8 @@ def _how_to_resume(config: TrainConfig, what: str, *, sick: bool = False) -> Ite
     file = shlex.quote(str(Path(config.output.output) / CONFIG))
     yield what
     yield f"  preftune train --config {file} --resume" + (" --no-stop-on-sick" if sick else "")
+    if not sick:
+        yield f"Its report so far: preftune report {shlex.quote(config.output.output)}"
 
 
 def _what_next(config: TrainConfig, run: "RunRecord | None") -> Iterator[str]:

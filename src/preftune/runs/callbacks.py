@@ -1,8 +1,8 @@
-"""Callbacks of a run: progress on the console, the metrics file, health rules, and stopping on a signal."""
+"""Callbacks of a run: the metrics file, health rules, and stopping on a signal."""
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +10,11 @@ from types import FrameType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.style import Style
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from typing_extensions import override
 
 from preftune.groups import Origin
-from preftune.metrics.catalogue import METRICS
 from preftune.model.load.load_model import Policy
 from preftune.planning import sizes_of
 from preftune.runs.folder import RunFolder
@@ -26,75 +24,10 @@ from preftune.training.health.finding import HealthFinding, HealthRecord, SickRu
 from preftune.training.health.monitor import HealthMonitor
 from preftune.training.health.rule import RunFacts
 
-__all__ = ["WARNING", "HealthCallback", "MetricsFile", "ProgressDisplay", "StopOnSignal"]
+__all__ = ["WARNING", "HealthCallback", "MetricsFile", "StopOnSignal"]
 
 WARNING = Style(color="yellow", bold=True, meta={"is_warning": True})
 """Style of warnings on a console. Its `meta` marks them for consoles that select warnings."""
-
-
-def progress_text(metrics: Mapping[str, Any], prefix: str = "") -> str:
-    """Main metrics on one line, for the console.
-
-    >>> progress_text({"loss": 0.6931, "rewards/accuracies": 0.5, "epoch": 1.0})
-    'loss 0.6931 · accuracy 0.500'
-    """
-    shown = ((metric.console, metrics.get(prefix + name)) for name, metric in METRICS.items() if metric.console)
-    return " · ".join(text.format(value) for text, value in shown if value is not None)
-
-
-class ProgressDisplay(TrainerCallback):
-    """Shows a progress bar and a line per logged step, on the main process only."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._progress = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("steps"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
-        self._task = self._progress.add_task("training", total=None)
-
-    @override
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if state.is_world_process_zero:
-            self._progress.start()
-            self._progress.update(self._task, total=state.max_steps, completed=state.global_step)
-
-    @override
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._progress.update(self._task, completed=state.global_step)
-
-    @override
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **_: Any,
-    ) -> None:
-        if not state.is_world_process_zero or logs is None:
-            return
-        if "loss" in logs:
-            self._console.print(f"step {state.global_step:>5}  {progress_text(logs)}", highlight=False, soft_wrap=True)
-        elif "eval_loss" in logs:
-            self._console.print(
-                f"held out    {progress_text(logs, 'eval_')}", highlight=False, soft_wrap=True, style="bold"
-            )
-
-    @override
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Remove the progress bar from the console."""
-        self._progress.stop()
 
 
 class MetricsFile(TrainerCallback):
@@ -122,10 +55,19 @@ class MetricsFile(TrainerCallback):
 
 
 class StopOnSignal(TrainerCallback):
-    """Finishes the step, saves a checkpoint and stops on Ctrl-C or SIGTERM; a second signal stops at once."""
+    """Finishes the step, saves a checkpoint and stops on Ctrl-C or SIGTERM; a second signal stops at once.
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    Before the first step nothing would be lost, so the first signal stops at once. An evaluation in progress is
+    finished. One that would follow is skipped, since a resumed run begins with it.
+
+    Args:
+        evaluates: Do not skip evaluations, as each may be that of the best checkpoint.
+    """
+
+    def __init__(self, say: Callable[[str], None], *, evaluates: bool = False) -> None:
         self._say = say
+        self._evaluates = evaluates
+        self._doing = ""
         self.caught: int | None = None
         self._before: dict[int, Any] = {}
 
@@ -135,10 +77,22 @@ class StopOnSignal(TrainerCallback):
             self._before = {number: signal.signal(number, self._catch) for number in (signal.SIGINT, signal.SIGTERM)}
 
     @override
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._doing = "step"
+
+    @override
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if self.caught is not None:
-            control.should_save = True
-            control.should_training_stop = True
+        self._doing = "evaluation"
+        self._stop(control, saves=True)
+
+    @override
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self._doing:
+            self._stop(control, saves=True)
+
+    @override
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._stop(control, saves=self._evaluates and control.should_save)
 
     @override
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -150,10 +104,19 @@ class StopOnSignal(TrainerCallback):
             signal.signal(number, handler)
         self._before = {}
 
+    def _stop(self, control: TrainerControl, *, saves: bool) -> None:
+        if self.caught is None:
+            return
+        control.should_save = saves
+        control.should_training_stop = True
+        control.should_evaluate = control.should_evaluate and self._evaluates
+
     def _catch(self, number: int, _frame: FrameType | None) -> None:
-        self.caught = number
-        self._say("Stopping after this step, with a checkpoint. Repeat the signal to stop at once.")
         self.restore()
+        if not self._doing:
+            raise KeyboardInterrupt
+        self.caught = number
+        self._say(f"Stopping after this {self._doing}, with a checkpoint. Repeat the signal to stop at once.")
 
 
 class HealthCallback(TrainerCallback):

@@ -33,7 +33,7 @@ _MEASURED_STEPS = 2
 
 
 class Pace(TrainerCallback):
-    """Prints the expected time of a step and of the run after two steps, on the main process.
+    """Prints the expected time of a step and of the steps that are left after two steps, on the main process.
 
     seconds per step = mean work of a step * least seconds per work of the two
 
@@ -62,16 +62,19 @@ class Pace(TrainerCallback):
         work = self._steps.work((state.global_step - 1) % len(self._steps))
         self._seconds_per_work.append((seconds_now(args.device) - self._began) / work)
         if len(self._seconds_per_work) == _MEASURED_STEPS and state.is_world_process_zero:
-            self._say(run_time_text(min(self._seconds_per_work) * self._work_per_step, state.max_steps))
+            num_left = state.max_steps - state.global_step
+            if num_left > 0:
+                self._say(run_time_text(min(self._seconds_per_work) * self._work_per_step, num_left))
 
 
 def run_time_text(seconds_per_step: float, num_steps: int) -> str:
     """Expected times as a line.
 
     >>> run_time_text(1.4, 128)
-    'pace: about 1.4 s a step, 2 min 59 s for 128 steps'
+    'pace: about 1.4 s a step, 2 min 59 s for the 128 steps left'
     """
-    return f"pace: {pace_text(seconds_per_step)}, {duration_text(num_steps * seconds_per_step)} for {num_steps:,} steps"
+    steps = "step" if num_steps == 1 else f"{num_steps:,} steps"
+    return f"pace: {pace_text(seconds_per_step)}, {duration_text(num_steps * seconds_per_step)} for the {steps} left"
 
 
 def seconds_now(device: torch.device) -> float:

@@ -1,7 +1,8 @@
 """Data of a run: read, split, checked, tokenized and mixed as its settings say."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from transformers import PreTrainedTokenizerBase
@@ -102,19 +103,22 @@ def prepare_data(
     context: int | None = None,
     checks: bool = False,
     show_progress: bool = False,
+    checking: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> PreparedData:
     """Read, check, split and tokenize the data of a run.
 
     Args:
         max_length: Maximum tokens of prompt + completion; None for no limit.
         context: Positions of the model, in which prompts of samples must leave room; None for no limit.
+        checking: Context of the data check, which may name it on the screen.
     Raises:
         DataError, TokenizerError: data that cannot be read, lack the method's feedback, or that the tokenizer cannot
             handle.
     """
     train, held_out = read_data(config.data, show_progress=show_progress)
     parts = _parts(config, train, held_out)
-    check = _checked(config, train, parts) if checks else None
+    with checking():
+        check = _checked(config, train, parts) if checks else None
     chat = config.model.chat_choice
     pipeline = TokenPipeline.of(config.data, tokenizer, chat, max_length=max_length, show_progress=show_progress)
     rule = PairRule(config.data.pairing, config.data.min_score_gap)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from accelerate import PartialState
@@ -25,13 +26,14 @@ from preftune.model.load.load_model import Policy, load_config, load_policy, loa
 from preftune.model.load.savable import make_savable
 from preftune.model.reference.reference import FrozenCopy, KeptAdapter
 from preftune.runs.arguments import training_arguments
-from preftune.runs.callbacks import WARNING, HealthCallback, MetricsFile, ProgressDisplay, StopOnSignal
+from preftune.runs.callbacks import WARNING, HealthCallback, MetricsFile, StopOnSignal
 from preftune.runs.checkpoints import check_within_budget, choice_callbacks, guarded_saves, kept_checkpoint, save_model
 from preftune.runs.folder import RunFolder
 from preftune.runs.judged_samples import judged_measures
 from preftune.runs.logs import Log
 from preftune.runs.memory_budget import Pace, measure_budget
 from preftune.runs.prepare_data import PreparedData, microbatch_budget, prepare_data
+from preftune.runs.progress import ProgressDisplay
 from preftune.runs.reference import SampleReference, cache_reference
 from preftune.runs.result import KeptCheckpoint, RunResult, window_of
 from preftune.runs.sampler import RunSamples, Sampler
@@ -66,7 +68,8 @@ def train(
     """
     config = with_adapter_settings(config)
     judged = (*judged_measures(config), *sample_measures)
-    return _Run(config, console or Console(quiet=True), tuple(measures), judged).train()
+    console = console or Console(quiet=True)
+    return _Run(config, console, ProgressDisplay(console), tuple(measures), judged).train()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +91,7 @@ class _Run:
 
     config: TrainConfig
     console: Console
+    progress: ProgressDisplay
     measures: tuple[Measure, ...] = ()
     sample_measures: tuple[SampleMeasure, ...] = ()
 
@@ -103,7 +107,8 @@ class _Run:
     def _train(self, folder: RunFolder, arguments: TrainingArguments) -> RunResult:
         started = time.perf_counter()
         self._say(device_line(arguments.device))
-        tokenizer = load_tokenizer(self.config.model)
+        with self.progress.phase("loading the tokenizer"):
+            tokenizer = load_tokenizer(self.config.model)
         data = self._prepare_data(tokenizer, load_config(self.config.model))
         models = self._load_models(arguments, data, tokenizer)
         trainer, stop = self._trainer(arguments, models, data, tokenizer, folder)
@@ -178,6 +183,7 @@ class _Run:
             context=context,
             checks=self.config.data.check_data and PartialState().is_main_process,
             show_progress=self.console.is_terminal and not self.console.quiet,
+            checking=partial(self.progress.phase, "checking the data"),
         )
         for line in (data.chat, *data.lines()):
             self._say(line)
@@ -187,18 +193,20 @@ class _Run:
         self, arguments: TrainingArguments, data: PreparedData, tokenizer: PreTrainedTokenizerBase
     ) -> _Models:
         set_seed(self.config.steps.seed)  # a new adapter starts at random
-        policy = load_policy(self.config)
+        with self.progress.phase("loading the model"):
+            policy = load_policy(self.config)
         for line in make_savable(policy.model, tokenizer):
             self._say(line)
         self._check_fits(policy, data)
         if isinstance(policy.reference, FrozenCopy):
             nn.Module.to(policy.reference.model, arguments.device)
-        choice = choose_forward_for(
-            policy.model,
-            policy.reference,
-            Arithmetic.of_arguments(arguments),
-            is_sharded=bool(arguments.fsdp or arguments.deepspeed),
-        )
+        with self.progress.phase("testing packed rows"):
+            choice = choose_forward_for(
+                policy.model,
+                policy.reference,
+                Arithmetic.of_arguments(arguments),
+                is_sharded=bool(arguments.fsdp or arguments.deepspeed),
+            )
         self.console.print(choice.reason, highlight=False)
         wanted = self.config.steps.max_tokens_per_microbatch
         budget = microbatch_budget(data.all_groups, choice.forward.layout, None if wanted == "auto" else wanted)
@@ -219,7 +227,8 @@ class _Run:
         """The same models with the measured budget, after the reference has left memory."""
         model = models.policy.model
         objective = Objective(self.config.method, models.policy.reference, models.forward)
-        found = measure_budget(model, objective, data.all_groups, arguments, work=work_of(model))
+        with self.progress.phase("measuring memory"):
+            found = measure_budget(model, objective, data.all_groups, arguments, work=work_of(model))
         self.console.print(f"max_tokens_per_microbatch: {found}", highlight=False)
         return replace(models, max_tokens=found.max_tokens, work_per_second=found.work_per_second)
 
@@ -250,7 +259,9 @@ class _Run:
         tokenizer: PreTrainedTokenizerBase,
         folder: RunFolder,
     ) -> tuple[PreferenceTrainer, StopOnSignal]:
-        stop = StopOnSignal(lambda text: self.console.print(text, style=WARNING))
+        stop = StopOnSignal(
+            lambda text: self.console.print(text, style=WARNING), evaluates=self.config.choice.keep == "best"
+        )
         samples = self._samples(arguments, models, data, tokenizer, folder)
         batching = Batching.of(
             models.policy.model,
@@ -273,7 +284,7 @@ class _Run:
             reference_sync=ReferenceSync.of(self.config.model, models.policy.reference),
             measures=[*self.measures, *samples],
             callbacks=[
-                *(ProgressDisplay(self.console), MetricsFile(folder), stop),
+                *(MetricsFile(folder), stop, self.progress),
                 *samples,
                 *choice_callbacks(self.config),
             ],
@@ -312,7 +323,14 @@ class _Run:
             needs_kl=self.config.choice.needs_kl,
             say=self._say,
         )
-        return [RunSamples(sampler, folder.samples, measures=self.sample_measures, say=self._say)]
+        num_samples = len(data.prompts)
+        self._say(
+            f"samples: {num_samples} of at most {settings.eval_sample_tokens:,} tokens before the first step, at each "
+            "evaluation and after the last step (--eval-samples 0 to skip)"
+        )
+        doing = f"drawing {num_samples} samples (--eval-samples 0 to skip)"
+        drawing = partial(self.progress.phase, doing)
+        return [RunSamples(sampler, folder.samples, measures=self.sample_measures, say=self._say, drawing=drawing)]
 
     def _say(self, line: str) -> None:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -347,4 +365,5 @@ class _Run:
         if isinstance(policy.reference, KeptAdapter):
             assert isinstance(policy.model, PeftModel)
             policy.model.delete_adapter(policy.reference.kept)
-        save_model(trainer, folder)
+        with self.progress.phase("saving the model"):
+            save_model(trainer, folder)

@@ -1,6 +1,7 @@
 """Draws samples from the policy while it trains."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,6 +143,9 @@ class RunSamples(TrainerCallback):
 
     The main process draws, with its own copy of the weights, and broadcasts the metrics. If that fails, it prints a
     line and the run continues without samples; if the user requested measures of samples, the run ends.
+
+    Args:
+        drawing: Context in which samples are drawn, which may name it on the screen.
     """
 
     def __init__(
@@ -151,8 +155,10 @@ class RunSamples(TrainerCallback):
         *,
         measures: Sequence[SampleMeasure] = (),
         say: Callable[[str], None],
+        drawing: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._sampler = sampler
+        self._drawing = drawing
         self._file = file
         self._measures = tuple(measures)
         self._say = say
@@ -207,7 +213,8 @@ class RunSamples(TrainerCallback):
         return outcome.metrics
 
     def _take(self, model: Any) -> Mapping[str, float]:
-        drawn = self._sampler.draw(model, self._step)
+        with self._drawing():
+            drawn = self._sampler.draw(model, self._step)
         self._file.append(drawn.line())
         metrics = drawn.metrics()
         for measure in self._measures:

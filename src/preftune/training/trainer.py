@@ -294,6 +294,7 @@ class PreferenceTrainer(Trainer):
         show = self.is_world_process_zero() and not self.args.disable_tqdm
         for step in tqdm(dataloader, desc=description, disable=not show, leave=False):
             num_groups += len(step.groups)
+            self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
             with self.compute_loss_context_manager():
                 sums.merge(self.objective.evaluate(model, step.to(self.args.device)))
         totals = self.objective.totals(self._over_ranks(sums))
