@@ -17,7 +17,7 @@ help:
 	@echo "make test-latest  run the tests with the newest releases that pyproject.toml allows, in $(LATEST)"
 	@echo "make lock      write constraints.txt anew from the newest releases that pyproject.toml allows"
 	@echo "make lint      style, types, import layers, declared dependencies, docstrings"
-	@echo "make format    put the code into the house format"
+	@echo "make format    put the code into the house format, and write settings/keywords.py anew"
 	@echo "make bench     measure against TRL"
 	@echo "make setup     make $(VENV) and install everything into it"
 
@@ -66,6 +66,7 @@ lint: setup
 	$(BIN)/python .ci/docstrings.py src studies benchmarks examples
 
 format: setup
+	$(BIN)/python .ci/keywords.py
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -138,7 +138,7 @@ class _Study:
 
     def _train(self, name: str) -> RunResult:
         feedback = Method.named(name).feedback
-        further = {"pairing": "best_vs_worst"} if feedback == "pairs" else {}
+        further: dict[str, Any] = {"pairing": "best_vs_worst"} if feedback == "pairs" else {}
         config = TrainConfig.of(
             method=name,
             model=str(self.output / "demo" / "sft"),

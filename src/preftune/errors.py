@@ -17,6 +17,7 @@ parts: the problem, with the value and its place; the reason; the fix.
 """
 
 from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
 from difflib import get_close_matches
 from typing import Literal
 
@@ -34,7 +35,12 @@ __all__ = [
     "TokenizerError",
     "TrainingError",
     "did_you_mean",
+    "names_flags",
 ]
+
+
+names_flags: ContextVar[bool] = ContextVar("names_flags", default=False)
+"""True while the command line runs: messages name its flags, and Python calls have keywords instead."""
 
 
 class PreftuneError(Exception):

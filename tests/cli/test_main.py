@@ -145,3 +145,30 @@ def test_only_the_main_process_reports_an_invalid_request(monkeypatch: pytest.Mo
     monkeypatch.setitem(os.environ, "RANK", "1")
     result = call("train", "--method", "nonsense")
     assert (result.exit_code, result.output) == (2, "")
+
+
+def test_the_name_of_another_library_is_answered_with_the_flag_of_ours() -> None:
+    error = error_of("train", "--model", "m", "--per_device_train_batch_size", "4")
+    assert "--per_device_train_batch_size: there is no such option. Set --batch-size" in error
+
+
+def test_markup_and_control_characters_in_names_are_shown_and_steer_nothing(tmp_path: Path) -> None:
+    error = error_of("check", tmp_path / "a[/b]\x1b[31m:smile:.jsonl")
+    assert "[/b]" in error.replace("\n", "")
+    assert ":smile:" in error.replace("\n", "")
+    assert "\x1b[31m" not in error
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_no_encoding_of_the_terminal_ends_a_command(tmp_path: Path, encoding: str) -> None:
+    code = "from preftune.cli.main import main; from preftune.files.terminal import PlainConsole\n"
+    code += "from preftune.files.terminal import accept_any_text; accept_any_text(); print('1 · 2 ± 3 … \\u732b')\n"
+    code += "PlainConsole().print('4 · 5 \\u732b')"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        check=True,
+    )
+    if encoding == "ascii":
+        assert run.stdout.decode() == "1 - 2 +- 3 ... ?\n4 - 5 ?\n"

@@ -78,6 +78,7 @@ def test_its_loss_falls_in_a_run(name: str, model: Path, tmp_path: Path) -> None
 def test_a_sum_trains_and_logs_each_part(model: Path, tmp_path: Path) -> None:
     data = tmp_path / "data.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows("pairs")))
+    part_options: dict[str, Any] = {"bco_pair.beta": 0.3}
     config = TrainConfig.of(
         method="0.8*dpo + 0.2*bco_pair + preferred_ft",
         model=str(model),
@@ -87,7 +88,7 @@ def test_a_sum_trains_and_logs_each_part(model: Path, tmp_path: Path) -> None:
         max_steps=2,
         precision="fp32",
         report_to="none",
-        **{"bco_pair.beta": 0.3},
+        **part_options,
     )
     train(config)
     first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])

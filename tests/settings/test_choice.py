@@ -91,7 +91,10 @@ BEST = {"keep": "best", "judge": "python:m:f"}
             {"judge": "python:m:f", "eval_fraction": 0.0},
             "judge = python:m:f: rates samples at evaluations, and nothing",
         ),
-        ({"keep": "best", "metric": "win_rate"}, "metric = win_rate: needs a judge of samples. Name one with --judge"),
+        (
+            {"keep": "best", "metric": "win_rate"},
+            "needs a judge of samples. Name one with judge=reward:MODEL",
+        ),
         ({"keep": "best", "metric": "reward"}, "metric = reward: needs a judge"),
         ({**BEST, "metric": "reward_at_kl_budget"}, "metric = reward_at_kl_budget: which budget?"),
         ({**BEST, "metric": "reward", "kl_budget": 5.0}, "kl_budget = 5: is for metric = reward_at_kl_budget only"),

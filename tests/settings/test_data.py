@@ -33,16 +33,9 @@ def test_a_config_with_scores_and_weights_survives_its_yaml(tmp_path: Path) -> N
 
 
 def test_all_problems_are_reported_at_once() -> None:
+    wrong: dict[str, Any] = {"pairing": "worst", "auxiliary": "safety=0,wit=inf", "token_weights": "all"}
     with pytest.raises(ConfigError) as caught:
-        TrainConfig.of(
-            model="m",
-            data="d",
-            output="o",
-            pairing="worst",
-            min_score_gap=-1,
-            auxiliary="safety=0,wit=inf",
-            token_weights="all",
-        )
+        TrainConfig.of(model="m", data="d", output="o", min_score_gap=-1, **wrong)
     for part in (
         "pairing = 'worst': must be one of given, all, best_vs_worst, adjacent",
         "min_score_gap = -1.0: must be at least 0",

@@ -38,8 +38,9 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
 
 
 def test_all_problems_are_reported_at_once() -> None:
+    wrong: dict[str, Any] = {"tau": 1, "beta": -1, "batch_size": 0, "schedule": "sine", "betta": 1}
     with pytest.raises(ConfigError) as caught:
-        TrainConfig.of(method="dpo", tau=1, beta=-1, batch_size=0, schedule="sine", betta=1, output="run", data="x")
+        TrainConfig.of(method="dpo", **wrong, output="run", data="x")
     text = str(caught.value)
     for part in (
         "beta = -1.0: must be above 0",

@@ -39,6 +39,7 @@ from preftune.data.quality import (
 from preftune.data.rows import DataRow
 from preftune.errors import ConfigError
 from preftune.files.outputs import check_output, saving
+from preftune.files.terminal import PlainConsole
 from preftune.findings import Severity
 from preftune.groups import PromptGroup
 from preftune.settings import ModelSettings, build_section
@@ -218,7 +219,6 @@ def _labels(order: _Order) -> "LabelCheck | None":
     """The labels that a model contradicts, or None without a model."""
     if order.values["model"] is None:
         return None
-    from rich.console import Console
 
     from preftune.evaluation.label_check import check_labels
 
@@ -230,7 +230,7 @@ def _labels(order: _Order) -> "LabelCheck | None":
         format=source.format,
         columns=source.columns,
         with_texts=order.values["examples"],
-        console=Console(stderr=True),
+        console=PlainConsole(stderr=True),
     )
 
 

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.text import Text
 from typing_extensions import override
 
-from preftune.errors import ConfigError, DataError, ModelError, OutputError, PreftuneError, TokenizerError
+from preftune.errors import ConfigError, DataError, ModelError, OutputError, PreftuneError, TokenizerError, names_flags
+from preftune.files.terminal import PlainConsole
 
 __all__ = [
     "INTERRUPTED",
@@ -57,14 +58,25 @@ class ReportingGroup(click.RichGroup):
 
     @override
     def invoke(self, ctx: click.Context) -> Any:
+        token = names_flags.set(True)
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            from preftune.settings.foreign import foreign_hint  # its package takes seconds to import
+
+            hint = foreign_hint(error.option_name, lambda own: "--" + own.replace("_", "-"))
+            if not hint:
+                raise
+            _report(ConfigError([f"{error.option_name}: there is no such option. {hint}"]), with_traceback=False)
+            ctx.exit(2)
         except PreftuneError as error:
             _report(error, with_traceback=ctx.meta.get(_TRACEBACK, False))
             ctx.exit(exit_code(error))
         except KeyboardInterrupt:
             _console().print("Stopped.", style="bold yellow")
             ctx.exit(INTERRUPTED)
+        finally:
+            names_flags.reset(token)
 
 
 def _report(error: PreftuneError, *, with_traceback: bool) -> None:
@@ -77,7 +89,7 @@ def _report(error: PreftuneError, *, with_traceback: bool) -> None:
 
 
 def _console() -> Console:
-    return Console(stderr=True, highlight=False)
+    return PlainConsole(stderr=True, highlight=False)
 
 
 def is_main_process() -> bool:
@@ -92,7 +104,7 @@ def process_name() -> str:
 
 def main_console() -> Console:
     """Standard output in the main process, silence in others."""
-    return Console(quiet=not is_main_process())
+    return PlainConsole(quiet=not is_main_process())
 
 
 @contextmanager

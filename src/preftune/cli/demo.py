@@ -4,7 +4,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from preftune.cli.console import main_console, quiet_libraries
+from preftune.cli.console import loading, main_console, quiet_libraries
 from preftune.cli.options import Place, output_flags
 
 __all__ = ["command"]
@@ -22,9 +22,10 @@ def command(output: str, seed: int, overwrite: bool, verbose: bool) -> None:
     Trains a small model by SFT on synthetic film reviews with a known reward, samples pairs from it, trains it on the
     pairs by DPO, shows both models side by side, and writes a report of each run.
     """
-    from preftune.cli.report import leave_report
-    from preftune.demo.demo import run_demo
-    from preftune.report import draw_curves
+    with loading():
+        from preftune.cli.report import leave_report
+        from preftune.demo.demo import run_demo
+        from preftune.report import draw_curves
 
     console, folder = main_console(), Path(output)
     with quiet_libraries(verbose=verbose):

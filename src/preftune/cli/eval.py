@@ -5,7 +5,7 @@ from typing import Any
 
 import rich_click as click
 
-from preftune.cli.console import main_console, quiet_libraries
+from preftune.cli.console import loading, main_console, quiet_libraries
 from preftune.cli.options import given_values, output_flags, setting_flags
 from preftune.files.run_files import is_run
 from preftune.settings import DataSettings, ModelSettings, settings_of
@@ -29,8 +29,9 @@ def command(context: click.RichContext, /, verbose: bool, **_: Any) -> None:
     """
     config = EvaluationConfig.of(**given_values(context, [flag.name for flag in _FLAGS if flag.name]))
     with quiet_libraries(verbose=verbose):
-        from preftune.evaluation.evaluate import evaluate
-        from preftune.evaluation.result import tables_of
+        with loading():
+            from preftune.evaluation.evaluate import evaluate
+            from preftune.evaluation.result import tables_of
 
         console = main_console()
         result = evaluate(config, console=console)

@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as RichText
 
-from preftune.cli.console import main_console, quiet_libraries
+from preftune.cli.console import loading, main_console, quiet_libraries
 from preftune.cli.options import Place, chosen_model, given_values, model_flags, output_flags, setting_flags
 from preftune.errors import ConfigError, SaveError
 from preftune.evaluation.prompts import read_prompts
 from preftune.files.outputs import check_output
+from preftune.files.terminal import printable
 from preftune.groups import Prompt
 from preftune.settings import ModelSettings, TrainConfig, build_section, settings_of
 from preftune.settings.config import expanded
@@ -174,10 +175,11 @@ def _continue(
 ) -> "ModelCompletions":
     import torch
 
-    from preftune.model.forward.arithmetic import Arithmetic
-    from preftune.model.generation.completions import generate
-    from preftune.model.load.evaluated_models import find_reference, realignment_with
-    from preftune.model.load.load_model import load_causal_lm
+    with loading():
+        from preftune.model.forward.arithmetic import Arithmetic
+        from preftune.model.generation.completions import generate
+        from preftune.model.load.evaluated_models import find_reference, realignment_with
+        from preftune.model.load.load_model import load_causal_lm
 
     model = load_causal_lm(settings)
     arithmetic = Arithmetic.of(settings)
@@ -259,7 +261,7 @@ def _show_one(console: Console, prompts: Sequence[Prompt], model: ModelCompletio
     from preftune.model.generation.prompts import text_of
 
     for prompt, generations in zip(prompts, model.generations, strict=True):
-        console.print(RichText(text_of(prompt.text), style="bold"), soft_wrap=True)
+        console.print(RichText(printable(text_of(prompt.text)), style="bold"), soft_wrap=True)
         for generation in generations:
             console.print(_completion(generation), soft_wrap=True)
             console.print()
@@ -271,10 +273,10 @@ def _side_by_side(prompts: Sequence[Prompt], models: Sequence[ModelCompletions])
     table = Table(show_lines=True, expand=True, header_style="bold")
     table.add_column("prompt", overflow="fold", ratio=1)
     for model in models:
-        table.add_column(RichText(str(model)), overflow="fold", ratio=2)
+        table.add_column(RichText(printable(str(model))), overflow="fold", ratio=2)
     for index, prompt in enumerate(prompts):
         for sample in range(len(models[0].generations[index])):
-            first = RichText(text_of(prompt.text) if sample == 0 else "")
+            first = RichText(printable(text_of(prompt.text)) if sample == 0 else "")
             table.add_row(first, *(_completion(model.generations[index][sample]) for model in models))
     return table
 
@@ -284,7 +286,7 @@ def _completion(generation: "Generation") -> RichText:
 
     if note := note_on_empty(generation.text, finished=generation.finished):
         return RichText(note, style="dim")
-    return RichText.assemble(generation.text.strip("\n"), ("" if generation.finished else " ...", "dim"))
+    return RichText.assemble(printable(generation.text.strip("\n")), ("" if generation.finished else " ...", "dim"))
 
 
 def check_prompt_sources(prompts: Sequence[str], file: str | None) -> Iterator[str]:

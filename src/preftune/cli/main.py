@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from preftune import __version__
 from preftune.cli.console import ReportingGroup, loading
+from preftune.files.terminal import accept_any_text
 
 __all__ = ["main", "preftune"]
 
@@ -66,4 +67,5 @@ for _command in (
 
 def main() -> None:
     """Run the command line of this process."""
+    accept_any_text()
     preftune(prog_name="preftune")

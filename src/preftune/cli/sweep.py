@@ -6,7 +6,7 @@ from typing import Any
 import rich_click as click
 from rich.console import Console
 
-from preftune.cli.console import INTERRUPTED, main_console, quiet_libraries
+from preftune.cli.console import INTERRUPTED, loading, main_console, quiet_libraries
 from preftune.cli.options import given_values, output_flags, setting_flags
 from preftune.cli.report import leave_sweep_reports
 from preftune.cli.train import method_flags
@@ -49,9 +49,10 @@ def command(context: click.RichContext, /, config: str | None, verbose: bool, **
 
 
 def _run(config: SweepConfig, console: Console, context: click.Context) -> None:
-    from preftune.sweep.picture import write_pictures
-    from preftune.sweep.run import sweep
-    from preftune.sweep.table import summary_lines, tables_of
+    with loading():
+        from preftune.sweep.picture import write_pictures
+        from preftune.sweep.run import sweep
+        from preftune.sweep.table import summary_lines, tables_of
 
     result = sweep(config, console=console)
     for table in tables_of(result):

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import torch
 from peft import PeftConfig
-from rich.console import Console
 from torch import nn
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainingArguments, set_seed
 from typing_extensions import override
@@ -19,6 +18,7 @@ from preftune.compat.tuning_config import TuningConfig, given_config, step_by_st
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.data.tokens.tokenize import check_vocabulary
 from preftune.errors import ConfigError
+from preftune.files.terminal import PlainConsole
 from preftune.losses import Unit
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
@@ -148,7 +148,7 @@ class TuningTrainer(PreferenceTrainer):
             groups,
             config,
             max_tokens=_max_tokens(groups, forward.layout, config.method.counted, at_once),
-            console=Console(stderr=True, quiet=bool(config.disable_tqdm)),
+            console=PlainConsole(stderr=True, quiet=bool(config.disable_tqdm)),
             per_token=config.method.needs("reference_token_logps") or any(group.weights for group in groups),
         )
 

@@ -16,7 +16,9 @@ def track(items: Iterable[Item], description: str, *, total: int | None, show: b
     """
     if not show:
         return items
-    from rich.console import Console
+    from rich.markup import escape
     from rich.progress import track as track_with_rich
 
-    return track_with_rich(items, description, total=total, console=Console(stderr=True))
+    from preftune.files.terminal import PlainConsole
+
+    return track_with_rich(items, escape(description), total=total, console=PlainConsole(stderr=True))

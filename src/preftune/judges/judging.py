@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from preftune.errors import ConfigError
+from preftune.files.terminal import PlainConsole
 from preftune.judges.function import function_judge
 from preftune.judges.judge import Comparison, Judge, JudgedComparison, Question, Verdict
 from preftune.judges.people import FileJudge
@@ -146,10 +147,9 @@ def _progress(name: str, total: int, left: int, *, show: bool) -> Iterator[_Adva
     if not show:
         yield lambda: None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=PlainConsole(stderr=True)) as progress:
         task = progress.add_task(f"Asking {name}", total=total, completed=total - left)
         yield lambda: progress.advance(task)

@@ -1,21 +1,25 @@
 """A whole run: prepares data and model, trains, saves, and reports the result."""
 
+import os
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from accelerate import PartialState
 from peft import PeftModel
 from rich.console import Console
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedTokenizerBase, PrinterCallback, TrainingArguments, set_seed
+from typing_extensions import Unpack
 
 from preftune.data.tokens.tokenize import check_vocabulary
 from preftune.errors import ConfigError, ModelError, TokenizerError
 from preftune.files.outputs import writing_into
+from preftune.files.terminal import PlainConsole, accept_any_text
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
 from preftune.model.forward.model_size import context_length, num_embeddings, work_of
@@ -29,6 +33,7 @@ from preftune.runs.arguments import training_arguments
 from preftune.runs.callbacks import WARNING, HealthCallback, MetricsFile, StopOnSignal
 from preftune.runs.checkpoints import check_within_budget, choice_callbacks, guarded_saves, kept_checkpoint, save_model
 from preftune.runs.folder import RunFolder
+from preftune.runs.given_rows import file_of_rows, is_rows, rows_to_file
 from preftune.runs.judged_samples import judged_measures
 from preftune.runs.logs import Log
 from preftune.runs.memory_budget import Pace, measure_budget
@@ -40,6 +45,7 @@ from preftune.runs.sampler import RunSamples, Sampler
 from preftune.runs.samples import SampleMeasure
 from preftune.runs.verdict import Evidence, Verdict, judgements_of
 from preftune.settings import TrainConfig
+from preftune.settings.keywords import TrainKeywords
 from preftune.training.objective import Objective
 from preftune.training.out_of_memory import OutOfMemory
 from preftune.training.reference_sync import ReferenceSync
@@ -50,15 +56,27 @@ __all__ = ["train"]
 
 
 def train(
-    config: TrainConfig,
+    config: TrainConfig | None = None,
     *,
+    method: str | None = None,
     console: Console | None = None,
+    quiet: bool = False,
     measures: Sequence[Measure] = (),
     sample_measures: Sequence[SampleMeasure] = (),
+    **settings: Unpack[TrainKeywords],
 ) -> RunResult:
     """Tune a model and write model, metrics and settings into the output folder.
 
+        train(model="gpt2", data=[{"prompt": ..., "chosen": ..., "rejected": ...}, ...], output="run", beta=0.1)
+
     Args:
+        config: The settings, instead of `method` and `settings`.
+        method: Name of the method. Default: dpo.
+        console: Shows progress. Default: standard output.
+        quiet: Show nothing.
+        settings: As for `TrainConfig.of`. `data` and `eval_data` may also be rows in memory: a list of dicts, a
+            `datasets.Dataset` or a `pandas.DataFrame`. They are written to OUTPUT-data.jsonl and
+            OUTPUT-eval_data.jsonl, which the run reads, so that it can be repeated, resumed and evaluated.
         measures: Further metrics of the policy, taken at every evaluation.
         sample_measures: Further metrics of the samples drawn at every evaluation, beside those of `config`'s judge.
     Returns:
@@ -66,10 +84,26 @@ def train(
     Raises:
         PreftuneError: a problem that a user can solve: settings, data, model, judge, output folder, disk.
     """
-    config = with_adapter_settings(config)
+    config = with_adapter_settings(_config(config, method, settings))
     judged = (*judged_measures(config), *sample_measures)
-    console = console or Console(quiet=True)
+    console = console or PlainConsole(quiet=quiet or os.environ.get("RANK", "0") != "0")
+    accept_any_text(console.file)
     return _Run(config, console, ProgressDisplay(console), tuple(measures), judged).train()
+
+
+def _config(config: TrainConfig | None, method: str | None, settings: TrainKeywords) -> TrainConfig:
+    """The config of a call of `train`. Rows in memory are written to files."""
+    given: dict[str, Any] = {**settings, **({} if method is None else {"method": method})}
+    if config is not None:
+        if given:
+            raise ConfigError([f"{name}: the config has it. Give a config or keywords." for name in given])
+        return config
+    rows = {name: given[name] for name in ("data", "eval_data") if is_rows(given.get(name))}
+    files = {name: file_of_rows(str(given.get("output") or "run"), name) for name in rows}
+    config = TrainConfig.of(**{**given, **{name: str(path) for name, path in files.items()}})
+    for name, path in files.items():  # in every process: each writes the same file, atomically
+        rows_to_file(rows[name], path, overwrite=config.output.overwrite)
+    return config
 
 
 @dataclass(frozen=True, slots=True, eq=False)

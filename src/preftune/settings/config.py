@@ -11,7 +11,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import yaml
 
-from preftune.errors import ConfigError, did_you_mean
+from preftune.errors import ConfigError, did_you_mean, names_flags
+from preftune.settings.foreign import foreign_hint
 from preftune.settings.setting import Section, Setting, settings_of
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "build_sections",
     "coerce",
     "expanded",
+    "for_caller",
     "names_of",
     "read_settings",
     "unknown_settings",
@@ -26,6 +28,28 @@ __all__ = [
 ]
 
 _BEFORE_PATH = re.compile(r"((?:\w+:)?)(.*)", re.DOTALL)
+
+
+def for_caller(problem: str) -> str:
+    """The message in words of the caller: in a Python call with keywords for flags, except in shell commands.
+
+    >>> for_caller("Hold out a part with --eval-fraction 0.05, or give --eval-data.")
+    'Hold out a part with eval_fraction=0.05, or give eval_data=...'
+    >>> for_caller("See `preftune train --help`.")
+    'See `preftune train --help`.'
+    """
+    if names_flags.get():
+        return problem
+    text, command, rest = problem.partition("preftune ")
+    text = re.sub(r"--([a-z][a-z0-9-]+) ([\w.:/]*[\w/])(?=[.,;) ]|$)", _keyword_of_value, text)
+    text = re.sub(r"--([a-z][a-z0-9-]+)\.?", lambda found: f"{found[1].replace('-', '_')}=...", text)
+    return text + command + rest
+
+
+def _keyword_of_value(found: re.Match[str]) -> str:
+    """A flag and its value as a keyword, where what follows is a value and not a word of the sentence."""
+    is_value = found[2].isupper() or re.search(r"[\d:/]", found[2]) is not None
+    return f"{found[1].replace('-', '_')}={found[2]}" if is_value else found[0]
 
 
 def names_of(sections: Iterable[type[Section]]) -> list[str]:
@@ -64,7 +88,7 @@ def unknown_settings(given: Iterable[str], known: Collection[str], *, command: s
     """
     for name in given:
         if name not in known:
-            hint = did_you_mean(name, known) or f"See `preftune {command} --help`."
+            hint = foreign_hint(name) or did_you_mean(name, known) or f"See `preftune {command} --help`."
             yield f"{name}: there is no such setting. {hint}"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass
+from importlib.util import find_spec
 from typing import Any, ClassVar, Literal
 
 from preftune.groups import template_variable_problem
@@ -68,6 +69,12 @@ class ModelSettings(Section):
         used_by=("eval", "generate", "merge"),
         from_run=True,
     )
+    load_in_4bit: bool = setting(
+        False,
+        "Quantize the frozen weights to 4 bits (nf4) while loading (QLoRA). Requires lora and bitsandbytes.",
+        used_by=("eval", "generate"),
+        from_run=True,
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = setting(
         "auto",
         "Data type of computations (autocast); auto: bf16 on a GPU that supports it, else fp32.",
@@ -112,6 +119,8 @@ class ModelSettings(Section):
             yield "model: is empty. Give a hub id or a local folder with --model."
         if problem := template_variable_problem(self.chat_template_kwargs):
             yield f"chat_template_kwargs: {problem} Leave it out."
+        if self.load_in_4bit and find_spec("bitsandbytes") is None:
+            yield "load_in_4bit: needs bitsandbytes, which is not installed. Run `pip install bitsandbytes`."
         if not self.moves_reference and self.reference_sync_every != _SYNC_EVERY:
             yield (
                 f"reference_sync_every = {self.reference_sync_every}: the reference does not move. Set reference_sync "
@@ -145,6 +154,8 @@ class ModelSettings(Section):
 
     def problems_with(self, method: Method, *, lora: bool) -> Iterator[str]:
         """Messages about settings that do not fit the method, or an adapter if there is one."""
+        if self.load_in_4bit and not lora:
+            yield "load_in_4bit: weights in 4 bits cannot be trained, but an adapter on them can. Set lora."
         if self.moves_reference and not method.needs_reference:
             yield f"reference_sync = {self.reference_sync}: method {method.name} has no reference. Leave it out."
         if self.moves_reference and lora and self.reference_model is not None:

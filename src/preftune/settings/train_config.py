@@ -5,11 +5,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import Unpack
+
 from preftune.errors import ConfigError
 from preftune.losses import LOSSES, Method, Option, OptionValue, loss_options, losses_of
 from preftune.settings.choice import ChoiceSettings, DrawSettings
-from preftune.settings.config import build_sections, coerce, read_settings, unknown_settings, yaml_line
+from preftune.settings.config import build_sections, coerce, for_caller, read_settings, unknown_settings, yaml_line
 from preftune.settings.data import DataSettings
+from preftune.settings.keywords import TrainKeywords
 from preftune.settings.sections import (
     AdapterSettings,
     HealthSettings,
@@ -60,7 +63,7 @@ class TrainConfig:
     health: HealthSettings
 
     @staticmethod
-    def of(method: str = "dpo", **settings: Any) -> "TrainConfig":
+    def of(method: str = "dpo", **settings: Unpack[TrainKeywords]) -> "TrainConfig":
         """The config of some settings: those of all sections and the options of the method, by name.
 
         Raises:
@@ -74,11 +77,11 @@ class TrainConfig:
         if bound is not None:
             problems += _misfits(bound, sections)
         if problems or bound is None or None in sections.values():
-            raise ConfigError(problems)
+            raise ConfigError([for_caller(problem) for problem in problems])
         return TrainConfig(method=bound, **sections)
 
     @staticmethod
-    def read(path: str | Path, **overrides: Any) -> "TrainConfig":
+    def read(path: str | Path, **overrides: Unpack[TrainKeywords]) -> "TrainConfig":
         """The config in a YAML file; `overrides` replace its settings.
 
         Raises:

@@ -6,17 +6,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from accelerate import PartialState
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import nn
 from transformers import (
     AutoConfig,
     AutoTokenizer,
+    BitsAndBytesConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from preftune.errors import ModelError, TokenizerError, first_line
+from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.load.adapter_settings import ALL_LINEAR
 from preftune.model.load.merging import merge_adapter
 from preftune.model.load.places import check_place, lasting_name, loading, not_loadable
@@ -121,9 +124,27 @@ def load_causal_lm(settings: ModelSettings, name: str | None = None) -> PreTrain
         "dtype": "auto" if settings.weights_dtype == "auto" else getattr(torch, settings.weights_dtype),
         "attn_implementation": settings.attention,
         "trust_remote_code": settings.trust_remote_code,
+        **_quantization(settings),
     }
     setting = "model" if name in (None, settings.model) else "reference_model"
     return load_pretrained(name or settings.model, arguments, revision=settings.revision, setting=setting)
+
+
+def _quantization(settings: ModelSettings) -> dict[str, Any]:
+    """Arguments of `from_pretrained` that put the weights of linear layers in 4 bits, if the settings say so.
+
+    Weights are dequantized to the data type of computations in each forward pass.
+    """
+    if not settings.load_in_4bit:
+        return {}
+    arithmetic = Arithmetic.of(settings)
+    four_bits = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=arithmetic.autocast or torch.float32,
+    )
+    return {"quantization_config": four_bits, "device_map": {"": PartialState().device}}
 
 
 def load_frozen(settings: ModelSettings, device: torch.device, name: str | None = None) -> PreTrainedModel | PeftModel:
