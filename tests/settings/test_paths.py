@@ -41,7 +41,7 @@ def test_every_setting_that_may_be_a_path_is_expanded(
     monkeypatch.setenv("HOME", "/home/ada")
     needed = {other.name: of_kind(other, "x") for other in settings_of(section) if "MISSING" in repr(other.default)}
     kind = "reward:" if item.name in ("judge", "reward") else ""
-    settings = {**needed, item.name: of_kind(item, f"{kind}~/there")}
+    settings: dict[str, Any] = {**needed, item.name: of_kind(item, f"{kind}~/there")}
     if section is SweepSettings:
         settings["over"] = ["beta=1,2"]
     if item.name in ("judge_prompt", "against"):
@@ -61,7 +61,7 @@ def test_settings_whose_help_speaks_of_files_and_models_are_paths_or_known_not_t
 
 def test_yaml_flags_and_python_give_one_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    given = {"model": "~/m", "data": "~/d.jsonl", "output": "~/run", "chat_template": "~/t.jinja"}
+    given: dict[str, Any] = {"model": "~/m", "data": "~/d.jsonl", "output": "~/run", "chat_template": "~/t.jinja"}
     home = str(tmp_path)
     expected = {"model": f"{home}/m", "data": [f"{home}/d.jsonl"], "output": f"{home}/run"}
     (tmp_path / "c.yaml").write_text("".join(f"{name}: {value}\n" for name, value in given.items()))

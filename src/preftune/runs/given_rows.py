@@ -31,7 +31,7 @@ def file_of_rows(output: str, name: str) -> Path:
     >>> str(file_of_rows("runs/first", "eval_data"))
     'runs/first-eval_data.jsonl'
     """
-    folder = Path(output)
+    folder = Path(output).expanduser()
     return folder.with_name(f"{folder.name}-{name}.jsonl")
 
 
