@@ -19,6 +19,7 @@ from preftune.settings import SECTIONS, SETTINGS, TrainConfig, read_settings, se
 
 if TYPE_CHECKING:
     from preftune.report.run_record import RunRecord
+    from preftune.runs.result import RunResult
     from preftune.runs.verdict import Verdict
 
 __all__ = ["command", "method_flags", "sft_command"]
@@ -149,19 +150,23 @@ def _train(config: TrainConfig, console: Console, context: click.Context) -> Non
         console.print(result.table())
         if result.verdict is not None:
             say_verdict(result.verdict, console)
-        report = None
-        if not result.stopped_early:
-            with console.status("writing the report"):
-                report = leave_report(folder, console)
-        lines = _what_next(config, None if report is None else report.run)
-        if result.stopped_sick:
-            lines = _how_to_resume(config, "The run is sick and was stopped. To continue it anyway:", sick=True)
-        elif result.stopped_early:
-            lines = _how_to_resume(config, "The run was stopped before its end. To resume it:")
-        for line in lines:
+        for line in _last_lines(config, result, console):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
     if result.stopped_early or result.stopped_sick:
         context.exit(INTERRUPTED if result.stopped_early else SICK)
+
+
+def _last_lines(config: TrainConfig, result: "RunResult", console: Console) -> Iterator[str]:
+    """The next steps. The report is written before, unless a signal stopped the run: who stops it does not wait."""
+    from preftune.cli.report import leave_report
+
+    if result.stopped_early:
+        return _how_to_resume(config, "The run was stopped before its end. To resume it:")
+    with console.status("writing the report"):
+        report = leave_report(Path(config.output.output), console)
+    if result.stopped_sick:
+        return _how_to_resume(config, "The run is sick and was stopped. To continue it anyway:", sick=True)
+    return _what_next(config, None if report is None else report.run)
 
 
 _TONES = {"good": "bold green", "neutral": "bold", "warning": "bold yellow", "error": "bold red"}

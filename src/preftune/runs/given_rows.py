@@ -7,11 +7,33 @@ from typing import Any
 
 from preftune.errors import ConfigError, DataError, OutputError
 from preftune.files.json_files import write_whole
+from preftune.settings import TrainConfig
+from preftune.settings.keywords import TrainKeywords
 
-__all__ = ["file_of_rows", "is_rows", "rows_to_file"]
+__all__ = ["config_of", "is_rows", "rows_to_file"]
 
 Rows = Iterable[Mapping[str, Any]]
 """A list of dicts, a `datasets.Dataset`, a `pandas.DataFrame`."""
+
+
+def config_of(config: TrainConfig | None, method: str | None, settings: TrainKeywords) -> TrainConfig:
+    """The config of a call of `train`. Rows in memory are written to files.
+
+    Raises:
+        ConfigError: settings that cannot work, or both a config and settings.
+        DataError, OutputError: rows that cannot be written.
+    """
+    given: dict[str, Any] = {**settings, **({} if method is None else {"method": method})}
+    if config is not None:
+        if given:
+            raise ConfigError([f"{name}: the config has it. Give a config or keywords." for name in given])
+        return config
+    rows = {name: given[name] for name in ("data", "eval_data") if is_rows(given.get(name))}
+    files = {name: file_of_rows(str(given.get("output") or "run"), name) for name in rows}
+    config = TrainConfig.of(**{**given, **{name: str(path) for name, path in files.items()}})
+    for name, path in files.items():  # in every process: each writes the same file, atomically
+        rows_to_file(rows[name], path, overwrite=config.output.overwrite)
+    return config
 
 
 def is_rows(value: object) -> bool:

@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from accelerate import PartialState
 from peft import PeftModel
@@ -33,7 +32,7 @@ from preftune.runs.arguments import training_arguments
 from preftune.runs.callbacks import WARNING, HealthCallback, MetricsFile, StopOnSignal
 from preftune.runs.checkpoints import check_within_budget, choice_callbacks, guarded_saves, kept_checkpoint, save_model
 from preftune.runs.folder import RunFolder
-from preftune.runs.given_rows import file_of_rows, is_rows, rows_to_file
+from preftune.runs.given_rows import config_of
 from preftune.runs.judged_samples import judged_measures
 from preftune.runs.logs import Log
 from preftune.runs.memory_budget import Pace, measure_budget
@@ -84,26 +83,11 @@ def train(
     Raises:
         PreftuneError: a problem that a user can solve: settings, data, model, judge, output folder, disk.
     """
-    config = with_adapter_settings(_config(config, method, settings))
+    config = with_adapter_settings(config_of(config, method, settings))
     judged = (*judged_measures(config), *sample_measures)
     console = console or PlainConsole(quiet=quiet or os.environ.get("RANK", "0") != "0")
     accept_any_text(console.file)
     return _Run(config, console, ProgressDisplay(console), tuple(measures), judged).train()
-
-
-def _config(config: TrainConfig | None, method: str | None, settings: TrainKeywords) -> TrainConfig:
-    """The config of a call of `train`. Rows in memory are written to files."""
-    given: dict[str, Any] = {**settings, **({} if method is None else {"method": method})}
-    if config is not None:
-        if given:
-            raise ConfigError([f"{name}: the config has it. Give a config or keywords." for name in given])
-        return config
-    rows = {name: given[name] for name in ("data", "eval_data") if is_rows(given.get(name))}
-    files = {name: file_of_rows(str(given.get("output") or "run"), name) for name in rows}
-    config = TrainConfig.of(**{**given, **{name: str(path) for name, path in files.items()}})
-    for name, path in files.items():  # in every process: each writes the same file, atomically
-        rows_to_file(rows[name], path, overwrite=config.output.overwrite)
-    return config
 
 
 @dataclass(frozen=True, slots=True, eq=False)

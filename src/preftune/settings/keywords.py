@@ -26,7 +26,7 @@ class TrainKeywords(TypedDict, total=False):
     reference_sync_mix: float
     """Weight of the policy in a soft update of the reference, in (0, 1]."""
     weights_dtype: Literal["float32", "bfloat16", "float16", "auto"]
-    """Data type of the weights; auto: as saved. bfloat16 and float16 lose updates at small learning rates."""
+    """Data type of the weights; auto: as saved. Without an adapter, bfloat16 and float16 lose small updates."""
     load_in_4bit: bool
     """Quantize the frozen weights to 4 bits (nf4) while loading (QLoRA). Requires lora and bitsandbytes."""
     precision: Literal["auto", "fp32", "bf16", "fp16"]
@@ -212,11 +212,11 @@ class TrainKeywords(TypedDict, total=False):
     """Reduction of the margin, in nats per nat that the chosen answer lost, >= 0; lambda in the paper. At 0 it
     is DPO."""
     form: Literal["tdpo1", "tdpo2"]
-    """tdpo1 follows from the Bradley-Terry model; tdpo2 performed better in the paper."""
+    """tdpo1 follows from the Bradley-Terry model; tdpo2 adds the weight alpha, and no gradient of chosen_kl."""
     clamped: bool
     """Clamp weights to at most 1."""
     kept: float
-    """Share of a step's pairs to learn from, in (0, 1]: those whose gap is nearest to the running mean, and of
+    """Share of the pairs of a step that count, in (0, 1]: those whose gap is nearest to the running mean, and of
     equally near ones (within 0.001 nats) those less likely under the reference; rho in the paper."""
     momentum: float
     """Weight of earlier steps in the running mean of the gap, in [0, 1)."""
