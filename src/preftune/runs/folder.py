@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,6 +29,7 @@ from preftune.files.run_files import (
 )
 from preftune.runs.data_report import DataCheckRecord
 from preftune.runs.logs import Log, read_logs
+from preftune.runs.manifest import damage_of
 from preftune.runs.result import RunResult
 from preftune.runs.samples import SamplesFile
 from preftune.settings import SETTINGS, TrainConfig, read_settings
@@ -181,6 +182,17 @@ class RunFolder:
         """Delete incomplete checkpoints, so that nothing is loaded from them."""
         for folder in set(self._checkpoints()) - set(self.checkpoints()):
             shutil.rmtree(folder, ignore_errors=True)
+
+    def set_aside_damaged(self) -> Iterator[str]:
+        """Rename the newest checkpoints as long as they are damaged, and say so, a line each."""
+        for folder in reversed(self.checkpoints()):
+            damage = damage_of(folder)
+            if damage is None:
+                return
+            aside = folder.with_name(f"damaged-{folder.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.rename(aside)
+            yield f"{folder.name} is damaged ({damage}) and is set aside as {aside.name}"
 
     def _checkpoints(self) -> list[Path]:
         found = [folder for folder in self.path.glob("checkpoint-*") if folder.is_dir() and is_checkpoint(folder)]

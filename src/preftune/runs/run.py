@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from peft import PeftModel
 from rich.console import Console
 from torch import nn
@@ -35,6 +36,7 @@ from preftune.runs.folder import RunFolder
 from preftune.runs.given_rows import config_of
 from preftune.runs.judged_samples import judged_measures
 from preftune.runs.logs import Log
+from preftune.runs.manifest import WritesManifests
 from preftune.runs.memory_budget import Pace, measure_budget
 from preftune.runs.prepare_data import PreparedData, microbatch_budget, prepare_data
 from preftune.runs.progress import ProgressDisplay
@@ -302,7 +304,7 @@ class _Run:
             reference_sync=ReferenceSync.of(self.config.model, models.policy.reference),
             measures=[*self.measures, *samples],
             callbacks=[
-                *(MetricsFile(folder), stop, self.progress),
+                *(MetricsFile(folder), WritesManifests(), stop, self.progress),
                 *samples,
                 *choice_callbacks(self.config),
             ],
@@ -371,12 +373,17 @@ class _Run:
         trainer.add_callback(Pace(trainer.train_steps, plan.work_per_step, say))
 
     def _checkpoint(self, folder: RunFolder) -> str | None:
+        """The newest whole checkpoint of a run that resumes. Found by the main process, the same for all ranks."""
         if not self.config.output.resume:
             return None
-        folder.remove_torn_checkpoints()
-        last = folder.last_checkpoint()
-        where = f"from {last.name}" if last else "from the start: it has no whole checkpoint"
-        self.console.print(f"resuming {where}", highlight=False)
+        chosen: list[Path | None] = [None]
+        if PartialState().is_main_process:
+            folder.remove_torn_checkpoints()
+            for line in folder.set_aside_damaged():
+                self._say(line)
+            chosen = [folder.last_checkpoint()]
+        [last] = broadcast_object_list(chosen)
+        self._say(f"resuming {f'from {last.name}' if last else 'from the start: it has no whole checkpoint'}")
         return str(last) if last else None
 
     def _save(self, trainer: PreferenceTrainer, policy: Policy, folder: RunFolder) -> None:
