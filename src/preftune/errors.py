@@ -19,7 +19,7 @@ parts: the problem, with the value and its place; the reason; the fix.
 from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
 from difflib import get_close_matches
-from typing import Literal
+from typing import Literal, Self
 
 __all__ = [
     "BrokenCacheError",
@@ -31,6 +31,7 @@ __all__ = [
     "ModelError",
     "OutputError",
     "PreftuneError",
+    "Problem",
     "SaveError",
     "TokenizerError",
     "TrainingError",
@@ -45,6 +46,32 @@ names_flags: ContextVar[bool] = ContextVar("names_flags", default=False)
 
 class PreftuneError(Exception):
     """Base of all errors that preftune raises on purpose."""
+
+
+class Problem(str):
+    """The text `setting = value: text`, with its parts.
+
+    >>> problem = Problem("tau", 0, "must be above 0.")
+    >>> problem, problem.under("beta")
+    ('tau = 0: must be above 0.', 'beta = 0: must be above 0.')
+    """
+
+    __slots__ = ("setting", "text", "value")
+    setting: str
+    value: object
+    text: str
+
+    def __new__(cls, setting: str, value: object, text: str) -> Self:
+        problem = super().__new__(cls, f"{setting} = {value}: {text}")
+        problem.setting, problem.value, problem.text = setting, value, text
+        return problem
+
+    def under(self, setting: str) -> Self:
+        """The same problem with another name of the setting."""
+        return type(self)(setting, self.value, self.text)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, object, str]]:
+        return type(self), (self.setting, self.value, self.text)
 
 
 class ConfigError(PreftuneError, ValueError):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 from transformers import TrainingArguments
 from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
-from preftune.errors import ConfigError, did_you_mean
+from preftune.errors import ConfigError, Problem, did_you_mean
 from preftune.losses import Method
 from preftune.model.reference.reference import FrozenCopy, KeptAdapter, Reference
 from preftune.runs.arguments import checkpointing_argument
@@ -55,12 +55,11 @@ def weighted(loss: str, weight: float) -> str:
 def renamed(problems: Iterable[str], names: Mapping[str, str]) -> Iterator[str]:
     """Problems of options, under the names of the fields that set them.
 
-    >>> list(renamed(["tau = 0: must be above 0."], {"tau": "beta"}))
+    >>> list(renamed([Problem("tau", 0, "must be above 0.")], {"tau": "beta"}))
     ['beta = 0: must be above 0.']
     """
     for problem in problems:
-        name, separator, text = problem.partition(" = ")
-        yield f"{names.get(name, name)}{separator}{text}"
+        yield problem.under(names.get(problem.setting, problem.setting)) if isinstance(problem, Problem) else problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from preftune.errors import Problem
 from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta, check_unused
 
@@ -59,7 +60,9 @@ def updated_reward_shift(state: Tensor, desirable: Tensor, undesirable: Tensor, 
 def check_shift_decay(shift_decay: float) -> None:
     """Refuse a decay outside [0, 1]."""
     if not 0 <= shift_decay <= 1:
-        raise ValueError(f"shift_decay = {shift_decay}: must be in [0, 1]. Earlier steps would count more, or against.")
+        raise ValueError(
+            Problem("shift_decay", shift_decay, "must be in [0, 1]. Earlier steps would count more, or against.")
+        )
 
 
 def nca_pair(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float) -> Tensor:

@@ -3,6 +3,7 @@
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from preftune.errors import Problem
 from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta
 
@@ -66,7 +67,7 @@ def rdpo_length(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: flo
     """
     check_beta(beta)
     if not alpha >= 0:
-        raise ValueError(f"alpha = {alpha}: must be at least 0. Below 0 it would reward length.")
+        raise ValueError(Problem("alpha", alpha, "must be at least 0. Below 0 it would reward length."))
     longer = (chosen.num_tokens - rejected.num_tokens).to(chosen.policy.dtype)
     return -logsigmoid(beta * (chosen.logratio - rejected.logratio) + alpha * longer)
 
@@ -111,7 +112,7 @@ def ld_dpo(
     check_beta(beta)
     if not 0 <= alpha <= 1:
         raise ValueError(
-            f"alpha = {alpha}: must be in [0, 1], the weight of tokens beyond the shorter answer's length."
+            Problem("alpha", alpha, "must be in [0, 1], the weight of tokens beyond the shorter answer's length.")
         )
     margin = _desensitized(chosen, chosen_shared, alpha) - _desensitized(rejected, rejected_shared, alpha)
     return -logsigmoid(beta * margin)

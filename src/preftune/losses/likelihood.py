@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from preftune.errors import Problem
 from preftune.losses.logps import PolicyLogps
 
 __all__ = ["preferred_ft", "sft", "unlikelihood"]
@@ -78,5 +79,5 @@ def unlikelihood(chosen: PolicyLogps, rejected: PolicyLogps, *, alpha: float = 1
     tensor([8.0500])
     """
     if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha = {alpha}: must be in [0, 1]. Above, the rejected outweighs the chosen answer.")
+        raise ValueError(Problem("alpha", alpha, "must be in [0, 1]. Above, the rejected outweighs the chosen answer."))
     return -chosen.policy + alpha * rejected.policy

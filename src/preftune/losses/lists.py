@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from preftune.errors import Problem
 from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta
 
@@ -175,7 +176,9 @@ def _log_softmax(prompts: Tensor, values: Tensor) -> Tensor:
 
 def _check_alpha(alpha: float) -> None:
     if not alpha > 0:
-        raise ValueError(f"alpha = {alpha}: must be above 0. The scores would be divided by nothing, or turned around.")
+        raise ValueError(
+            Problem("alpha", alpha, "must be above 0. The scores would be divided by nothing, or turned around.")
+        )
 
 
 def num_segments(segments: Tensor) -> int:

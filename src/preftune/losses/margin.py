@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from preftune.errors import Problem
 from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta, check_word
 
@@ -46,7 +47,7 @@ def exo_pair(
     """
     check_beta(beta)
     if not 0 < label_smoothing < 0.5:
-        raise ValueError(f"label_smoothing = {label_smoothing}: must be in (0, 0.5). At 0 the loss is infinite.")
+        raise ValueError(Problem("label_smoothing", label_smoothing, "must be in (0, 0.5). At 0 the loss is infinite."))
     margin = beta * (chosen.logratio - rejected.logratio)
     kept = logsigmoid(margin) - math.log1p(-label_smoothing)
     flipped = logsigmoid(-margin) - math.log(label_smoothing)
@@ -83,7 +84,9 @@ def discopop(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float,
     """
     check_beta(beta)
     if not 0 < tau <= 1:
-        raise ValueError(f"tau = {tau}: must be in (0, 1]. Above 1 the loss of a wrong pair grows exponentially.")
+        raise ValueError(
+            Problem("tau", tau, "must be in (0, 1]. Above 1 the loss of a wrong pair grows exponentially.")
+        )
     margin = beta * (chosen.logratio - rejected.logratio)
     exponential = torch.exp(logsigmoid(margin / tau) - margin)
     return exponential - (-margin / tau).sigmoid() * logsigmoid(margin)
@@ -130,7 +133,9 @@ def odpo(
     check_beta(beta)
     check_word("offset", offset, Offset)
     if not alpha >= 0:
-        raise ValueError(f"alpha = {alpha}: must be at least 0. Below 0 the best pairs would be asked for least.")
+        raise ValueError(
+            Problem("alpha", alpha, "must be at least 0. Below 0 the best pairs would be asked for least.")
+        )
     margin = beta * (chosen.logratio - rejected.logratio)
     return -logsigmoid(margin - alpha * _scaled(margins, offset).to(margin.dtype))
 
@@ -164,7 +169,9 @@ def dpop(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float, pen
     """
     check_beta(beta)
     if not penalty >= 0:
-        raise ValueError(f"penalty = {penalty}: must be at least 0. Below 0 it would reward unlikely chosen answers.")
+        raise ValueError(
+            Problem("penalty", penalty, "must be at least 0. Below 0 it would reward unlikely chosen answers.")
+        )
     lost = torch.relu(-chosen.logratio)
     return -logsigmoid(beta * (chosen.logratio - rejected.logratio - penalty * lost))
 

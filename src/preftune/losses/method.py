@@ -246,7 +246,7 @@ def _range_problems(part: Part) -> Iterator[str]:
             part.updated({**arguments, "state": torch.zeros(2)})
         part(*arguments.values())
     except ValueError as error:
-        yield str(error)
+        yield from error.args
 
 
 def probe_arguments(loss: Loss) -> dict[Argument, Any]:

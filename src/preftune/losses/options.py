@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal, get_args, get_origin, get_type_hints
 
+from preftune.errors import Problem
 from preftune.files.number_text import value_text
 from preftune.losses.loss import Loss, OptionValue
 from preftune.losses.texts import loss_text
@@ -69,16 +70,18 @@ def _keywords(function: Callable[..., object]) -> list[Option]:
     return found
 
 
-def value_problem(option: Option, values: Mapping[str, OptionValue]) -> str | None:
+def value_problem(option: Option, values: Mapping[str, OptionValue]) -> Problem | None:
     """The problem if the value of an option is of the wrong type; None if there is none."""
     value = values[option.name]
     if option.choices:
-        return None if value in option.choices else f"{option.name} = {value}: must be {' or '.join(option.choices)}."
+        return (
+            None if value in option.choices else Problem(option.name, value, f"must be {' or '.join(option.choices)}.")
+        )
     if option.kind is bool:
-        return None if isinstance(value, bool) else f"{option.name} = {value}: must be true or false."
+        return None if isinstance(value, bool) else Problem(option.name, value, "must be true or false.")
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return None
-    return f"{option.name} = {value}: must be a finite number."
+    return Problem(option.name, value, "must be a finite number.")
 
 
 # --- texts --------------------------------------------------------------------------------------------------------
@@ -112,22 +115,26 @@ def range_text(option: Option) -> str:
 def check_beta(beta: float) -> None:
     """Refuse a beta that is not above 0."""
     if not beta > 0:
-        raise ValueError(f"beta = {beta}: must be above 0. The loss would not depend on the policy, or train it away.")
+        raise ValueError(
+            Problem("beta", beta, "must be above 0. The loss would not depend on the policy, or train it away.")
+        )
 
 
 def check_label_smoothing(label_smoothing: float) -> None:
     """Refuse a probability of flipped labels outside [0, 0.5)."""
     if not 0 <= label_smoothing < 0.5:
-        raise ValueError(f"label_smoothing = {label_smoothing}: must be in [0, 0.5). From 0.5 on labels say nothing.")
+        raise ValueError(
+            Problem("label_smoothing", label_smoothing, "must be in [0, 0.5). From 0.5 on labels say nothing.")
+        )
 
 
 def check_word(name: str, value: str, words: object) -> None:
     """Refuse a word that is not one of the Literal `words`."""
     if value not in get_args(words):
-        raise ValueError(f"{name} = {value}: must be {' or '.join(get_args(words))}.")
+        raise ValueError(Problem(name, value, f"must be {' or '.join(get_args(words))}."))
 
 
 def check_unused(name: str, value: float, *, default: float, needs: str) -> None:
     """Refuse a value for an option that does nothing unless `needs` is set."""
     if value != default:
-        raise ValueError(f"{name} = {value}: does nothing without {needs}. Leave it out, or set {needs}.")
+        raise ValueError(Problem(name, value, f"does nothing without {needs}. Leave it out, or set {needs}."))

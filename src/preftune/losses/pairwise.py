@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from preftune.errors import Problem
 from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta, check_label_smoothing, check_unused, check_word
 
@@ -40,7 +41,9 @@ def divergence_score(logratio: Tensor, divergence: Divergence, *, alpha: float) 
     if divergence != "alpha":
         check_unused("alpha", alpha, default=_ANY_ALPHA, needs="divergence = alpha")
     elif not 0 < alpha < 1:
-        raise ValueError(f"alpha = {alpha}: must be in (0, 1). At 0 it is divergence = reverse_kl, at 1 forward_kl.")
+        raise ValueError(
+            Problem("alpha", alpha, "must be in (0, 1). At 0 it is divergence = reverse_kl, at 1 forward_kl.")
+        )
     match divergence:
         case "reverse_kl":
             return logratio
@@ -166,7 +169,7 @@ def ipo(chosen: ReferencedLogps, rejected: ReferencedLogps, *, tau: float, lengt
     tensor([3.6100])
     """
     if not tau > 0:
-        raise ValueError(f"tau = {tau}: must be above 0. The target margin is 1 / (2 * tau).")
+        raise ValueError(Problem("tau", tau, "must be above 0. The target margin is 1 / (2 * tau)."))
     if length_normalized:
         return (chosen.mean_logratio - rejected.mean_logratio - 1 / (2 * tau)).square()
     return (chosen.logratio - rejected.logratio - 1 / (2 * tau)).square()

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, relu
 
+from preftune.errors import Problem
 from preftune.losses.logps import PolicyLogps
 from preftune.losses.options import check_beta, check_unused
 
@@ -39,7 +40,9 @@ def orpo(chosen: PolicyLogps, rejected: PolicyLogps, *, lambda_or: float, sft_we
     tensor([1.0915])
     """
     if not lambda_or > 0:
-        raise ValueError(f"lambda_or = {lambda_or}: must be above 0. For SFT on the chosen answers use preferred_ft.")
+        raise ValueError(
+            Problem("lambda_or", lambda_or, "must be above 0. For SFT on the chosen answers use preferred_ft.")
+        )
     _check_sft_weight(sft_weight)
     log_odds_ratio = _log_odds(chosen.mean_logp) - _log_odds(rejected.mean_logp)
     return -sft_weight * chosen.mean_logp - lambda_or * logsigmoid(log_odds_ratio)
@@ -79,7 +82,7 @@ def simpo(chosen: PolicyLogps, rejected: PolicyLogps, *, beta: float, gamma: flo
     """
     check_beta(beta)
     if not gamma >= 0:
-        raise ValueError(f"gamma = {gamma}: must be at least 0. Below, a wrong order would be good enough.")
+        raise ValueError(Problem("gamma", gamma, "must be at least 0. Below, a wrong order would be good enough."))
     return -logsigmoid(beta * (chosen.mean_logp - rejected.mean_logp) - gamma)
 
 
@@ -124,7 +127,9 @@ def cpo(
 
 def _check_sft_weight(sft_weight: float) -> None:
     if not sft_weight >= 0:
-        raise ValueError(f"sft_weight = {sft_weight}: must be at least 0. Below, it would train the chosen away.")
+        raise ValueError(
+            Problem("sft_weight", sft_weight, "must be at least 0. Below, it would train the chosen away.")
+        )
 
 
 def slic(chosen: PolicyLogps, rejected: PolicyLogps, *, delta: float, lambda_reg: float) -> Tensor:
@@ -153,7 +158,9 @@ def slic(chosen: PolicyLogps, rejected: PolicyLogps, *, delta: float, lambda_reg
     tensor([6.0300])
     """
     if not delta > 0:
-        raise ValueError(f"delta = {delta}: must be above 0. Below, a wrong order would be good enough.")
+        raise ValueError(Problem("delta", delta, "must be above 0. Below, a wrong order would be good enough."))
     if not lambda_reg >= 0:
-        raise ValueError(f"lambda_reg = {lambda_reg}: must be at least 0. Below, it would train the chosen away.")
+        raise ValueError(
+            Problem("lambda_reg", lambda_reg, "must be at least 0. Below, it would train the chosen away.")
+        )
     return relu(delta - chosen.policy + rejected.policy) - lambda_reg * chosen.policy

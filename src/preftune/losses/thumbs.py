@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from preftune.errors import Problem
 from preftune.losses.anchored import check_shift_decay, reward_shift, updated_reward_shift
 from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta
@@ -208,4 +209,6 @@ def _lost_value(gain: Tensor, desirable: Tensor, desirable_weight: float, undesi
 def _check_weights(desirable_weight: float, undesirable_weight: float) -> None:
     for name, weight in (("desirable_weight", desirable_weight), ("undesirable_weight", undesirable_weight)):
         if not weight > 0:
-            raise ValueError(f"{name} = {weight}: must be above 0. To learn from one kind alone, leave out the other.")
+            raise ValueError(
+                Problem(name, weight, "must be above 0. To learn from one kind alone, leave out the other.")
+            )

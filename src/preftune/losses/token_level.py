@@ -5,6 +5,7 @@ from typing import Literal
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from preftune.errors import Problem
 from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta, check_unused, check_word
 
@@ -58,7 +59,7 @@ def tdpo(
     check_beta(beta)
     check_word("form", form, Form)
     if not alpha >= 0:
-        raise ValueError(f"alpha = {alpha}: must be at least 0. Below 0 it would drive rejected answers away.")
+        raise ValueError(Problem("alpha", alpha, "must be at least 0. Below 0 it would drive rejected answers away."))
     difference = chosen.logratio - rejected.logratio
     if form == "tdpo1":
         check_unused("alpha", alpha, default=_USUAL_ALPHA, needs="form = tdpo2")

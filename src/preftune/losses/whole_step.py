@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from preftune.errors import Problem
 from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta
 from preftune.losses.pairwise import logistic
@@ -179,10 +180,10 @@ def average_gap(
 
 def _check_options(alpha: float, kept: float, momentum: float) -> None:
     if not alpha >= 0:
-        raise ValueError(f"alpha = {alpha}: must be at least 0. Below 0, beta would fall as margins grow.")
+        raise ValueError(Problem("alpha", alpha, "must be at least 0. Below 0, beta would fall as margins grow."))
     if not 0 < kept <= 1:
-        raise ValueError(f"kept = {kept}: must be in (0, 1], the share of the pairs of a step that count.")
+        raise ValueError(Problem("kept", kept, "must be in (0, 1], the share of the pairs of a step that count."))
     if not 0 <= momentum < 1:
         raise ValueError(
-            f"momentum = {momentum}: must be in [0, 1). At 1 the running mean of the gap would never change."
+            Problem("momentum", momentum, "must be in [0, 1). At 1 the running mean of the gap would never change.")
         )
