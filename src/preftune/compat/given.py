@@ -251,6 +251,8 @@ def _peeked(rows: Iterator[Mapping[str, Any]]) -> tuple[Mapping[str, Any], Itera
 
 
 def _log(report: PartReport, name: str) -> None:
-    is_worth_a_warning = report.dropped or report.completions_cut or report.warnings or report.notes
+    is_worth_a_warning = (
+        report.dropped or report.completions_cut or report.warnings or report.notes or report.hides_anything
+    )
     for line in report.lines(name):
         _logger.log(logging.WARNING if is_worth_a_warning else logging.INFO, line)

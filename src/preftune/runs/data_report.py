@@ -4,12 +4,13 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, get_args
 
 from preftune.data import LeftOut, LoadedGroups
 from preftune.data.quality import CheckSettings, QualityReport, check_groups, prompt_keys
 from preftune.data.rows import DataRow
 from preftune.data.tokens.pipeline import MethodGroups
+from preftune.data.tokens.shown import Hidden
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.data.tokens.tokenize import CUT_TEXTS
 from preftune.data.views import LOST
@@ -46,6 +47,8 @@ class PartReport:
         over_cap: Places of pairs, completions or lists beyond the maximum per prompt.
         dropped, prompts_cut, completions_cut: Places of prompts and completions that were too long.
         equal_pairs: Places of pairs whose two completions became the same tokens and carry no signal.
+        hidden_texts, hidden_calls, hidden_thoughts, hidden_systems, hidden_tools, other_generation_prompts: Places of
+            prompts of which the chat template does not show a part.
         warnings: Problems of the method with these data.
         notes: Sentences on how columns were read, and on those that were not.
     """
@@ -70,6 +73,12 @@ class PartReport:
     prompts_cut: tuple[str, ...] = ()
     completions_cut: tuple[str, ...] = ()
     equal_pairs: tuple[str, ...] = ()
+    hidden_texts: tuple[str, ...] = ()
+    hidden_calls: tuple[str, ...] = ()
+    hidden_thoughts: tuple[str, ...] = ()
+    hidden_systems: tuple[str, ...] = ()
+    hidden_tools: tuple[str, ...] = ()
+    other_generation_prompts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     mix: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -97,8 +106,14 @@ class PartReport:
             prompts_cut=tuple(map(str, report.prompts_cut)),
             completions_cut=tuple(map(str, report.completions_cut)),
             equal_pairs=tuple(map(str, report.equal_pairs)),
+            **{kind: tuple(map(str, getattr(report, kind))) for kind in get_args(Hidden)},
             notes=(*(loaded.notes if loaded else ()), *_weight_lines(tokenized.groups)),
         )
+
+    @property
+    def hides_anything(self) -> bool:
+        """True if the chat template does not show a part of some prompts."""
+        return any(getattr(self, kind) for kind in get_args(Hidden))
 
     def lines(self, part: str) -> Iterator[str]:
         """Lines for the console: counts, and the first places of each kind."""

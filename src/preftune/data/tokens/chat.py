@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from preftune.data.conversations import as_turns, conversation_of, turns_of_transcript
+from preftune.data.tokens.shown import ArgumentForm, argument_form, with_arguments_as
 from preftune.errors import ConfigError, DataError, TokenizerError
 from preftune.groups import Message, Prompt, PromptGroup, TemplateInputs, Text
 from preftune.settings.chat import ChatChoice
@@ -93,12 +94,14 @@ class ChatFormat:
     Args:
         wraps: Text becomes turns of the chat template.
         variables: Variables of the template for all conversations.
+        argument_form: Form in which the template takes the arguments of tool calls.
     """
 
     tokenizer: "PreTrainedTokenizerBase"
     wraps: bool
     variables: Mapping[str, Any]
     marks: RenderedMarks
+    argument_form: ArgumentForm = "as given"
 
     @staticmethod
     def of(tokenizer: "PreTrainedTokenizerBase", choice: ChatChoice) -> "ChatFormat":
@@ -114,7 +117,11 @@ class ChatFormat:
         if not tokenizer.chat_template:
             return ChatFormat(tokenizer, False, {}, RenderedMarks(str(tokenizer.bos_token or "")))
         marks = RenderedMarks.of(tokenizer, choice.variables)
-        return ChatFormat(tokenizer, choice.mode != "off", choice.variables, marks)
+
+        def render(turns: list[dict[str, Any]]) -> str:
+            return str(tokenizer.apply_chat_template(turns, tokenize=False, **choice.variables))
+
+        return ChatFormat(tokenizer, choice.mode != "off", choice.variables, marks, argument_form(render))
 
     def kind(self, prompt: Text) -> PromptKind:
         """The kind of a prompt."""
@@ -186,7 +193,7 @@ class ChatFormat:
                 f"{place}: is a conversation, but the tokenizer has no chat template to turn it into text. Give one "
                 "with --chat-template FILE, or give the data as text."
             )
-        turns = [message.as_dict() for message in messages]
+        turns = with_arguments_as(self.argument_form, [message.as_dict() for message in messages])
         tools: Any = [dict(tool) for tool in inputs.tools] or None
         variables = {**self.variables, **inputs.variables}
         try:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import numpy as np
 
 from preftune.data.tokens.chat import ChatFormat
+from preftune.data.tokens.shown import Hidden, check_completion, hidden_parts, hidden_tools
 from preftune.data.tokens.token_group import TokenGroup, TokenIds, TokenWeights, common_prefix_length, end_once
 from preftune.data.tokens.weights import Offsets, character_weights, token_weights
 from preftune.errors import DataError, TokenizerError
@@ -29,8 +30,12 @@ def find_behind(prompt: str, content: str, whole: str) -> int | None:
     >>> find_behind("user: a bot: ", "a", "user: a bot: a man")
     13
     """
-    start = whole.find(content, len(common_start(prompt, whole)))
+    start = whole.find(content, _shared_length(prompt, whole))
     return start if start >= 0 else None
+
+
+def _shared_length(prompt: str, whole: str) -> int:
+    return len(prompt) if whole.startswith(prompt) else len(common_start(prompt, whole))
 
 
 _NO_OFFSETS = np.empty((0, 2), dtype=np.int64)
@@ -141,8 +146,32 @@ class GroupEncoder:
             weights=tuple(self._weights(group, sequences, boundary, completions)) if _is_weighted(group) else (),
             weight=group.weight,
             completion_weights=_if_not_all_one([completion.weight for completion in group.completions]),
+            hidden=self._hidden(group, sequences, boundary),
         )
         return _learning_prompt(found) if self._learns_prompts else found
+
+    def _hidden(self, group: PromptGroup, sequences: list["_Sequence"], boundary: int) -> tuple[Hidden, ...]:
+        """Losses on the way through the chat template.
+
+        Raises:
+            DataError: the template leaves out all that a completion says.
+        """
+        if not group.is_conversation:
+            return ()
+        prompt, generated = _messages(group.prompt), sequences[0]
+        found = {"other_generation_prompts"} if boundary < len(generated.ids) else set()
+        if hidden_tools(group.inputs, generated.text):
+            found.add("hidden_tools")
+        render = partial(self._render, group, is_prompt=False)
+        for index, (completion, whole) in enumerate(zip(group.completions, sequences[1:], strict=True)):
+            answer = _messages(completion.content)
+            messages, start = (*prompt, *answer), _shared_length(generated.text, whole.text)
+            lost = list(hidden_parts(messages, whole.text, render, num_before=len(prompt), start=start))
+            check_completion(answer, lost, place=str(group.origin), index=index)
+            if index == 0:
+                lost += hidden_parts(prompt, generated.text, partial(self._render, group, is_prompt=True))
+            found.update(part.kind for part, _ in lost)
+        return tuple(kind for kind in get_args(Hidden) if kind in found)
 
     def _weights(
         self, group: PromptGroup, sequences: list["_Sequence"], boundary: int, completions: list[TokenIds]

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from preftune.data.tokens.shown import Hidden
 from preftune.groups import Origin, Pair
 
 __all__ = ["LossUnit", "TokenGroup", "TokenIds", "TokenWeights", "common_prefix_length", "end_once"]
@@ -38,6 +39,7 @@ class TokenGroup:
         weights: Weights of each completion's tokens; empty if all are 1.
         weight: Weight of the group in the loss, > 0.
         completion_weights: Weight of each completion on top of it; empty if all are 1.
+        hidden: What the chat template does not show of the messages.
         mismatched: Completions of other prompts, for methods that need them; otherwise empty. Their log-ratios estimate
             the KL divergence of the policy from the reference.
 
@@ -56,6 +58,7 @@ class TokenGroup:
     mismatched: tuple[TokenIds, ...] = ()
     weight: float = 1.0
     completion_weights: tuple[float, ...] = ()
+    hidden: tuple[Hidden, ...] = ()
     keys: tuple[bytes, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from preftune.data.progress import track
 from preftune.data.tokens.encoder import GroupEncoder
+from preftune.data.tokens.shown import Hidden
 from preftune.data.tokens.token_group import TokenGroup, TokenIds
 from preftune.data.tokens.weights import with_auxiliary
 from preftune.errors import ConfigError, DataError, TokenizerError
@@ -28,6 +29,12 @@ CUT_TEXTS: Mapping[str, str] = {
     "prompts_cut": "prompts were too long and were cut from the left",
     "completions_cut": "completions were too long and lost their end",
     "equal_pairs": "pairs became equal in tokens and teach nothing",
+    "hidden_texts": "prompts have messages whose text the chat template does not show in full",
+    "hidden_calls": "prompts have tool calls that the chat template does not show in full",
+    "hidden_thoughts": "prompts have reasoning that the chat template does not show in full",
+    "hidden_systems": "prompts have a system turn that the chat template does not show in full",
+    "hidden_tools": "prompts have tools that the chat template does not show",
+    "other_generation_prompts": "prompts do not end in training as the chat template ends them for generation",
 }
 """Text after a number, by the field of `TokenReport`."""
 
@@ -161,6 +168,8 @@ class TokenReport:
         completions_cut: Origins of the completions that were cut, once for each completion.
         equal_pairs: Origins of pairs whose completions have the same tokens, because they were cut or normalised by the
             tokenizer, once for each pair. They are kept, but give no training signal.
+        hidden_texts, hidden_calls, hidden_thoughts, hidden_systems, hidden_tools, other_generation_prompts: Origins of
+            groups of which the chat template does not show a part: see `Hidden`.
     """
 
     num_groups: int
@@ -168,6 +177,12 @@ class TokenReport:
     prompts_cut: tuple[Origin, ...]
     completions_cut: tuple[Origin, ...]
     equal_pairs: tuple[Origin, ...]
+    hidden_texts: tuple[Origin, ...] = ()
+    hidden_calls: tuple[Origin, ...] = ()
+    hidden_thoughts: tuple[Origin, ...] = ()
+    hidden_systems: tuple[Origin, ...] = ()
+    hidden_tools: tuple[Origin, ...] = ()
+    other_generation_prompts: tuple[Origin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +333,10 @@ def _tokenized(
         prompts_cut.extend([group.origin] * result.is_prompt_cut)
         completions_cut.extend([group.origin] * result.num_completions_cut)
         equal_pairs.extend([group.origin] * _num_equal_pairs(result.group))
-    report = TokenReport(len(groups), tuple(dropped), tuple(prompts_cut), tuple(completions_cut), tuple(equal_pairs))
+    hidden = {kind: tuple(group.origin for group in kept if kind in group.hidden) for kind in get_args(Hidden)}
+    report = TokenReport(
+        len(groups), tuple(dropped), tuple(prompts_cut), tuple(completions_cut), tuple(equal_pairs), **hidden
+    )
     return TokenizedGroups(kept, report)
 
 
