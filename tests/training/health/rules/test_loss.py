@@ -44,7 +44,7 @@ def test_gradient_fires_on_a_row_whose_tokens_weigh_a_hundred_times_as_much_and_
     rows: list[dict[str, Any]] = list(friendly_pairs(160, 1))
     heavy = rows[77]
     heavy["rejected_weights"] = [[0, len(heavy["rejected"]), 100.0]]
-    result = start(rows, batch_size=4, epochs=1, learning_rate=1e-4)
+    result = start(rows, batch_size=4, epochs=1, learning_rate=1e-4, chat="off")
     finding = found(result, "gradient")
     assert finding is not None
     assert len(finding.rows) == 4
