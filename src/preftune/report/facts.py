@@ -78,6 +78,8 @@ def run_facts(run: RunRecord) -> Iterator[Fact]:
             yield Fact(name, "; ".join(parts))
     if not run.holds_out:
         yield Fact("held out", "nothing")
+    if run.summary is not None and run.summary.chat:
+        yield Fact("chat", run.summary.chat)
     yield Fact("steps", _steps(run))
     yield Fact("optimizer", _optimizer(settings))
     if "seed" in settings:

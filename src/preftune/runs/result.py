@@ -132,6 +132,7 @@ class RunResult:
         stopped_sick: True if `stop_on_sick` ended the run.
         kept: The checkpoint that became the model, if one was chosen.
         verdict: Has the model changed, and is it better than before? None in files of older versions.
+        chat: The way from prompts to text, chat template or raw, with the reason.
     """
 
     folder: str
@@ -147,6 +148,7 @@ class RunResult:
     health: tuple[HealthFinding, ...] = ()
     kept: KeptCheckpoint | None = None
     verdict: Verdict | None = None
+    chat: str = ""
 
     @staticmethod
     def training_paths(history: Sequence[Mapping[str, Any]], *, window: int) -> dict[str, MetricPath]:

@@ -157,6 +157,7 @@ class _Run:
             health=health.findings,
             kept=kept,
             verdict=self._verdict(logs, data, kept, health, is_finished=stop.caught is None and not health.sick),
+            chat=data.chat.removeprefix("chat: "),
         )
         if trainer.is_world_process_zero():
             folder.write_summary(result)

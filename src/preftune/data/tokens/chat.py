@@ -83,7 +83,7 @@ _KINDS: Mapping[PromptKind, str] = {
     "rendered": "rendered prompts stay as they are",
     "conversation": "conversations",
 }
-_IS_OFF = "raw text, as chat = off asks; conversations go through the template"
+_IS_OFF = "raw text, as chat = off asks (--chat auto for the template of the tokenizer; conversations always use it)"
 _HAS_NONE = "raw text (the tokenizer has no chat template; --chat-template FILE gives one)"
 
 

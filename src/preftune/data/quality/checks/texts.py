@@ -168,7 +168,8 @@ _SPECIAL = CheckRule(
     title="Texts with special tokens of the tokenizer ({marks}): {count:,}",
     unit="texts",
     reason="The tokenizer turns the text into the token itself: the model sees a turn or an end that is not there.",
-    advice="Remove them from the text. The chat template and the tokenizer add them in the right places.",
+    advice="Remove them from the text: the chat template and the tokenizer add them in the right places. Rows whose "
+    "prompt is rendered can stay as they are (docs/data.md, Chat templates).",
     warning=0.0,
     error=0.01,
 )
