@@ -117,6 +117,7 @@ def test_a_missing_best_checkpoint_is_an_error(model_folder: Path, tmp_path: Pat
     falling(model_folder, tmp_path, metric="loss", keep_checkpoints=9)
     for name in ("checkpoint-6", "checkpoint-24"):
         shutil.rmtree(tmp_path / "run" / name)
+    (tmp_path / "run" / "summary.json").unlink()
     config = TrainConfig.read(tmp_path / "run" / "config.yaml", resume=True)
     with pytest.raises(SaveError, match=r"checkpoint-6: does not exist, but step 6 was the best by loss"):
         train(config)

@@ -404,6 +404,7 @@ def test_a_checkpoint_torn_by_a_kill_is_not_resumed_from(model_folder: Path, pai
     folder = tmp_path / "run"
     train(config_of(model_folder, pairs_file, folder, save_every=3, keep_checkpoints=5))
     (folder / "checkpoint-6" / "trainer_state.json").unlink()
+    (folder / "summary.json").unlink()
     console = Console(record=True, width=200, quiet=False, file=(tmp_path / "log").open("w"))
     train(config_of(model_folder, pairs_file, folder, save_every=3, keep_checkpoints=5, resume=True), console=console)
     assert "resuming from checkpoint-3" in console.export_text()

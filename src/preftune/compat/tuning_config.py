@@ -13,6 +13,7 @@ from preftune.errors import ConfigError, Problem, did_you_mean
 from preftune.losses import Method
 from preftune.model.reference.reference import FrozenCopy, KeptAdapter, Reference
 from preftune.runs.arguments import checkpointing_argument
+from preftune.runs.inputs import missing_loggers
 from preftune.training.reference_sync import ReferenceSync
 
 __all__ = [
@@ -243,6 +244,8 @@ class TuningConfig(TrainingArguments, ABC):
 
     def _problems(self) -> Iterator[str]:
         yield from self._method_problems()
+        loggers = [self.report_to] if isinstance(self.report_to, str) else self.report_to
+        yield from missing_loggers(loggers or [])
         if self.max_length is not None and self.max_length < 2:
             yield f"max_length = {self.max_length}: must be at least 2: a prompt token and a completion token."
         for name, count in self._counts().items():

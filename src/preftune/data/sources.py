@@ -12,7 +12,7 @@ from preftune.data.tables import numbered, read_parquet, rows_of_dataset
 from preftune.data.text_files import COMPRESSIONS, TEXT_READERS, data_suffix, read_text_file
 from preftune.errors import DataError
 
-__all__ = ["OpenRows", "parts_of", "read_rows"]
+__all__ = ["OpenRows", "check_source", "parts_of", "read_rows"]
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
@@ -156,12 +156,22 @@ def _rows_at(path: Path, source: str, split: str | None) -> Iterator[Row | BadRo
                 f"{source}: a single file has no split '{split}'. Leave --split out, or name the right file."
             )
         return _read_file(path, source)
-    if is_hub_name(source) and not _is_data_file(path):
-        return read_hub_dataset(source, split)
-    raise DataError(
-        f"{source}: there is no such file or folder. Correct the path; it is looked up from {Path.cwd()}. "
-        f"Public data sets with a short name: {', '.join(PRESETS)}."
-    )
+    check_source(source)
+    return read_hub_dataset(source, split)
+
+
+def check_source(source: str) -> None:
+    """Check that a source exists, or may be a preset or a data set on the hub.
+
+    Raises:
+        DataError: a path without a file or folder.
+    """
+    path = Path(source).expanduser()
+    if find_preset(source) is None and not path.exists() and (not is_hub_name(source) or _is_data_file(path)):
+        raise DataError(
+            f"{source}: there is no such file or folder. Correct the path; it is looked up from {Path.cwd()}. "
+            f"Public data sets with a short name: {', '.join(PRESETS)}."
+        )
 
 
 def _read_file(path: Path, source: str) -> Iterator[Row | BadRow]:

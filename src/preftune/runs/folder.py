@@ -6,9 +6,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from preftune.errors import ConfigError, DataError, OutputError
@@ -35,7 +36,7 @@ from preftune.runs.samples import SamplesFile
 from preftune.settings import SETTINGS, TrainConfig, read_settings
 from preftune.training.health.finding import HealthRecord
 
-__all__ = ["Environment", "RunFolder"]
+__all__ = ["Environment", "InputDigest", "RunFolder"]
 
 _PACKAGES = ("preftune", "torch", "transformers", "accelerate", "peft", "datasets", "tokenizers", "numpy")
 
@@ -52,6 +53,19 @@ class GitState:
 
 
 @dataclass(frozen=True, slots=True)
+class InputDigest:
+    """One input of a run by its content, whatever its path.
+
+    Args:
+        digest: Equal only for equal content.
+        size: Size, for people.
+    """
+
+    digest: str
+    size: str
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """The content of `run.json`: time, machine, versions and command of a run's start.
 
@@ -60,6 +74,7 @@ class Environment:
         command: Arguments of the command line.
         versions: Versions of the main packages; None for those not installed.
         git: None outside of a repository.
+        inputs: Data and models by content, so that a resumed run is known to go on with the same.
     """
 
     started: str
@@ -68,10 +83,11 @@ class Environment:
     platform: str
     versions: Mapping[str, str | None]
     git: GitState | None = None
+    inputs: Mapping[str, InputDigest] = field(default_factory=dict, hash=False)
 
     @staticmethod
-    def now() -> "Environment":
-        """The environment of this process."""
+    def now(inputs: Mapping[str, InputDigest] = MappingProxyType({})) -> "Environment":
+        """The environment of this process, for a run with these inputs."""
         return Environment(
             started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             command=tuple(sys.argv),
@@ -79,6 +95,7 @@ class Environment:
             platform=platform.platform(),
             versions={name: _version(name) for name in _PACKAGES},
             git=_git_state(),
+            inputs=inputs,
         )
 
 
@@ -107,14 +124,14 @@ class RunFolder:
             self._check_replaceable(config)
         check_writable(self.path)
 
-    def begin(self, config: TrainConfig) -> None:
-        """Start writing: empty the folder unless the run resumes, and write settings and environment."""
+    def begin(self, config: TrainConfig, inputs: Mapping[str, InputDigest] = MappingProxyType({})) -> None:
+        """Start writing: empty the folder unless the run resumes, and write settings, environment and inputs."""
         if not config.output.resume:
             empty_folder(self.path)
             # Repeating or resuming the run from this file must not delete it.
             kept = replace(config, output=replace(config.output, overwrite=False))
             (self.path / CONFIG).write_text(kept.to_yaml(), encoding="utf-8")
-        write_json(self.path / ENVIRONMENT, Environment.now())
+        write_json(self.path / ENVIRONMENT, Environment.now(inputs))
 
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Add a line to `metrics.jsonl`; NaN and infinity become null."""
@@ -169,6 +186,12 @@ class RunFolder:
         except DataError:
             return None
         return None if summary is None or summary.stopped_early else summary
+
+    def ended(self) -> RunResult | None:
+        """The summary of a run that has its model and nothing left to do."""
+        summary = self.finished()
+        has_model = any(path.suffix == ".safetensors" for path in self.path.iterdir())
+        return summary if summary is not None and has_model and not summary.stopped_sick else None
 
     def checkpoints(self) -> list[Path]:
         """Complete checkpoints by rising step."""

@@ -2,9 +2,9 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -32,8 +32,9 @@ from preftune.model.reference.reference import FrozenCopy, KeptAdapter
 from preftune.runs.arguments import training_arguments
 from preftune.runs.callbacks import WARNING, HealthCallback, MetricsFile, StopOnSignal
 from preftune.runs.checkpoints import check_within_budget, choice_callbacks, guarded_saves, kept_checkpoint, save_model
-from preftune.runs.folder import RunFolder
+from preftune.runs.folder import InputDigest, RunFolder
 from preftune.runs.given_rows import config_of
+from preftune.runs.inputs import check_inputs, check_unchanged, data_digests, model_digests
 from preftune.runs.judged_samples import judged_measures
 from preftune.runs.logs import Log
 from preftune.runs.manifest import WritesManifests
@@ -85,7 +86,9 @@ def train(
     Raises:
         PreftuneError: a problem that a user can solve: settings, data, model, judge, output folder, disk.
     """
-    config = with_adapter_settings(config_of(config, method, settings))
+    config = config_of(config, method, settings)
+    check_inputs(config)
+    config = with_adapter_settings(config)
     judged = (*judged_measures(config), *sample_measures)
     console = console or PlainConsole(quiet=quiet or os.environ.get("RANK", "0") != "0")
     accept_any_text(console.file)
@@ -96,13 +99,14 @@ def train(
 class _Models:
     """Policy and reference, how log-probs are computed with them, and the token budget of a micro-batch.
 
-    `work_per_second` is the speed of one rank, where the budget was measured.
+    `inputs` identifies the models as loaded. `work_per_second` is the speed of one rank, where the budget was measured.
     """
 
     policy: Policy
     forward: Forward
     max_tokens: int
     work_per_second: float | None = None
+    inputs: Mapping[str, InputDigest] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,10 @@ class _Run:
         with writing_into(folder.path, "preftune train") if is_writer else nullcontext():
             if is_writer:
                 folder.check(self.config)
+            ended = folder.ended() if self.config.output.resume else None
+            if ended is not None:
+                self._say(f"nothing to do: the run in {folder.path} has ended after {ended.num_steps:,} steps")
+                return ended
             return self._train(folder, arguments)
 
     def _train(self, folder: RunFolder, arguments: TrainingArguments) -> RunResult:
@@ -130,11 +138,16 @@ class _Run:
         with self.progress.phase("loading the tokenizer"):
             tokenizer = load_tokenizer(self.config.model)
         data = self._prepare_data(tokenizer, load_config(self.config.model))
+        before = self._inputs_at_start(folder)
+        inputs = data_digests(data)
+        check_unchanged(before, inputs)
         models = self._load_models(arguments, data, tokenizer)
+        inputs |= models.inputs
+        check_unchanged(before, inputs)
         trainer, stop = self._trainer(arguments, models, data, tokenizer, folder)
         health = HealthCallback.of(self.config, data, models.policy, self.console, rows=lambda: trainer.last_rows)
         trainer.add_callback(health)
-        self._start(folder, data)
+        self._start(folder, data, inputs)
         with guarded_saves(folder), health.recording():
             trainer.train(resume_from_checkpoint=self._checkpoint(folder))
             kept = kept_checkpoint(self.config, trainer.state)
@@ -183,10 +196,15 @@ class _Run:
         )
         return Verdict.of(judgements_of(evidence), health.record, is_finished=is_finished, is_sick=health.sick)
 
-    def _start(self, folder: RunFolder, data: PreparedData) -> None:
+    def _inputs_at_start(self, folder: RunFolder) -> Mapping[str, InputDigest]:
+        """The inputs that a resumed run began with; empty for a new one."""
+        environment = folder.environment() if self.config.output.resume else None
+        return {} if environment is None else environment.inputs
+
+    def _start(self, folder: RunFolder, data: PreparedData, inputs: Mapping[str, InputDigest]) -> None:
         """Start writing into the folder, now that only training can fail."""
         if PartialState().is_main_process:
-            folder.begin(self.config)
+            folder.begin(self.config, inputs)
             if data.check is not None:
                 folder.write_data_check(data.check.record())
         PartialState().wait_for_everyone()
@@ -219,6 +237,7 @@ class _Run:
         for line in make_savable(policy.model, tokenizer):
             self._say(line)
         self._check_fits(policy, data)
+        inputs = model_digests(self.config, policy)
         if isinstance(policy.reference, FrozenCopy):
             nn.Module.to(policy.reference.model, arguments.device)
         with self.progress.phase("testing packed rows"):
@@ -241,7 +260,7 @@ class _Run:
                 console=self.console,
                 per_token=self.config.method.needs("reference_token_logps") or data.is_weighted,
             )
-        models = _Models(policy, choice.forward, budget)
+        models = _Models(policy, choice.forward, budget, inputs=inputs)
         return self._measured(models, arguments, data) if wanted == "auto" else models
 
     def _measured(self, models: _Models, arguments: TrainingArguments, data: PreparedData) -> _Models:

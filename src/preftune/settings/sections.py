@@ -5,12 +5,14 @@ from dataclasses import MISSING, dataclass
 from importlib.util import find_spec
 from typing import Any, ClassVar, Literal
 
+from preftune.errors import did_you_mean
 from preftune.groups import template_variable_problem
 from preftune.losses import Method
 from preftune.settings.chat import ChatChoice, ChatMode
 from preftune.settings.setting import Section, setting
 
 __all__ = [
+    "LOGGERS",
     "AdapterSettings",
     "HealthSettings",
     "ModelSettings",
@@ -19,6 +21,27 @@ __all__ = [
     "StepSettings",
 ]
 
+
+LOGGERS: Mapping[str, str | None] = {
+    "none": None,
+    "all": None,
+    "tensorboard": "tensorboard",
+    "wandb": "wandb",
+    "trackio": "trackio",
+    "mlflow": "mlflow",
+    "clearml": "clearml",
+    "codecarbon": "codecarbon",
+    "comet_ml": "comet_ml",
+    "dagshub": "dagshub",
+    "dvclive": "dvclive",
+    "neptune": "neptune",
+    "swanlab": "swanlab",
+    "azure_ml": None,
+    "flyte": None,
+    "kubeflow": None,
+}
+"""Loggers by name, and the package that each needs; None where transformers looks for more than a package."""
+_KNOWN_LOGGERS = f"Name one of {', '.join(LOGGERS)}."
 
 _SYNC_EVERY, _SYNC_MIX = 512, 0.6
 """Values of the TR-DPO paper. Other values of a setting that has no effect are a mistake."""
@@ -314,6 +337,11 @@ class OutputSettings(Section):
             yield "output: is empty. Name a folder with --output."
         if self.overwrite and self.resume:
             yield "overwrite and resume: one deletes the run, the other resumes it. Give one of them."
+        for name in self.report_to:
+            if name not in LOGGERS:
+                yield f"report_to = {name}: there is no such logger. {did_you_mean(name, LOGGERS) or _KNOWN_LOGGERS}"
+        if "none" in self.report_to and len(self.report_to) > 1:
+            yield f"report_to = {', '.join(self.report_to)}: none and others contradict each other. Leave one out."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

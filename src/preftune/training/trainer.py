@@ -149,7 +149,12 @@ class PreferenceTrainer(Trainer):
 
     @override
     def get_batch_samples(self, epoch_iterator: Iterator[Step], num_batches: int, device: torch.device) -> Any:
-        """The next step. Its units are counted in the plan, so the trainer has nothing to count."""
+        """The next step; none after the last one, where a run that had ended is resumed.
+
+        Its units are counted in the plan, so the trainer has nothing to count.
+        """
+        if self.state.global_step >= self.state.max_steps:
+            return [], None
         return list(islice(epoch_iterator, num_batches)), None
 
     def _dataloader(self, steps: StepSource) -> DataLoader[Step]:

@@ -18,7 +18,7 @@ from preftune.model.forward.arithmetic import Arithmetic, type_name
 from preftune.model.reference.reference import AdapterOff, FrozenCopy, KeptAdapter, Reference
 from preftune.planning import Layout
 
-__all__ = ["Fingerprint", "fingerprint_model", "fingerprint_reference"]
+__all__ = ["Fingerprint", "digest_weights", "fingerprint_model", "fingerprint_reference"]
 
 _DIGEST_BYTES = 16
 _MAX_THREADS = 8
@@ -83,13 +83,32 @@ def fingerprint_model(
     assert isinstance(base, PreTrainedModel), type(base).__name__
     total = blake2b(digest_size=_DIGEST_BYTES)
     total.update(_facts(model, base, adapters, arithmetic, layout).encode())
-    tensors = sorted(_tensors(model, adapters), key=lambda item: item[0])
-    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
-        for (name, _), digest in zip(tensors, pool.map(_digest, (tensor for _, tensor in tensors)), strict=True):
-            total.update(name.encode() + b"\0" + digest)
+    for part in _digests(_tensors(model, adapters)):
+        total.update(part)
     weights = ", ".join(sorted({type_name(parameter.dtype) for parameter in base.parameters()}))
     description = f"{weights} weights, {arithmetic}, {layout}"
     return Fingerprint(total.digest(), str(base.config.name_or_path), description)
+
+
+def digest_weights(model: PreTrainedModel | PeftModel, adapters: Collection[str] = ()) -> bytes:
+    """Digest of names, shapes, types and bytes of the weights alone, equal on every device. 16 bytes.
+
+    Args:
+        model: With all its weights: not sharded.
+        adapters: Names of the adapters that count.
+    """
+    total = blake2b(digest_size=_DIGEST_BYTES)
+    for part in _digests(_tensors(model, adapters, with_buffers=False)):
+        total.update(part)
+    return total.digest()
+
+
+def _digests(tensors: Iterator[tuple[str, Any]]) -> Iterator[bytes]:
+    """Name and digest of each tensor, sorted by name."""
+    ordered = sorted(tensors, key=lambda item: item[0])
+    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
+        for (name, _), digest in zip(ordered, pool.map(_digest, (tensor for _, tensor in ordered)), strict=True):
+            yield name.encode() + b"\0" + digest
 
 
 def _frozen(
@@ -140,11 +159,14 @@ def _plain(value: Any) -> Any:
     return sorted(map(str, value)) if isinstance(value, (set, frozenset)) else str(value)
 
 
-def _tensors(model: PreTrainedModel | PeftModel, adapters: Collection[str]) -> Iterator[tuple[str, Any]]:
+def _tensors(
+    model: PreTrainedModel | PeftModel, adapters: Collection[str], *, with_buffers: bool = True
+) -> Iterator[tuple[str, Any]]:
     """Weights and buffers by the names that they have in the base model; those of adapters that are off left out."""
     all_adapters = set(model.peft_config) if isinstance(model, PeftModel) else set()
     # The state holds what quantized weights need beside themselves, the buffers what is not saved.
-    for name, tensor in {**dict(model.named_buffers()), **model.state_dict()}.items():
+    buffers = dict(model.named_buffers()) if with_buffers else {}
+    for name, tensor in {**buffers, **model.state_dict()}.items():
         parts = name.split(".")
         owners = all_adapters.intersection(parts)
         if owners.issubset(adapters):
