@@ -188,7 +188,7 @@ def test_the_pace_of_a_resumed_run_counts_what_is_left(model_folder: Path, pairs
         shutil.rmtree(tmp_path / "run" / f"checkpoint-{step}")
     console = Console(record=True, width=200)
     train(config_of(model_folder, pairs_file, tmp_path / "run", resume=True, **settings), console=console)
-    assert "for 2 steps" in console.export_text()
+    assert "for the 2 steps left" in console.export_text()
 
 
 def test_configs_with_the_arguments_of_trl_tell_missing_loggers(
