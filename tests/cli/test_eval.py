@@ -6,6 +6,7 @@ import pytest
 from preftune.cli import eval as module
 from preftune.evaluation.result import EvaluationResult
 from tests.cli.command_line import call, error_of, tune
+from tests.runs.inputs import write_model
 
 QUICK = ("--resamples", "50", "--max-new-tokens", "6")
 
@@ -85,3 +86,12 @@ def test_help_is_grouped_by_topic() -> None:
     for flag in ("--judge-prompt", "--best-of", "--temperature", "--against"):
         assert flag in text
     assert module.command.name == "eval"
+
+
+def test_the_default_length_of_samples_fits_the_positions_of_the_model(pairs_file: Path, tmp_path: Path) -> None:
+    small = write_model(tmp_path / "small", num_hidden_layers=1, max_position_embeddings=64)
+    arguments = ("eval", "--model", small, "--data", pairs_file, "--reference", "none", "--samples", "1")
+    result = call(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "max_new_tokens: 32, half of the model's positions" in result.stdout
+    assert "max_new_tokens = 64: the model has positions for 64" in error_of(*arguments, "--max-new-tokens", "64")

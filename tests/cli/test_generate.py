@@ -140,3 +140,20 @@ def test_neither_prompt_nor_prompts_is_an_error() -> None:
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
     error = error_of("generate", "--model", tmp_path, "--prompt", "a")
     assert f"model = {tmp_path}: no tokenizer could be loaded from it (" in error
+
+
+def test_the_default_length_fits_the_positions_of_the_model_and_a_given_one_is_an_error(tmp_path: Path) -> None:
+    small = write_model(tmp_path / "small", num_hidden_layers=1, max_position_embeddings=32)
+    result = call("generate", "--model", small, "--prompt", "What is")
+    assert result.exit_code == 0, result.output
+    assert "room beside the longest prompt in the model's 32 positions" in result.stdout
+    assert "max_new_tokens = 128: the longest prompt" in error_of(
+        "generate", "--model", small, "--prompt", "What is", "--max-new-tokens", "128"
+    )
+
+
+def test_control_characters_of_prompts_do_not_reach_the_terminal(model_folder: Path) -> None:
+    for more in ((), ("--compare", model_folder)):
+        result = call("generate", "--model", model_folder, "--prompt", "What\x1b[2J is\x07", *SHORT, *more)
+        assert "\x1b" not in result.stdout
+        assert "[2J is" in result.stdout

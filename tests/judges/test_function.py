@@ -25,6 +25,18 @@ def with_option(prompt, completion, strict=True):
 def too_few(prompt):
     return 1.0
 
+def raises(prompt, completion):
+    return {}[completion]
+
+def comparison_raises(prompt, first, second):
+    return 1 / 0
+
+def no_number(prompt, completion):
+    return "good"
+
+def no_choice(prompt, first, second):
+    return None
+
 number = 3
 """
 
@@ -83,7 +95,17 @@ def test_functions_that_are_not_judges_are_refused(name: str, problem: str, modu
         function_judge(name.format(module=module))
 
 
-@pytest.mark.parametrize(("name", "problem"), [("nonsense", "gave 'maybe'"), ("not_finite", "gave the score nan")])
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("nonsense", "gave 'maybe'"),
+        ("not_finite", "gave the score nan"),
+        ("no_choice", "gave None. It must give one of first, second, tie"),
+        ("no_number", "gave the score 'good'. It must return a number"),
+        ("raises", r"failed on 'a' \(KeyError: 'a', in .*judges_.*\.py, line \d+\)"),
+        ("comparison_raises", r"failed on 'b' \(ZeroDivisionError: division by zero, in .*, line \d+\)"),
+    ],
+)
 def test_an_invalid_verdict_is_named(name: str, problem: str, module: str) -> None:
     with pytest.raises(JudgeError, match=problem):
         verdicts(f"{module}:{name}", Question("p", "a", "b"))

@@ -1,8 +1,9 @@
 """`preftune generate`: completions of prompts by a model."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,12 +93,14 @@ def command(context: click.RichContext, /, **values: Any) -> None:
             check_output("output", output, overwrite=values["overwrite"])
         tokenizer = load_tokenizer(model)
         chat = ChatFormat.of(tokenizer, model.chat_choice).line(prompt.text for prompt in prompts)
-        main_console().print(chat, style="dim", highlight=False, markup=False, soft_wrap=True)
-        found = [_continue(model, tokenizer, prompts, sampling, values["batch_tokens"], mix)]
+        _say(chat)
+        is_given = given_values(context, ["max_new_tokens"])
+        fitting = partial(_continue, shorten=None if is_given else _say, batch_tokens=values["batch_tokens"])
+        found = [fitting(model, tokenizer, prompts, sampling, mix=mix)]
         if values["compare"] is not None:
             other = replace(model, model=values["compare"], revision=None)
             of_other = load_other_tokenizer(other, tokenizer)
-            found.append(_continue(other, of_other, prompts, sampling, values["batch_tokens"]))
+            found.append(fitting(other, of_other, prompts, sampling))
         if output is None:
             show(main_console(), prompts, found)
         else:
@@ -165,13 +168,19 @@ def _checked_mix(values: dict[str, Any], run: TrainConfig | None, problems: list
     return _Mix(strength, reference, run)
 
 
+def _say(line: str) -> None:
+    main_console().print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
+
+
 def _continue(
     settings: ModelSettings,
     tokenizer: "PreTrainedTokenizerBase",
     prompts: Sequence[Prompt],
     sampling: Sampling,
+    *,
     batch_tokens: int,
     mix: _Mix | None = None,
+    shorten: Callable[[str], None] | None,
 ) -> "ModelCompletions":
     import torch
 
@@ -199,6 +208,7 @@ def _continue(
         batch_tokens=batch_tokens,
         realignment=realignment,
         show_progress=shows,
+        shorten=shorten,
     )
     return ModelCompletions(settings.model, generations, None if mix is None else mix.strength)
 

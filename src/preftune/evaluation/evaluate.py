@@ -1,7 +1,7 @@
 """An evaluation: data, models, preferences, samples, verdicts, result."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 from torch import Tensor
@@ -77,8 +77,9 @@ class _Evaluation:
         win_rates: tuple[WinRate, ...] = ()
         best_of: BestOf | None = None
         if self.config.draws:
-            prompts = self._prompts(models, loaded.groups if loaded is not None else [])
-            samples, win_rates, best_of = self._drawn(models, prompts, judge, arithmetic)
+            fitted = self._fitted(models)
+            prompts = fitted._prompts(models, loaded.groups if loaded is not None else [])
+            samples, win_rates, best_of = fitted._drawn(models, prompts, judge, arithmetic)
         result = EvaluationResult(
             model=self.config.model.model,
             reference=models.reference_name,
@@ -133,13 +134,21 @@ class _Evaluation:
             by_prompt=self.by_prompt,
         )
 
+    def _fitted(self, models: Models) -> "_Evaluation":
+        """The same evaluation with the length of samples decided, and said if the model has no room for the default."""
+        num_tokens = self.config.max_new_tokens(context_length(models.policy.config))
+        if num_tokens != self.config.max_new_tokens():
+            self.say(f"max_new_tokens: {num_tokens:,}, half of the model's positions")
+        samples = replace(self.config.samples, max_new_tokens=num_tokens)
+        return replace(self, config=replace(self.config, samples=samples))
+
     def _prompts(self, models: Models, groups: list[PromptGroup]) -> SamplePrompts:
-        settings = self.config.samples
+        settings, num_tokens = self.config.samples, self.config.max_new_tokens()
         context = context_length(models.policy.config)
-        if context is not None and settings.max_new_tokens >= context:
+        if context is not None and num_tokens >= context:
             raise ConfigError(
                 [
-                    f"max_new_tokens = {settings.max_new_tokens:,}: the model has positions for {context:,} tokens, "
+                    f"max_new_tokens = {num_tokens:,}: the model has positions for {context:,} tokens, "
                     "prompts included. Lower it."
                 ]
             )
@@ -148,7 +157,7 @@ class _Evaluation:
             models.tokenizer,
             self.config.model.chat_choice,
             count=settings.num_prompts,
-            longest=None if context is None else context - settings.max_new_tokens,
+            longest=None if context is None else context - num_tokens,
         )
         self.say(str(prompts))
         return prompts

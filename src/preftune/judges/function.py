@@ -3,14 +3,17 @@
 import hashlib
 import inspect
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from math import isfinite
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, cast, final
 
-from preftune.errors import JudgeError
+from preftune.errors import JudgeError, first_line
 from preftune.groups import Text
 from preftune.judges.judge import Choice, Judge, Keep, Question, Verdict
 
@@ -46,7 +49,7 @@ class ScoringJudge:
         Raises:
             JudgeError: a score that is not finite.
         """
-        scores = [None if score is None else float(score) for score in self.score(prompts, completions)]
+        scores = [_number(self.name, score) for score in self.score(prompts, completions)]
         wrong = next((score for score in scores if score is not None and not isfinite(score)), None)
         if wrong is not None:
             raise JudgeError(f"judge = {self.name}: gave the score {wrong}. It must give finite numbers.")
@@ -100,10 +103,36 @@ class FunctionJudge:
             JudgeError: it returns something else than a choice.
         """
         for question in questions:
-            found = self.function(question.prompt, question.first, question.second)
+            found = _called(self.name, self.function, question.prompt, question.first, question.second)
             if found not in _CHOICES:
                 raise JudgeError(f"judge = {self.name}: gave {found!r}. It must give one of {', '.join(_CHOICES)}.")
             keep(question, Verdict(cast("Choice", found)))
+
+
+def _called(label: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function of the user.
+
+    Raises:
+        JudgeError: it fails.
+    """
+    try:
+        return function(*arguments)
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise JudgeError(
+            f"judge = {label}: failed on {shorten(repr(arguments[-1]), 60)} ({first_line(error)}, in {place.filename}, "
+            f"line {place.lineno}). Correct the function; --traceback shows all."
+        ) from error
+
+
+def _number(label: str, score: Any) -> float | None:
+    """A score as a number; None stays None."""
+    try:
+        return None if score is None else float(score)
+    except (TypeError, ValueError):
+        raise JudgeError(
+            f"judge = {label}: gave the score {score!r}. It must return a number, or None for no score."
+        ) from None
 
 
 def function_judge(name: str) -> Judge:
@@ -122,8 +151,9 @@ def function_judge(name: str) -> Judge:
     function = _find(name, label)
     num_arguments = _num_arguments(function)
     if num_arguments == 2:
+        score = partial(_called, label, function)
         return ScoringJudge(
-            label, lambda prompts, completions: list(map(function, prompts, completions)), _identity(label, function)
+            label, lambda prompts, completions: list(map(score, prompts, completions)), _identity(label, function)
         )
     if num_arguments == 3:
         return FunctionJudge(label, _identity(label, function), function)

@@ -49,6 +49,8 @@ def _shared(section: type[Section]) -> tuple[Setting, ...]:
     return tuple(replace(item, default=[] if get_origin(item.type) is list else None) for item in items)
 
 
+_MAX_NEW_TOKENS = 256
+
 MODEL, DATA = _shared(ModelSettings), _shared(DataSettings)
 _FROM_RUN = tuple(item.name for item in (*MODEL, *DATA) if item.from_run)
 
@@ -108,6 +110,17 @@ class EvaluationConfig:
             return self.samples.samples
         return 1 if self.judge.judge is not None else 0
 
+    def max_new_tokens(self, context: int | None = None) -> int:
+        """The setting, or a default that fits into `context`, the positions of a model; None: no limit.
+
+        >>> config = EvaluationConfig.of(model="gpt2", data="held-out.jsonl")
+        >>> config.max_new_tokens(), config.max_new_tokens(1024), config.max_new_tokens(256)
+        (256, 256, 128)
+        """
+        if self.samples.max_new_tokens is not None:
+            return self.samples.max_new_tokens
+        return _MAX_NEW_TOKENS if context is None else max(1, min(_MAX_NEW_TOKENS, context // 2))
+
     @property
     def draws(self) -> bool:
         """True if any samples are drawn."""
@@ -134,7 +147,7 @@ class EvaluationConfig:
         """
         for_judge = temperature is not None
         return Sampling(
-            max_new_tokens=self.samples.max_new_tokens,
+            max_new_tokens=self.max_new_tokens(),
             temperature=1.0 if temperature is None else temperature,
             top_p=self.samples.top_p if for_judge else 1.0,
             top_k=self.samples.top_k if for_judge else 0,

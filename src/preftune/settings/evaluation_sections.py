@@ -68,7 +68,11 @@ class SampleSettings(Section):
     num_prompts: int | None = setting(
         256, "Maximum number of prompts to sample from, spread evenly over the data.", within="[1, inf)"
     )
-    max_new_tokens: int = setting(256, "Maximum length of a completion, in tokens.", within="[1, inf)")
+    max_new_tokens: int | None = setting(
+        None,
+        "Maximum length of a completion, in tokens. Default: 256, or half of the model's positions if that is less.",
+        within="[1, inf)",
+    )
     temperature: list[float] = setting(
         [1.0],
         "Sampling temperature for the judge. KL and entropy are always measured at temperature 1.",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -59,6 +59,7 @@ def generate(
     seed: int = 0,
     realignment: Realignment | None = None,
     show_progress: bool = False,
+    shorten: Callable[[str], None] | None = None,
 ) -> list[list[Generation]]:
     """Continue each prompt. The defaults sample from the model's own distribution.
 
@@ -74,6 +75,8 @@ def generate(
             keeps a second cache.
         realignment: Draw from this mix of the model and its reference; None: from the model. Completions end at the
             model's end-of-sequence tokens.
+        shorten: Lower `max_new_tokens` to the room that the longest prompt leaves, and call this with a line on it.
+            Default: too little room is an error.
     Returns:
         `num_samples` completions per prompt, in the order of the prompts.
     Raises:
@@ -93,6 +96,8 @@ def generate(
         seed=seed,
     )
     encoded = encode_prompts(tokenizer, prompts, chat)
+    if shorten is not None:
+        sampling = _shortened(sampling, model, encoded, shorten)
     _check_fits(model, encoded, sampling)
     mix = None if realignment is None or realignment.is_policy else realignment
     if mix is not None:
@@ -170,6 +175,17 @@ def _end_tokens(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokeniz
     configured: Any = model.generation_config.eos_token_id if model.generation_config is not None else None
     of_model = configured if isinstance(configured, list) else [configured]
     return frozenset(int(token) for token in (tokenizer.eos_token_id, *of_model) if token is not None)
+
+
+def _shortened(
+    sampling: Sampling, model: PreTrainedModel | PeftModel, prompts: Sequence[TokenIds], say: Callable[[str], None]
+) -> Sampling:
+    context, longest = context_length(model.config), max(map(len, prompts), default=0)
+    room = sampling.max_new_tokens if context is None else context - longest
+    if not 0 < room < sampling.max_new_tokens:
+        return sampling
+    say(f"max_new_tokens: {room:,}, the room beside the longest prompt in the model's {context:,} positions")
+    return replace(sampling, max_new_tokens=room)
 
 
 def _check_fits(model: PreTrainedModel | PeftModel, prompts: Sequence[TokenIds], sampling: Sampling) -> None:

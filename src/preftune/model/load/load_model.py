@@ -134,10 +134,18 @@ def _quantization(settings: ModelSettings) -> dict[str, Any]:
     """Arguments of `from_pretrained` that put the weights of linear layers in 4 bits, if the settings say so.
 
     Weights are dequantized to the data type of computations in each forward pass.
+
+    Raises:
+        ModelError: there is no GPU.
     """
     if not settings.load_in_4bit:
         return {}
     arithmetic = Arithmetic.of(settings)
+    if arithmetic.device.type == "cpu":
+        raise ModelError(
+            "load_in_4bit: there is no GPU, and on many CPUs the 4-bit layers of bitsandbytes fail, or pass no "
+            "gradients. Leave it out, or use a machine with a GPU."
+        )
     four_bits = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
