@@ -334,12 +334,17 @@ def _say(console: Console, text: str, style: str | None = None) -> None:
 def token_counter(tokenizer: "PreTrainedTokenizerBase", chat: ChatChoice) -> TokenCounter:
     """Counts tokens of groups; chat template, special tokens and the end of the sequence included."""
     from preftune.data.tokens.encoder import GroupEncoder
+    from preftune.data.tokens.tokenize import CUT_TEXTS
 
     encoder = GroupEncoder(tokenizer, chat=chat)
 
     def count(groups: Sequence[PromptGroup]) -> Sequence[TokenCounts]:
         return [
-            TokenCounts(len(group.prompt), tuple(len(ids) for ids in group.completions))
+            TokenCounts(
+                len(group.prompt),
+                tuple(len(ids) for ids in group.completions),
+                tuple(CUT_TEXTS[kind] for kind in group.hidden),
+            )
             for group in encoder.encode(groups)
         ]
 

@@ -25,10 +25,12 @@ class TokenCounts:
     Args:
         prompt: Of the prompt.
         completions: Of each completion, without the prompt.
+        hidden: What the chat template does not show of the messages, in words that follow a number.
     """
 
     prompt: int
     completions: tuple[int, ...]
+    hidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

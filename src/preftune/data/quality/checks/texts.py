@@ -15,6 +15,7 @@ __all__ = [
     "TEMPLATE_TOKENS",
     "ControlCharacters",
     "Empty",
+    "HiddenParts",
     "SpecialTokens",
     "TemplateTokens",
     "bad_characters",
@@ -234,4 +235,38 @@ class SpecialTokens(_Marks):
         super().__init__(_SPECIAL, settings.special_tokens)
 
 
-CHECKS: tuple[type[Check], ...] = (Empty, ControlCharacters, TemplateTokens, SpecialTokens)
+_HIDDEN = CheckRule(
+    title="{count:,} {text}",
+    unit="prompts",
+    reason="The model is trained without it, or after a prompt that it does not see in generation.",
+    advice="Give a template that shows these parts with --chat-template, or take them out of the data.",
+    warning=0.0,
+)
+
+
+@final
+class HiddenParts(Check):
+    """Parts of messages that the chat template of the tokenizer leaves out or changes.
+
+    Severity: a warning from the first row on. A completion of which nothing is shown cannot be tokenized: see `tokens`.
+    """
+
+    name = "hidden-parts"
+    about = "parts of messages that the chat template does not show"
+    needs = "tokenizer"
+
+    def __init__(self, settings: CheckSettings) -> None:  # noqa: ARG002
+        self._logs: dict[str, FaultLog] = {}
+        self._num_groups = 0
+
+    def add(self, facts: GroupFacts) -> None:
+        self._num_groups += 1
+        for text in facts.tokens.hidden if facts.tokens is not None else ():
+            self._logs.setdefault(text, FaultLog()).add(facts.place)
+
+    def drafts(self) -> Iterator[Draft]:
+        for text, log in self._logs.items():
+            yield log.draft(_HIDDEN, self._num_groups, values={"text": text})
+
+
+CHECKS: tuple[type[Check], ...] = (Empty, ControlCharacters, TemplateTokens, SpecialTokens, HiddenParts)

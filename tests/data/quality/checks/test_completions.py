@@ -1,35 +1,72 @@
-"""Empty, cut off, in another language, with odd characters or marks of templates."""
+"""Refusals, completions that are cut off, and other languages."""
 
 import pytest
 
-from preftune.data.quality import CheckSettings
-from preftune.data.quality.checks.completions import ends_open
-from preftune.data.quality.checks.texts import TEMPLATE_TOKENS, bad_characters
+from preftune.data.quality.checks.completions import ends_open, is_refusal
 from preftune.data.quality.texts import main_script
-from preftune.data.rows import BadRow, DataRow
-from preftune.groups import Completion, Message, Origin, Pair, PromptGroup
-from tests.data.quality.groups import by_word, checked, finding, findings, numbered, pair
+from tests.data.quality.groups import finding, findings, numbered, pair, thumb
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm sorry, but I can't help with that.",
+        "I’m sorry, but I can’t assist with that request.",
+        "I cannot provide instructions for this.",
+        "I won't do that.",
+        "Unfortunately, I am unable to open links.",
+        "I'm not able to share personal data.",
+        "I am not comfortable with that.",
+        "As an AI language model, I don't have opinions.",
+        "I apologize, but as an AI assistant I cannot say.",
+        "Sorry, I can't do that.",
+        "It is not appropriate to discuss this.",
+        "I don't think that's a good idea.",
+        "That’s a good question, but I can’t answer it!",
+        "I don't want to help you hurt someone.",
+    ],
+)
+def test_a_refusal_is_recognised(text: str) -> None:
+    assert is_refusal(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm sorry to hear that. You could rest for a day.",
+        "I can't help but smile at this.",
+        "Sure! Here is how you can help.",
+        "You can't say that in chess.",
+        "He said: we cannot provide it.",
+        "Unfortunately, the train was late.",
+        "I am happy to help.",
+        "It is illegal to park there.",
+        "The AI can't see colours.",
+    ],
+)
+def test_what_only_sounds_like_one_is_not(text: str) -> None:
+    assert not is_refusal(text)
+
+
+def test_only_the_beginning_counts() -> None:
+    assert not is_refusal("word " * 80 + "I can't help with that.")
+
+
+def test_chosen_and_rejected_are_counted_apart_and_thumbs_as_well() -> None:
+    no = "I'm sorry, but I can't help with that."
+    found = finding("refusals", numbered([pair("q", no, "Yes."), pair("r", "Yes.", no), thumb("s", no, False)]))
+    assert (found.measures["chosen"], found.measures["rejected"]) == (1, 2)
+    assert (found.count, found.total, found.severity) == (1, 2, "warning")
+    assert found.examples[0].text == no
+
+
+def test_a_few_refusals_among_many_are_a_note() -> None:
+    others = [pair(f"q{number}", "Yes.", "No.") for number in range(60)]
+    assert finding("refusals", numbered([*others, pair("q", "I can't do that.", "Yes.")])).severity == "note"
+    assert findings("refusals", numbered(others)) == []
+
 
 LONG = "word " * 25
-
-
-def chat(prompt: str, chosen: str, rejected: str) -> PromptGroup:
-    turns = [(Message("assistant", text),) for text in (chosen, rejected)]
-    return PromptGroup((Message("user", prompt),), tuple(map(Completion, turns)), (Pair(0, 1),), Origin("prefs", 1))
-
-
-def test_empty_rows_signs_and_prompts_are_three_findings() -> None:
-    rows: list[DataRow] = [
-        BadRow(Origin("prefs", 5), "an empty completion", "empty"),
-        pair("", "yes", "?!"),
-        pair("q", "1", "🙂"),
-    ]
-    found = {item.title: item.severity for item in findings("empty", rows)}
-    assert found == {
-        "Rows with an empty completion: 1": "error",
-        "Completions without a letter or digit: 2": "warning",
-        "Empty prompts: 1": "warning",
-    }
 
 
 @pytest.mark.parametrize(
@@ -109,51 +146,3 @@ def test_a_data_set_of_two_languages_blames_no_row() -> None:
     groups += [pair("Вопрос на русском языке?", "Ответ на русском языке.", "Другой ответ здесь.")] * 2
     found = finding("language", numbered(groups))
     assert (found.severity, found.num_rows) == ("note", 0)
-
-
-@pytest.mark.parametrize(
-    ("text", "kinds"),
-    [
-        ("tabs\tand\nbreaks", []),
-        ("an emoji 👩‍🚀 and می‌خواهم", []),
-        ("bell \x07", ["control codes"]),
-        ("next line \x85", ["control codes"]),
-        ("zero\u200bwidth", ["invisible signs"]),
-        ("lost \ufffd", ["lost characters (\ufffd)"]),
-        ("itâ€™s cafÃ©", ["wrongly decoded text"]),
-        ("SÃO PAULO, Â ok", []),
-    ],
-)
-def test_characters_that_no_one_typed(text: str, kinds: list[str]) -> None:
-    assert bad_characters(text) == kinds
-
-
-def test_a_row_with_several_bad_characters_counts_once() -> None:
-    found = finding("control-characters", [pair("q\x00", "a\x07", "b\ufffd")])
-    assert (found.count, found.total) == (1, 1)
-    assert found.examples[0].note == "control codes, lost characters (\ufffd)"
-
-
-@pytest.mark.parametrize("mark", TEMPLATE_TOKENS)
-def test_marks_of_templates_are_found_in_completions_and_messages(mark: str) -> None:
-    assert finding("template-tokens", [pair("q", f"yes.{mark} no", "no")]).count == 1
-    assert finding("template-tokens", [chat(f"q {mark}", "yes", "no")]).count == 1
-
-
-def test_marks_in_a_prompt_of_text_are_how_it_was_written() -> None:
-    assert findings("template-tokens", [pair("\n\nHuman: hi\n\nAssistant:", " hello", " no")]) == []
-
-
-def test_marks_are_an_error_from_one_percent_of_the_texts() -> None:
-    marked = pair("q", "yes.<|im_end|>", "no")
-    for others, severity in ((30, "error"), (60, "warning")):
-        rows = [marked, *(pair(f"q{row}", f"yes {row}", f"no {row}") for row in range(others))]
-        assert finding("template-tokens", rows).severity == severity
-
-
-def test_special_tokens_are_those_of_the_tokenizer() -> None:
-    settings = CheckSettings(special_tokens=("<eos>",))
-    report = checked([pair("q <eos>", "yes<eos>no", "</s>")], "special-tokens", settings=settings, count_tokens=by_word)
-    [found] = report.findings
-    assert (found.count, found.total) == (1, 2)
-    assert found.measures == {"'<eos>'": 1}

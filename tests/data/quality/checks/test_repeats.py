@@ -1,4 +1,8 @@
-from preftune.data.quality import CheckSettings
+"""Rows and prompts that repeat others."""
+
+from preftune.data.quality import CheckSettings, prompt_keys
+from preftune.data.rows import BadRow
+from preftune.groups import Origin
 from tests.data.quality.groups import checked, finding, findings, numbered, pair, scored, thumb
 from tests.data.quality.planted import clean_rows
 
@@ -54,3 +58,29 @@ def test_the_same_completion_up_and_down_is_no_near_duplicate() -> None:
 
 def test_a_seed_can_be_given() -> None:
     assert checked(numbered([pair("q", "a", "b")] * 2), "duplicates", settings=CheckSettings(seed=9)).findings
+
+
+def test_prompts_are_distinct_but_for_case_and_white_space() -> None:
+    found = finding("prompts", numbered([pair("A  cat", "a", "b"), pair("a cat", "c", "d"), pair("dog", "a", "b")]))
+    assert (found.count, found.total, found.measures["most_rows_of_a_prompt"]) == (2, 3, 2)
+
+
+def test_a_prompt_with_a_large_part_of_the_rows_is_a_warning() -> None:
+    groups = [pair(f"q{n}" if n > 9 else "same", f"a{n}", "b") for n in range(120)]
+    assert finding("prompts", numbered(groups)).severity == "warning"
+
+
+def test_neighbours_and_the_biggest_cluster_of_prompts() -> None:
+    first, *others = [row["prompt"] for row in clean_rows(6)]
+    prompts = [first, f"so {first}", f"well {first}", *others]
+    found = findings("prompts", numbered(pair(prompt, "a", "b") for prompt in prompts))
+    assert (found[0].count, found[0].measures["biggest_cluster"]) == (3, 3)
+    assert found[0].examples[0].note == "a cluster of 3"
+
+
+def test_overlap_is_reported_in_rows_and_prompts() -> None:
+    held_out = prompt_keys([pair("Q", "x", "y"), pair("r", "x", "y"), BadRow(Origin("held out", 3), "bad")])
+    groups = numbered([pair("q ", "a", "b"), pair("q", "c", "d"), pair("s", "a", "b")])
+    found = finding("overlap", groups, CheckSettings(held_out=held_out))
+    assert (found.count, found.total, found.severity) == (2, 3, "error")
+    assert found.title.endswith("prompts concerned: 1 of 2")

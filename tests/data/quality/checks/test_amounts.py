@@ -1,12 +1,11 @@
-"""How much, how long, how many prompts, how the thumbs stand, and what could not be read."""
+"""Rows, judgements, thumbs and lengths."""
 
 import pytest
 
-from preftune.data.quality import CheckSettings, prompt_keys
+from preftune.data.quality import CheckSettings
 from preftune.data.rows import BadRow, DataRow, LeftOut
 from preftune.groups import Completion, Origin, PromptGroup
 from tests.data.quality.groups import by_word, checked, finding, findings, numbered, pair, scored, thumb
-from tests.data.quality.planted import clean_rows
 
 
 def test_everything_is_counted() -> None:
@@ -75,32 +74,6 @@ def test_rows_that_cannot_be_tokenized_are_named_and_the_rest_is_counted() -> No
     failed, found = checked(groups, "tokens", count_tokens=by_word).findings
     assert (failed.severity, [origin.row for origin in failed.rows]) == ("error", [1])
     assert found.total == 2
-
-
-def test_prompts_are_distinct_but_for_case_and_white_space() -> None:
-    found = finding("prompts", numbered([pair("A  cat", "a", "b"), pair("a cat", "c", "d"), pair("dog", "a", "b")]))
-    assert (found.count, found.total, found.measures["most_rows_of_a_prompt"]) == (2, 3, 2)
-
-
-def test_a_prompt_with_a_large_part_of_the_rows_is_a_warning() -> None:
-    groups = [pair(f"q{n}" if n > 9 else "same", f"a{n}", "b") for n in range(120)]
-    assert finding("prompts", numbered(groups)).severity == "warning"
-
-
-def test_neighbours_and_the_biggest_cluster_of_prompts() -> None:
-    first, *others = [row["prompt"] for row in clean_rows(6)]
-    prompts = [first, f"so {first}", f"well {first}", *others]
-    found = findings("prompts", numbered(pair(prompt, "a", "b") for prompt in prompts))
-    assert (found[0].count, found[0].measures["biggest_cluster"]) == (3, 3)
-    assert found[0].examples[0].note == "a cluster of 3"
-
-
-def test_overlap_is_reported_in_rows_and_prompts() -> None:
-    held_out = prompt_keys([pair("Q", "x", "y"), pair("r", "x", "y"), BadRow(Origin("held out", 3), "bad")])
-    groups = numbered([pair("q ", "a", "b"), pair("q", "c", "d"), pair("s", "a", "b")])
-    found = finding("overlap", groups, CheckSettings(held_out=held_out))
-    assert (found.count, found.total, found.severity) == (2, 3, "error")
-    assert found.title.endswith("prompts concerned: 1 of 2")
 
 
 @pytest.mark.parametrize(
