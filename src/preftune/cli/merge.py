@@ -10,7 +10,7 @@ import rich_click as click
 from preftune.cli.console import main_console, quiet_libraries
 from preftune.cli.options import Place, chosen_model, model_flags, output_flags
 from preftune.errors import ConfigError, ModelError, OutputError, SaveError
-from preftune.files.outputs import check_folder
+from preftune.files.outputs import check_folder, give_usual_mode
 from preftune.files.run_files import is_run
 from preftune.settings import ModelSettings
 
@@ -121,6 +121,8 @@ def _save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder
     try:
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
+        for file in list(partial.iterdir()):
+            give_usual_mode(file)
         shutil.rmtree(folder)
         partial.rename(folder)
     except OSError as error:

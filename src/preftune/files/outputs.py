@@ -21,6 +21,7 @@ __all__ = [
     "check_output",
     "check_writable",
     "empty_folder",
+    "give_usual_mode",
     "holds_earlier",
     "saving",
     "writing_into",
@@ -114,6 +115,14 @@ def check_writable(path: Path) -> None:
         raise OutputError(
             f"output = {path}: cannot be written ({error.strerror}). Name another folder with --output."
         ) from None
+
+
+def give_usual_mode(path: Path) -> None:
+    """Give a file the mode of new files by the umask: some libraries write files that only the owner can read."""
+    probe = path.with_name(f".{path.name}.{os.getpid()}.mode")
+    probe.touch()
+    path.chmod(probe.stat().st_mode)
+    probe.unlink()
 
 
 def _holds(source: Path, path: Path) -> bool:

@@ -16,9 +16,11 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer import TRAINING_ARGS_NAME
 from typing_extensions import override
 
 from preftune.errors import ConfigError, PreftuneError, SaveError, TrainingError
+from preftune.files.outputs import give_usual_mode
 from preftune.metrics.catalogue import HELD_OUT, SAMPLES_KL
 from preftune.runs.folder import RunFolder
 from preftune.runs.result import KeptCheckpoint
@@ -178,16 +180,26 @@ def guarded_saves(folder: RunFolder) -> Iterator[None]:
 
 
 def save_model(trainer: Trainer, folder: RunFolder) -> None:
-    """Write model and tokenizer into a hidden folder, then move file by file into the run folder."""
+    """Write model and tokenizer into a hidden folder, then move file by file into the run folder.
+
+    Only the first process makes, moves and removes files; the others wait for it. The trainer's arguments, which are a
+    pickle, and the empty model card of peft are left out.
+    """
     partial = folder.path / ".model.partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    writes = trainer.is_world_process_zero()
+    if writes:
+        shutil.rmtree(partial, ignore_errors=True)
     try:
         trainer.save_model(str(partial))
-        if trainer.is_world_process_zero():
+        if writes:
             for file in sorted(partial.iterdir()):
-                file.replace(folder.path / file.name)
+                if file.name not in (TRAINING_ARGS_NAME, "README.md"):
+                    give_usual_mode(file)
+                    file.replace(folder.path / file.name)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if writes:
+            shutil.rmtree(partial, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
 
 
 def _is_full_disk(error: BaseException) -> bool:
