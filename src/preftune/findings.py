@@ -33,7 +33,7 @@ class Rule:
     Args:
         title: The fault, in a few words.
         reason: Why it matters, or why the threshold is where it is.
-        advice: What to do about it, in terms of our settings and commands; empty if there is nothing to do.
+        advice: The remedy, as settings and commands; empty if there is none.
     """
 
     title: str
@@ -47,9 +47,9 @@ class Finding:
 
     Args:
         rule: Name of the rule, or of the check it belongs to.
-        severity: How bad the fault is.
+        severity: Severity of the fault.
         title: The fault, in a few words.
-        advice: What to do about it.
+        advice: The remedy.
     """
 
     rule: str

@@ -76,7 +76,7 @@ def test_ctrl_c_says_that_nothing_is_lost(run_folder: Path, monkeypatch: pytest.
     monkeypatch.syspath_prepend(str(tmp_path))
     result = call("eval", "--model", run_folder, "--judge", "python:impatient_judge:prefers", *QUICK)
     assert result.exit_code == 130
-    assert "the same command goes on from there" in result.stdout
+    assert "the same command continues from there" in result.stdout
 
 
 def test_help_is_grouped_by_topic() -> None:

@@ -70,7 +70,7 @@ def test_ctrl_c_says_how_to_continue(
     monkeypatch.setattr(PointRunner, "run", stopped)
     result = call(*arguments(model_folder, pairs_file, tmp_path / "s", "--over", "beta=0.1,0.5"))
     assert result.exit_code == 130
-    assert "The same command goes on with it." in result.stdout
+    assert "The same command continues it." in result.stdout
     assert SweepResult.read(tmp_path / "s").stopped
 
 

@@ -211,7 +211,7 @@ def test_settings_that_do_not_go_together_are_an_error(
 
 
 def test_a_rule_for_data_that_need_none_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="pairing: rows:1 has thumbs of its own"):
+    with pytest.raises(ConfigError, match="pairing: rows:1 already has thumbs"):
         rows("thumbs", thumbed(True), pairing="all")
 
 

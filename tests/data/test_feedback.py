@@ -92,13 +92,13 @@ def test_a_rule_without_scores_is_an_error_that_names_the_rule() -> None:
 def test_a_gap_that_some_pairs_would_not_keep_is_an_error() -> None:
     groups = [scored(1.0, 2.0), paired((0, 1), row=2)]
     with pytest.raises(
-        ConfigError, match=r"min_score_gap = 0.5: the pairs of the data \(rows:2\) are kept as they are"
+        ConfigError, match=r"min_score_gap = 0.5: the pairs of the data \(rows:2\) are kept at any gap"
     ):
         groups_for("pairs", groups, rule=PairRule(min_score_gap=0.5))
 
 
 def test_pairing_of_data_with_thumbs_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="pairing: rows:1 has thumbs of its own"):
+    with pytest.raises(ConfigError, match="pairing: rows:1 already has thumbs"):
         groups_for("thumbs", [thumbed(True)], rule=PairRule("all"))
 
 

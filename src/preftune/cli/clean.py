@@ -196,7 +196,7 @@ def write_kept(source: RowSource, found: Survey, decision: Decision, rows: IO[st
         if why is None and place not in found.passed_over:
             if next_row == found.table.num_rows or place != int(found.table.places[next_row]):
                 raise DataError(
-                    f"{row.origin}: is not a record of its own: in this format several rows make up one, or the file "
+                    f"{row.origin}: is not a separate record: in this format several rows make up one, or the file "
                     "has changed while it was read. Convert it with `preftune convert` first, and clean what comes out."
                 )
             rule = int(decision.rules[next_row])

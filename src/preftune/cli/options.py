@@ -266,7 +266,7 @@ class RowSource:
         """Groups, and between them the rows that gave none.
 
         Args:
-            description: What is being done, for the progress bar on a terminal; none if empty.
+            description: Label of the progress bar on a terminal; no bar if empty.
             tell: Called at the end with each note on how columns were read.
         """
         stream = iter_groups(

@@ -65,7 +65,7 @@ def _run(config: SweepConfig, console: Console, context: click.Context) -> None:
     begun = [row.name for row in result.points if is_run(config.folder / row.name)]
     leave_sweep_reports(config.folder, begun, console)
     if result.stopped:
-        console.print("The sweep was stopped before its end. The same command goes on with it.")
+        console.print("The sweep was stopped before its end. The same command continues it.")
         context.exit(INTERRUPTED)
     if result.num_failed == len(result.points):
         console.print(f"No point came to its end. What was said: {config.folder / 'logs'}", highlight=False)

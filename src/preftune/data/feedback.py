@@ -166,13 +166,13 @@ def check_rule_is_used(feedback: Feedback, groups: Sequence[PromptGroup], rule: 
     """Raise an error if the options of `rule` have no effect on some groups."""
     marked = next((group for group in groups if feedback == "thumbs" and has_thumbs(group)), None)
     if marked is not None and (rule.pairing or rule.min_score_gap):
-        raise ConfigError([f"pairing: {marked.origin} has thumbs of its own, so no pairs are made. Leave it out."])
+        raise ConfigError([f"pairing: {marked.origin} already has thumbs, so no pairs are made. Leave it out."])
     given = next((group for group in groups if rule.score_rule(group) is None), None)
     if given is not None and rule.min_score_gap:
         raise ConfigError(
             [
-                f"min_score_gap = {rule.min_score_gap:g}: the pairs of the data ({given.origin}) are kept at any "
-                "gap. Make pairs of the scores with --pairing all, or leave it out."
+                f"min_score_gap = {rule.min_score_gap:g}: the pairs of the data ({given.origin}) are kept at any gap. "
+                "Make pairs of the scores with --pairing all, or leave it out."
             ]
         )
 

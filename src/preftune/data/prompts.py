@@ -71,7 +71,7 @@ def split_by_prompt(
     if len(places) < 2:
         raise DataError(
             f"the data have {len(places)} distinct prompt(s), so none can be held out: the rest would be empty. "
-            "Give more prompts, or name a file of its own for evaluation."
+            "Give more prompts, or name a separate file for evaluation."
         )
     ranked = sorted(places, key=lambda prompt: (places[prompt], prompt))
     num_below = sum(place < fraction for place in places.values())

@@ -179,7 +179,7 @@ class _Evaluation:
                 work.best_of(config.samples.best_of) if config.samples.best_of is not None else None,
             )
         except KeyboardInterrupt:
-            self.say(f"stopped: samples and verdicts are kept in {store.path}; the same command goes on from there")
+            self.say(f"stopped: samples and verdicts are stored in {store.path}; the same command continues from there")
             raise
         finally:
             store.close()

@@ -174,7 +174,7 @@ def guarded_saves(folder: RunFolder) -> Iterator[None]:
         last = folder.last_checkpoint()
         good = f"The last good checkpoint is {last}." if last else "No checkpoint was complete."
         raise SaveError(
-            f"{folder.path}: the disk is full, so the model could not be saved. {good} Free some space and go on "
+            f"{folder.path}: the disk is full, so the model could not be saved. {good} Free some space and continue "
             "with --resume."
         ) from error
 

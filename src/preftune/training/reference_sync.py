@@ -104,7 +104,7 @@ class ReferenceSync(TrainerCallback):
             file = checkpoint / _COPY_FILE
         if not file.is_file():
             raise OutputError(
-                f"{file}: does not exist, so the run cannot go on with the reference as far as it had moved. Delete "
+                f"{file}: does not exist, so the run cannot continue with the updated reference. Delete "
                 f"{checkpoint} to resume from an earlier checkpoint, or start over with --overwrite."
             )
         if isinstance(self._reference, FrozenCopy):

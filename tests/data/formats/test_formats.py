@@ -163,7 +163,7 @@ def test_transcripts_of_messages_share_turns_up_to_an_assistant_turn() -> None:
     [("Yes", "No"), ([USER, FOUR], [{"role": "user", "content": "3+1="}, FOUR]), ([FOUR], [FIVE])],
 )
 def test_transcripts_without_a_shared_start_are_an_error(chosen: Any, rejected: Any) -> None:
-    with pytest.raises(DataError, match=r"prefs.jsonl:17: .*share no start .*or the prompt must be a field of its own"):
+    with pytest.raises(DataError, match=r"prefs.jsonl:17: .*share no start .*or the prompt must be a separate field"):
         read(chosen=chosen, rejected=rejected)
 
 

@@ -146,7 +146,7 @@ def test_a_completion_without_own_tokens_is_an_error() -> None:
     only_users = (
         "{% for message in messages %}{% if message.role == 'user' %}{{ message.content }}{% endif %}{% endfor %}"
     )
-    with pytest.raises(DataError, match=r"^rows:1: completion 0 has no tokens of its own behind the prompt"):
+    with pytest.raises(DataError, match=r"^rows:1: completion 0 has no tokens after the prompt"):
         tokens(turns("Hi"), make_tokenizer(chat_template=only_users))
 
 

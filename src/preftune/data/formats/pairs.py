@@ -159,7 +159,7 @@ def read_transcripts(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     if start == 0:
         raise DataError(
             f"{row.origin}: 'chosen' and 'rejected' share no start that could be the prompt. "
-            "Both must begin with the same prompt, or the prompt must be a field of its own, 'prompt'."
+            "Both must begin with the same prompt, or the prompt must be a separate field, 'prompt'."
         )
     num_before = start if isinstance(chosen, str) else 0
     parts = (chosen[:start], chosen[start:], rejected[start:])

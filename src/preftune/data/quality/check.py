@@ -39,7 +39,7 @@ class Example:
     """A row that shows what a finding means.
 
     Args:
-        origin: Where it is.
+        origin: Source and row.
         note: A remark that quotes nothing of the data.
         text: A short excerpt; empty if texts were not requested.
     """

@@ -130,7 +130,7 @@ class GroupEncoder:
         for index, whole in enumerate(sequences[1:]):
             if boundary == len(whole.ids):
                 raise DataError(
-                    f"{group.origin}: completion {index} has no tokens of its own behind the prompt, so it has nothing "
+                    f"{group.origin}: completion {index} has no tokens after the prompt, so it has nothing "
                     "to learn from. Correct the row or leave it out; the chat template must show assistant turns."
                 )
             completions.append(end_once(whole.ids[boundary:], self._eos, self._is_blank))

@@ -39,7 +39,7 @@ class TokenGroup:
         weights: Weights of each completion's tokens; empty if all are 1.
         weight: Weight of the group in the loss, > 0.
         completion_weights: Weight of each completion on top of it; empty if all are 1.
-        hidden: What the chat template does not show of the messages.
+        hidden: Parts of the messages that the chat template does not show.
         mismatched: Completions of other prompts, for methods that need them; otherwise empty. Their log-ratios estimate
             the KL divergence of the policy from the reference.
 

@@ -55,7 +55,7 @@ class TooLittle:
     """A rule's answer if it has too little to look at.
 
     Args:
-        needs: What it needs, and what there is.
+        needs: Requirements of the rule, and their state.
     """
 
     needs: str
@@ -136,7 +136,7 @@ class HealthRule(Rule):
         name: As in `health.json`.
         sees: The metrics it reads.
         threshold: When it fires, with its numbers.
-        severity: How bad a finding is.
+        severity: Severity of a finding.
         needs: Runs it applies to.
         applies: True if it applies to a run.
         check: Looks at the metrics so far. A rule without one reads more than metrics, and ends the run itself.

@@ -159,7 +159,7 @@ TEMPLATE_TOKENS: tuple[str, ...] = (
 _TEMPLATE = CheckRule(
     title="Texts with marks of a chat template ({marks}): {count:,}",
     unit="texts",
-    reason="A completion that goes on with the next turn teaches the model to write both sides. Marks inside a message "
+    reason="A completion that continues with the next turn teaches the model to write both sides. Marks in a message "
     "are put into a template a second time.",
     advice="Split the turns into messages, or cut completions before the mark.",
     warning=0.0,
