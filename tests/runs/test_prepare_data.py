@@ -19,6 +19,7 @@ from preftune.settings import DataSettings, StepSettings, TrainConfig
 from preftune.training.steps import Batching, StepDataset
 from tests.builders import token_groups
 from tests.data.tokenizers_for_tests import make_tokenizer
+from tests.runs.inputs import config_of, write_pairs
 
 TOKENIZER = make_tokenizer()
 PAIRS = [
@@ -297,3 +298,11 @@ def test_a_mix_survives_its_yaml(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(config.to_yaml())
     assert TrainConfig.read(tmp_path / "config.yaml") == config
     assert (config.data.mix, config.data.where) == ([0.7, 0.3], ["lang=en"])
+
+
+def test_the_share_that_was_asked_for_and_the_one_that_was_got_are_said(model_folder: Path, tmp_path: Path) -> None:
+    data = write_pairs(tmp_path / "pairs.jsonl", 32)
+    config = config_of(model_folder, data, tmp_path / "run", eval_fraction=0.25)
+    prepared = prepare_data(config, make_tokenizer(), None)
+    assert len(prepared.held_out) == 8
+    assert "  asked 25 %, got 8 of 32 prompts" in list(prepared.lines())

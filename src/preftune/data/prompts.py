@@ -1,6 +1,7 @@
 """Prompts as units of the data: their normal form, the held-out split, and the cap per prompt."""
 
 import hashlib
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from unicodedata import normalize
@@ -46,12 +47,13 @@ def split_by_prompt(
 ) -> tuple[list[PromptGroup], list[PromptGroup]]:
     """Hold out a fraction of the prompts, with all their groups.
 
-    A prompt is held out if hash(seed, normalised prompt) / 2^64 < fraction. Its side does not depend on the other rows,
-    their order or their file: a prompt held out of SFT is held out of DPO on another file with the same seed, and stays
-    held out as the data grow. If one side would be empty, the prompt with the hash nearest to the limit changes sides.
+    Of n distinct prompts, the k with the smallest hash(seed, normalised prompt) are held out, where k is fraction * n
+    rounded to the nearest, at least 1 and at most n - 1. Order and number of rows make no difference, so files with the
+    same prompts hold out the same ones, as for SFT and then DPO. Of files with other prompts beside them, a common
+    prompt is on the same side unless its hash lies between the two limits, which are close together for many prompts.
 
     Args:
-        fraction: Fraction of the distinct prompts to hold out, in (0, 1), on average over prompts.
+        fraction: Fraction of the distinct prompts to hold out, in (0, 1).
     Returns:
         The groups to train on and the held-out groups, each in the given order.
     Raises:
@@ -67,15 +69,15 @@ def split_by_prompt(
     if not 0 < fraction < 1:
         raise ConfigError([f"fraction = {fraction}: must lie between 0 and 1, such as 0.05."])
     prompts = [normalised_prompt(group.prompt) for group in groups]
-    places = {prompt: _hash(seed, prompt) / 2**64 for prompt in prompts}
+    places = {prompt: _hash(seed, prompt) for prompt in prompts}
     if len(places) < 2:
         raise DataError(
             f"the data have {len(places)} distinct prompt(s), so none can be held out: the rest would be empty. "
             "Give more prompts, or name a separate file for evaluation."
         )
     ranked = sorted(places, key=lambda prompt: (places[prompt], prompt))
-    num_below = sum(place < fraction for place in places.values())
-    held = set(ranked[: min(max(num_below, 1), len(ranked) - 1)])
+    wanted = math.floor(fraction * len(ranked) + 0.5)
+    held = set(ranked[: min(max(wanted, 1), len(ranked) - 1)])
     train = [group for group, prompt in zip(groups, prompts, strict=True) if prompt not in held]
     held_out = [group for group, prompt in zip(groups, prompts, strict=True) if prompt in held]
     return train, held_out

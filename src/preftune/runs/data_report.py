@@ -50,7 +50,7 @@ class PartReport:
         hidden_texts, hidden_calls, hidden_thoughts, hidden_systems, hidden_tools, other_generation_prompts: Places of
             prompts of which the chat template does not show a part.
         warnings: Problems of the method with these data.
-        notes: Sentences on how columns were read, and on those that were not.
+        notes: Sentences on how columns were read, on those that were not, and on the share that was held out.
     """
 
     num_prompts: int

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from transformers import PreTrainedTokenizerBase
 
-from preftune.data import LoadedGroups, load_groups, split_by_prompt
+from preftune.data import LoadedGroups, load_groups, normalised_prompt, split_by_prompt
 from preftune.data.mixture import Mixture
 from preftune.data.tokens.chat import ChatFormat
 from preftune.data.tokens.pipeline import TokenPipeline
@@ -137,6 +137,9 @@ def prepare_data(
     sources = {"train": train, "held out": held_out}
     reports = {name: PartReport.of(sources[name], part) for name, part in prepared.items()}
     mixture = mixture_of(config.data, train, groups["train"], seed=config.steps.seed)
+    if config.data.eval_fraction:
+        share = _share_text(config.data.eval_fraction, parts)
+        reports["held out"] = replace(reports["held out"], notes=(share, *reports["held out"].notes))
     reports["train"] = replace(
         reports["train"],
         warnings=tuple(data_warnings(config.method, reports["train"])),
@@ -190,6 +193,12 @@ def _parts(config: TrainConfig, train: LoadedGroups, held_out: LoadedGroups | No
         learned, kept = split_by_prompt(train.groups, config.data.eval_fraction, seed=config.steps.seed)
         return {"train": learned, "held out": kept}
     return {"train": train.groups, "held out": held_out.groups if held_out else []}
+
+
+def _share_text(fraction: float, parts: Mapping[str, Sequence[PromptGroup]]) -> str:
+    """The share that was asked for, and the number of prompts held out."""
+    learned, kept = (len({normalised_prompt(group.prompt) for group in groups}) for groups in parts.values())
+    return f"asked {100 * fraction:.3g} %, got {kept:,} of {kept + learned:,} prompts"
 
 
 def _checked(config: TrainConfig, train: LoadedGroups, parts: Mapping[str, list[PromptGroup]]) -> DataCheck:

@@ -352,6 +352,9 @@ class _Run:
             self._say(line)
         if not data.prompts:
             return []
+        if self.sample_measures and len(data.prompts) < settings.num_prompts:
+            found, wanted = f"{len(data.prompts):,}", f"{settings.num_prompts:,}"
+            self._say(f"samples: of {found} prompts, not {wanted}: no more are held out that leave room for one")
         sampler = Sampler(
             tokenizer,
             data.prompts,
