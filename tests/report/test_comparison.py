@@ -42,9 +42,9 @@ def test_only_settings_that_differ_are_listed(page: str) -> None:
 
 
 def test_metrics_stand_side_by_side_and_the_best_is_set_off(page: str) -> None:
-    cells = row(page, "rewards/accuracies, held out")
+    cells = row(page, "preference accuracy; held out")
     assert cells == '<td>50.0 % → 68.8 %</td><td class="best">50.0 % → 75.0 %</td>'
-    assert row(page, "loss, held out") == "<td>0.6931 → 0.625</td><td>0.6931 → 0.625</td>"
+    assert row(page, "loss, nats; held out") == "<td>0.6931 → 0.625</td><td>0.6931 → 0.625</td>"
     assert row(page, "health") == "<td>no finding</td><td>1 suspect</td>"
 
 

@@ -13,6 +13,7 @@ from preftune.data import LoadedGroups, groups_from_rows
 from preftune.data.quality import CHECKS
 from preftune.runs import data_report
 from preftune.runs.data_report import LEFT_OUT, check_data
+from preftune.runs.folder import RunFolder
 from preftune.runs.run import train
 from tests.runs.inputs import config_of
 from tests.training.health.world import friendly_pairs, write_rows
@@ -95,3 +96,13 @@ def test_it_may_be_left_out(
     monkeypatch.delattr(data_report, "check_groups")
     train(config_of(model_folder, pairs_file, tmp_path / "run", epochs=1, check_data=False))
     assert not (tmp_path / "run" / "data-check.json").exists()
+
+
+def test_the_tokenizer_of_the_run_counts_tokens_in_its_data_check(
+    model_folder: Path, pairs_file: Path, tmp_path: Path
+) -> None:
+    train(config_of(model_folder, pairs_file, tmp_path / "run", max_steps=1))
+    record = RunFolder(tmp_path / "run").data_check()
+    assert record is not None
+    assert not any("needs --tokenizer" in lack for lack in record.skipped.values())
+    assert "tokens" in record.checks or not record.skipped

@@ -31,7 +31,6 @@ from preftune.data.quality import (
     DataFinding,
     QualityReport,
     TokenCounter,
-    TokenCounts,
     check_groups,
     chosen_checks,
     prompt_keys,
@@ -41,17 +40,13 @@ from preftune.errors import ConfigError
 from preftune.files.outputs import check_output, saving
 from preftune.files.terminal import PlainConsole
 from preftune.findings import Severity
-from preftune.groups import PromptGroup
 from preftune.settings import ModelSettings, build_section
-from preftune.settings.chat import ChatChoice
 from preftune.settings.setting import settings_for
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from preftune.evaluation.label_check import LabelCheck
 
-__all__ = ["command", "special_tokens"]
+__all__ = ["command"]
 
 _TOKENS, _LABELS, _CHECKS, _RESULT = "Tokens", "Labels", "Checks", "Result"
 _FAILED = 1
@@ -238,6 +233,8 @@ def _tokenizer(settings: ModelSettings) -> tuple[TokenCounter, tuple[str, ...]]:
     from preftune.model.load.load_model import load_tokenizer
 
     tokenizer = load_tokenizer(settings)
+    from preftune.data.quality import special_tokens, token_counter
+
     return token_counter(tokenizer, settings.chat_choice), special_tokens(tokenizer)
 
 
@@ -329,29 +326,3 @@ def _summary(report: QualityReport) -> str:
 
 def _say(console: Console, text: str, style: str | None = None) -> None:
     console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
-
-
-def token_counter(tokenizer: "PreTrainedTokenizerBase", chat: ChatChoice) -> TokenCounter:
-    """Counts tokens of groups; chat template, special tokens and the end of the sequence included."""
-    from preftune.data.tokens.encoder import GroupEncoder
-    from preftune.data.tokens.tokenize import CUT_TEXTS
-
-    encoder = GroupEncoder(tokenizer, chat=chat)
-
-    def count(groups: Sequence[PromptGroup]) -> Sequence[TokenCounts]:
-        return [
-            TokenCounts(
-                len(group.prompt),
-                tuple(len(ids) for ids in group.completions),
-                tuple(CUT_TEXTS[kind] for kind in group.hidden),
-            )
-            for group in encoder.encode(groups)
-        ]
-
-    return count
-
-
-def special_tokens(tokenizer: "PreTrainedTokenizerBase") -> tuple[str, ...]:
-    """Texts that the tokenizer takes for special tokens."""
-    added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
-    return tuple(sorted({*tokenizer.all_special_tokens, *added} - {""}))

@@ -77,7 +77,7 @@ def metric_rows(runs: Sequence[RunRecord], labels: Sequence[str]) -> PageTable:
         paths = [_path(run, HELD_OUT + name) for run in runs]
         if not any(paths):
             part, paths = "training", [_path(run, name) for run in runs]
-        row = _metric_row(metric, f"{name}, {part}", paths)
+        row = _metric_row(metric, metric.title if metric.is_of_samples else f"{metric.title}; {part}", paths)
         rows += [] if row is None else [row]
     rows += list(_cost_rows(runs))
     return PageTable("", ("", *labels), tuple(rows))
@@ -243,8 +243,10 @@ def _pictures(runs: Sequence[RunRecord], colours: Sequence[str]) -> Iterator[Pic
     for panel in panels_of([log for run in runs for log in run.logs]):
         for curve in _chosen(panel, runs):
             series = [run.series(curve.metric) for run in runs]
-            name = curve.metric.removeprefix(HELD_OUT)
-            title = panel.title if len(panel.curves) <= 2 else name
+            metric = find_metric(curve.metric)
+            shares_panel = len({one.metric.removeprefix(HELD_OUT) for one in panel.curves}) > 1
+            title = metric.title if shares_panel and metric is not None else panel.title
+            title = title[:1].upper() + title[1:]
             figure = overlaid_figure(panel, title, curve, series, colours)
             about = f"{_part_of(curve)} {panel.about}".strip()
             yield Picture.of(panel.name, title, about, figure)

@@ -7,7 +7,7 @@ from typing import Any
 
 from preftune.files.number_text import bytes_text, duration_text, value_text
 from preftune.files.run_files import CONFIG
-from preftune.losses import loss_options
+from preftune.losses import Option, Part, loss_options
 from preftune.losses.texts import loss_text
 from preftune.report.page import PageTable, Row
 from preftune.report.run_record import RunRecord
@@ -36,7 +36,8 @@ class MethodPart:
     Args:
         weight: Weight in a sum of losses; empty for a single loss.
         summary, formula, source: As in its docstring.
-        options: Options with their values and meaning.
+        options: Options that differ from their defaults, with values and meaning; None if there are none.
+        defaults: The others.
     """
 
     name: str
@@ -45,6 +46,7 @@ class MethodPart:
     formula: str
     source: str
     options: PageTable | None
+    defaults: PageTable | None
 
 
 def method_parts(run: RunRecord) -> list[MethodPart]:
@@ -55,13 +57,17 @@ def method_parts(run: RunRecord) -> list[MethodPart]:
     found = []
     for part in run.method.parts:
         text = loss_text(part.loss)
-        rows = tuple(
-            Row((option.name, value_text(part.options[option.name]), option.help)) for option in loss_options(part.loss)
-        )
-        options = PageTable("", ("option", "value", "meaning"), rows, is_text=True) if rows else None
+        changed = [option for option in loss_options(part.loss) if part.options[option.name] != option.default]
+        rest = [option for option in loss_options(part.loss) if option not in changed]
         weight = f"{part.weight:g} times" if is_sum else ""
-        found.append(MethodPart(part.name, weight, text.summary, text.formula, text.source, options))
+        tables = (_options(part, changed), _options(part, rest))
+        found.append(MethodPart(part.name, weight, text.summary, text.formula, text.source, *tables))
     return found
+
+
+def _options(part: Part, options: Sequence[Option]) -> PageTable | None:
+    rows = tuple(Row((option.name, value_text(part.options[option.name]), option.help)) for option in options)
+    return PageTable("", ("option", "value", "meaning"), rows, is_text=True) if rows else None
 
 
 def run_facts(run: RunRecord) -> Iterator[Fact]:

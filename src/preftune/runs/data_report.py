@@ -3,11 +3,20 @@
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, get_args
 
+from transformers import PreTrainedTokenizerBase
+
 from preftune.data import LeftOut, LoadedGroups
-from preftune.data.quality import CheckSettings, QualityReport, check_groups, prompt_keys
+from preftune.data.quality import (
+    CheckSettings,
+    QualityReport,
+    check_groups,
+    prompt_keys,
+    special_tokens,
+    token_counter,
+)
 from preftune.data.rows import DataRow
 from preftune.data.tokens.pipeline import MethodGroups
 from preftune.data.tokens.shown import Hidden
@@ -19,6 +28,7 @@ from preftune.findings import Severity
 from preftune.groups import PromptGroup
 from preftune.planning import sizes_of
 from preftune.runs.samples import evenly_spaced
+from preftune.settings.chat import ChatChoice
 
 __all__ = ["LEFT_OUT", "LOST_TEXTS", "MOST_ROWS", "DataCheck", "DataCheckRecord", "PartReport", "check_data"]
 
@@ -247,6 +257,9 @@ def check_data(
     held_out: Sequence[PromptGroup],
     sources: Sequence[str],
     *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    chat: ChatChoice | None = None,
+    max_length: int | None = None,
     max_rows: int = MOST_ROWS,
     seed: int = 0,
 ) -> DataCheck:
@@ -256,12 +269,17 @@ def check_data(
         loaded: All rows that were read, unusable ones included.
         learned: Training groups among them.
         held_out: Held-out groups, to find prompts that are in both.
+        tokenizer, chat, max_length: Of the run, for checks of lengths in tokens; None leaves these checks out.
         max_rows: Maximum number of rows to check, spread evenly over the data.
     """
     rows: list[DataRow] = [*learned, *loaded.skipped, *loaded.left_out]
     looked_at = [rows[place] for place in evenly_spaced(len(rows), max_rows)]
     settings = CheckSettings(seed=seed, held_out=prompt_keys(held_out) if held_out else None)
-    report = check_groups(lambda: looked_at, settings=settings, skip=LEFT_OUT)
+    count_tokens = None
+    if tokenizer is not None and chat is not None:
+        settings = replace(settings, max_length=max_length, special_tokens=special_tokens(tokenizer))
+        count_tokens = token_counter(tokenizer, chat)
+    report = check_groups(lambda: looked_at, settings=settings, count_tokens=count_tokens, skip=LEFT_OUT)
     return DataCheck(report, len(rows), tuple(sources))
 
 

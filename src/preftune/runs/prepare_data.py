@@ -118,7 +118,7 @@ def prepare_data(
     train, held_out = read_data(config.data, show_progress=show_progress)
     parts = _parts(config, train, held_out)
     with checking():
-        check = _checked(config, train, parts) if checks else None
+        check = _checked(config, tokenizer, train, parts, max_length=max_length) if checks else None
     chat = config.model.chat_choice
     pipeline = TokenPipeline.of(config.data, tokenizer, chat, max_length=max_length, show_progress=show_progress)
     rule = PairRule(config.data.pairing, config.data.min_score_gap)
@@ -201,8 +201,24 @@ def _share_text(fraction: float, parts: Mapping[str, Sequence[PromptGroup]]) -> 
     return f"asked {100 * fraction:.3g} %, got {kept:,} of {kept + learned:,} prompts"
 
 
-def _checked(config: TrainConfig, train: LoadedGroups, parts: Mapping[str, list[PromptGroup]]) -> DataCheck:
-    return check_data(train, parts["train"], parts["held out"], config.data.data, seed=config.steps.seed)
+def _checked(
+    config: TrainConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    train: LoadedGroups,
+    parts: Mapping[str, list[PromptGroup]],
+    *,
+    max_length: int | None,
+) -> DataCheck:
+    return check_data(
+        train,
+        parts["train"],
+        parts["held out"],
+        config.data.data,
+        tokenizer=tokenizer,
+        chat=config.model.chat_choice,
+        max_length=max_length,
+        seed=config.steps.seed,
+    )
 
 
 def data_warnings(method: Method, report: PartReport) -> Iterator[str]:

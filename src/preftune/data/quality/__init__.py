@@ -7,7 +7,7 @@ from preftune.data.quality.facts import TokenCounts, facts_of
 from preftune.data.quality.histogram import Histogram
 from preftune.data.quality.report import DATA_SEVERITIES, QualityReport
 from preftune.data.quality.row_table import RowTable, RowTableBuilder
-from preftune.data.quality.run import Rows, TokenCounter, check_groups, prompt_keys
+from preftune.data.quality.run import Rows, TokenCounter, check_groups, prompt_keys, special_tokens, token_counter
 
 __all__ = [
     "CHECKS",
@@ -28,4 +28,6 @@ __all__ = [
     "decide",
     "facts_of",
     "prompt_keys",
+    "special_tokens",
+    "token_counter",
 ]

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,8 +29,21 @@ from preftune.data.rows import BadRow, DataRow
 from preftune.errors import DataError
 from preftune.findings import SEVERITIES
 from preftune.groups import Origin, PromptGroup
+from preftune.settings.chat import ChatChoice
 
-__all__ = ["MOST_ROWS", "Rows", "TokenCounter", "check_groups", "prompt_keys", "suspicious_rows"]
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = [
+    "MOST_ROWS",
+    "Rows",
+    "TokenCounter",
+    "check_groups",
+    "prompt_keys",
+    "special_tokens",
+    "suspicious_rows",
+    "token_counter",
+]
 
 Rows = Callable[[], Iterable[DataRow]]
 """Starts to read the data set. Each call gives the same rows."""
@@ -228,3 +242,29 @@ def _example(item: DraftExample, places: Places, texts: Mapping[Origin, str], *,
     text = texts.get(origin, "") if item.text is None else item.text
     note = item.note if item.like is None else f"like {places.origin(item.like)}"
     return Example(origin, note, text if with_text else "")
+
+
+def token_counter(tokenizer: "PreTrainedTokenizerBase", chat: ChatChoice) -> TokenCounter:
+    """Counts tokens of groups; chat template, special tokens and the end of the sequence included."""
+    from preftune.data.tokens.encoder import GroupEncoder
+    from preftune.data.tokens.tokenize import CUT_TEXTS
+
+    encoder = GroupEncoder(tokenizer, chat=chat)
+
+    def count(groups: Sequence[PromptGroup]) -> Sequence[TokenCounts]:
+        return [
+            TokenCounts(
+                len(group.prompt),
+                tuple(len(ids) for ids in group.completions),
+                tuple(CUT_TEXTS[kind] for kind in group.hidden),
+            )
+            for group in encoder.encode(groups)
+        ]
+
+    return count
+
+
+def special_tokens(tokenizer: "PreTrainedTokenizerBase") -> tuple[str, ...]:
+    """Texts that the tokenizer takes for special tokens."""
+    added = (token.content for token in tokenizer.added_tokens_decoder.values() if token.special)
+    return tuple(sorted({*tokenizer.all_special_tokens, *added} - {""}))
