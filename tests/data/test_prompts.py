@@ -81,7 +81,7 @@ def prompts(groups: list[PromptGroup]) -> set[str]:
 def test_no_prompt_is_on_both_sides_and_no_side_is_empty(texts: list[str], fraction: float, seed: int) -> None:
     groups = [answered(text, row) for row, text in enumerate(texts)]
     if len(prompts(groups)) < 2:
-        with pytest.raises(DataError, match=r"1 distinct prompt\(s\), so none can be held out.*file of its own"):
+        with pytest.raises(DataError, match=r"1 distinct prompt\(s\), so none can be held out.*separate file"):
             split_by_prompt(groups, fraction, seed=seed)
         return
     train, held_out = split_by_prompt(groups, fraction, seed=seed)
