@@ -102,6 +102,7 @@ def test_a_run_begun_with_overwrite_can_be_resumed_by_its_config(
     folder = tmp_path / "run"
     first = tune(model_folder, pairs_file, folder, "--max-steps", "1", "--save-every", "1", "--overwrite")
     assert call(*first).exit_code == 0
+    (folder / "summary.json").unlink()  # killed before its end was written
     result = call("train", "--config", folder / "config.yaml", "--resume")
     assert result.exit_code == 0, result.output
     assert "resuming from checkpoint-1" in result.stdout
