@@ -22,7 +22,7 @@ from preftune.training.health.monitor import HealthMonitor
 from tests.runs.inputs import config_of, history
 
 DRAWS: dict[str, Any] = {"eval_samples": 3, "eval_sample_tokens": 6, "learning_rate": 1e-2}
-EVALUATES: dict[str, Any] = {**DRAWS, "eval_fraction": 0.5}
+EVALUATES: dict[str, Any] = {**DRAWS, "eval_fraction": 0.25}
 
 
 def drawn(folder: Path) -> list[dict[str, Any]]:
@@ -102,6 +102,7 @@ def test_a_resumed_run_continues_the_file_as_if_uninterrupted(
     whole = drawn(tmp_path / "run")
     assert [line["step"] for line in whole] == [0, 2, 4, 6]
     shutil.rmtree(tmp_path / "run" / "checkpoint-6")
+    (tmp_path / "run" / "summary.json").unlink()  # as if killed
     with (tmp_path / "run" / "samples.jsonl").open("a") as file:
         file.write('{"step": 8, "max_new_')  # the line that a kill cut short
     train(config_of(model_folder, pairs_file, tmp_path / "run", **settings, resume=True))
@@ -230,6 +231,7 @@ def test_a_measure_of_samples_is_logged_and_compares_with_the_start_also_in_a_re
     assert longer[0] == 0
     assert longer[1] != 0
     shutil.rmtree(tmp_path / "run" / "checkpoint-6")
+    (tmp_path / "run" / "summary.json").unlink()  # as if killed
     train(
         config_of(model_folder, pairs_file, tmp_path / "run", **settings, epochs=2, resume=True),
         sample_measures=[measure],
@@ -246,6 +248,7 @@ def test_a_run_whose_first_samples_are_lost_says_that_nothing_can_be_compared_wi
     settings = {**EVALUATES, "eval_every": 3, "save_every": 3, "keep_checkpoints": 2}
     train(config_of(model_folder, pairs_file, tmp_path / "run", **settings))
     shutil.rmtree(tmp_path / "run" / "checkpoint-6")
+    (tmp_path / "run" / "summary.json").unlink()  # as if killed
     (tmp_path / "run" / "samples.jsonl").unlink()
     with pytest.raises(OutputError, match=r"samples.jsonl: lacks the samples of step 0"):
         train(

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -206,16 +206,18 @@ class RunFolder:
         for folder in set(self._checkpoints()) - set(self.checkpoints()):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def set_aside_damaged(self) -> Iterator[str]:
-        """Rename the newest checkpoints as long as they are damaged, and say so, a line each."""
+    def whole_checkpoint(self, say: Callable[[str], None]) -> Path | None:
+        """The newest checkpoint that is whole. Torn ones are deleted, damaged ones renamed, and `say` hears of them."""
+        self.remove_torn_checkpoints()
         for folder in reversed(self.checkpoints()):
             damage = damage_of(folder)
             if damage is None:
-                return
+                return folder
             aside = folder.with_name(f"damaged-{folder.name}")
             shutil.rmtree(aside, ignore_errors=True)
             folder.rename(aside)
-            yield f"{folder.name} is damaged ({damage}) and is set aside as {aside.name}"
+            say(f"{folder.name} is damaged ({damage}) and is set aside as {aside.name}")
+        return None
 
     def _checkpoints(self) -> list[Path]:
         found = [folder for folder in self.path.glob("checkpoint-*") if folder.is_dir() and is_checkpoint(folder)]

@@ -45,7 +45,7 @@ from preftune.runs.progress import ProgressDisplay
 from preftune.runs.reference import SampleReference, cache_reference
 from preftune.runs.result import KeptCheckpoint, RunResult, window_of
 from preftune.runs.sampler import RunSamples, Sampler
-from preftune.runs.samples import SampleMeasure
+from preftune.runs.samples import SampleMeasure, samples_lines
 from preftune.runs.verdict import Evidence, Verdict, judgements_of
 from preftune.settings import TrainConfig
 from preftune.settings.keywords import TrainKeywords
@@ -345,16 +345,10 @@ class _Run:
     ) -> list[RunSamples]:
         """The callback that draws samples; none if none are requested, or no prompt leaves room for one."""
         settings = self.config.samples
-        if settings.num_prompts and not data.prompts:
-            line = f"samples: none are drawn: no prompt leaves room for {settings.eval_sample_tokens:,} tokens"
-            if self.sample_measures:
-                raise ConfigError([f"{line}. Lower eval_sample_tokens."])
+        for line in samples_lines(settings, len(data.prompts), are_measured=bool(self.sample_measures)):
             self._say(line)
         if not data.prompts:
             return []
-        if self.sample_measures and len(data.prompts) < settings.num_prompts:
-            found, wanted = f"{len(data.prompts):,}", f"{settings.num_prompts:,}"
-            self._say(f"samples: of {found} prompts, not {wanted}: no more are held out that leave room for one")
         sampler = Sampler(
             tokenizer,
             data.prompts,
@@ -368,13 +362,7 @@ class _Run:
             needs_kl=self.config.choice.needs_kl,
             say=self._say,
         )
-        num_samples = len(data.prompts)
-        self._say(
-            f"samples: {num_samples} of at most {settings.eval_sample_tokens:,} tokens before the first step, at each "
-            "evaluation and after the last step (--eval-samples 0 to skip)"
-        )
-        doing = f"drawing {num_samples} samples (--eval-samples 0 to skip)"
-        drawing = partial(self.progress.phase, doing)
+        drawing = partial(self.progress.phase, f"drawing {len(data.prompts)} samples (--eval-samples 0 to skip)")
         return [RunSamples(sampler, folder.samples, measures=self.sample_measures, say=self._say, drawing=drawing)]
 
     def _say(self, line: str) -> None:
@@ -389,13 +377,9 @@ class _Run:
 
     def _show_plan(self, trainer: PreferenceTrainer, work_per_second: float | None) -> None:
         """Print the plan now, and the expected time after the first steps."""
-
-        def say(line: str) -> None:
-            self.console.print(line, highlight=False)
-
         plan = trainer.plan
-        say(f"plan: {plan if work_per_second is None else plan.at_speed(work_per_second)}")
-        trainer.add_callback(Pace(trainer.train_steps, plan.work_per_step, say))
+        self._say(f"plan: {plan if work_per_second is None else plan.at_speed(work_per_second)}")
+        trainer.add_callback(Pace(trainer.train_steps, plan.work_per_step, self._say))
 
     def _checkpoint(self, folder: RunFolder) -> str | None:
         """The newest whole checkpoint of a run that resumes. Found by the main process, the same for all ranks."""
@@ -403,10 +387,7 @@ class _Run:
             return None
         chosen: list[Path | None] = [None]
         if PartialState().is_main_process:
-            folder.remove_torn_checkpoints()
-            for line in folder.set_aside_damaged():
-                self._say(line)
-            chosen = [folder.last_checkpoint()]
+            chosen = [folder.whole_checkpoint(self._say)]
         [last] = broadcast_object_list(chosen)
         self._say(f"resuming {f'from {last.name}' if last else 'from the start: it has no whole checkpoint'}")
         return str(last) if last else None

@@ -10,12 +10,13 @@ from typing import Protocol
 from transformers import PreTrainedTokenizerBase
 
 from preftune.data.views import best_answer
-from preftune.errors import DataError, TokenizerError
+from preftune.errors import ConfigError, DataError, TokenizerError
 from preftune.files.json_files import append_json_line, from_json, json_line, read_json_lines, write_whole
 from preftune.groups import NO_INPUTS, Prompt, PromptGroup, TemplateInputs, Text
 from preftune.metrics.intervals import Estimate
 from preftune.model.generation.prompts import encode_prompts, text_of
 from preftune.settings.chat import RAW, ChatChoice
+from preftune.settings.choice import DrawSettings
 
 __all__ = [
     "DrawnSamples",
@@ -27,6 +28,7 @@ __all__ = [
     "SamplesLine",
     "evenly_spaced",
     "sample_prompts",
+    "samples_lines",
 ]
 
 
@@ -80,6 +82,31 @@ class SamplePrompts:
     def __str__(self) -> str:
         too_long = f"; {self.num_too_long:,} leave no room for --max-new-tokens" if self.num_too_long else ""
         return f"samples: of {len(self.prompts):,} of {self.num_found:,} prompts{too_long}"
+
+
+def samples_lines(settings: DrawSettings, num_prompts: int, *, are_measured: bool) -> Iterator[str]:
+    """Lines for the console on the samples of a run.
+
+    Args:
+        num_prompts: Prompts that leave room for a completion.
+        are_measured: A judge or another measure needs the samples.
+    Raises:
+        ConfigError: samples are needed, and no prompt leaves room for one.
+    """
+    length, wanted = f"{settings.eval_sample_tokens:,}", settings.num_prompts
+    if wanted and not num_prompts:
+        line = f"samples: none are drawn: no prompt leaves room for {length} tokens"
+        if are_measured:
+            raise ConfigError([f"{line}. Lower eval_sample_tokens."])
+        yield line
+    if not num_prompts:
+        return
+    if are_measured and num_prompts < wanted:
+        yield f"samples: of {num_prompts:,} prompts, not {wanted:,}: no more are held out that leave room for one"
+    yield (
+        f"samples: {num_prompts} of at most {length} tokens before the first step, at each evaluation and after the "
+        "last step (--eval-samples 0 to skip)"
+    )
 
 
 def sample_prompts(
