@@ -39,7 +39,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, settings in (("full", {}), ("adapter", {"lora": True, "lora_rank": 4})):
         config = config_of(
             folder / "base", folder / "pairs.jsonl", folder / name,
-            eval_fraction=0.4, learning_rate=0.01, beta=0.3, save_every=2, keep_checkpoints=5, **settings,
+            eval_fraction=0.2, learning_rate=0.01, beta=0.3, save_every=2, keep_checkpoints=5, **settings,
         )  # fmt: skip
         result = train(config)
         (folder / f"{name}.json").write_text(json.dumps(as_json(result.held_out)))

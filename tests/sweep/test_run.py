@@ -28,7 +28,7 @@ class Sweeps:
 
     def __init__(self, model: Path, data: Path, folder: Path) -> None:
         self.base = {
-            "model": str(model), "data": str(data), "eval_fraction": 0.4, "batch_size": 3, "epochs": 2.0,
+            "model": str(model), "data": str(data), "eval_fraction": 0.2, "batch_size": 3, "epochs": 2.0,
             "learning_rate": 1e-2, "precision": "fp32", "report_to": "none", "eval_samples": 0, "check_data": False,
         }  # fmt: skip
         self.folder = folder
@@ -145,7 +145,7 @@ def test_a_stopped_sweep_continues_from_the_checkpoint(
     assert found.stopped
     assert found.recommendation is None
     assert [row.record.status for row in found.points] == ["open", "open"]
-    assert "beta=0.1,seed=0: Stopping after this step, with a checkpoint." in sweeps.text
+    assert "beta=0.1,seed=0: Stopping after this" in sweeps.text
     again = sweeps.run()
     assert trained == ["interrupted", "beta=0.1,seed=0", "beta=0.5,seed=0"]
     assert not again.stopped
