@@ -91,9 +91,7 @@ def test_a_rule_without_scores_is_an_error_that_names_the_rule() -> None:
 
 def test_a_gap_that_some_pairs_would_not_keep_is_an_error() -> None:
     groups = [scored(1.0, 2.0), paired((0, 1), row=2)]
-    with pytest.raises(
-        ConfigError, match=r"min_score_gap = 0.5: the pairs of the data \(rows:2\) are kept at any gap"
-    ):
+    with pytest.raises(ConfigError, match=r"min_score_gap = 0.5: the pairs of the data \(rows:2\) are kept at any gap"):
         groups_for("pairs", groups, rule=PairRule(min_score_gap=0.5))
 
 

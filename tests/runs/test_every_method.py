@@ -105,6 +105,7 @@ def test_a_run_with_a_running_mean_resumes_exactly(model: Path, tmp_path: Path) 
     for checkpoint in (tmp_path / "run").glob("checkpoint-*"):
         if checkpoint.name != "checkpoint-2":
             shutil.rmtree(checkpoint)
+    (tmp_path / "run" / "summary.json").unlink()  # as if killed
     found = run("bco", model, tmp_path, **settings, resume=True)
     assert len(expected) > 3
     assert found[-(len(expected) - 2) :] == expected[2:]
@@ -116,6 +117,7 @@ def test_the_running_mean_is_what_the_resumed_run_depends_on(model: Path, tmp_pa
     for checkpoint in (tmp_path / "run").glob("checkpoint-*"):
         if checkpoint.name != "checkpoint-2":
             shutil.rmtree(checkpoint)
+    (tmp_path / "run" / "summary.json").unlink()  # as if killed
     state = tmp_path / "run" / "checkpoint-2" / "trainer_state.json"
     kept = json.loads(state.read_text())
     kept["stateful_callbacks"]["LossStates"]["attributes"]["_states"]["bco"] = [100.0, 1.0]
