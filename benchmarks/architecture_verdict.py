@@ -12,7 +12,7 @@ from transformers import CONFIG_MAPPING, PretrainedConfig, PreTrainedModel
 
 from benchmarks.tiny_config import VOCABULARY_SIZE, tiny_configs
 from preftune.data.tokens.token_group import TokenGroup, TokenIds
-from preftune.groups import Origin, Pair
+from preftune.groups import Origin
 from preftune.model.forward.head.head import find_head
 from preftune.model.forward.packed import language_model_of
 from preftune.model.forward.packed_batch import pack
@@ -133,7 +133,7 @@ def _groups() -> Sequence[TokenGroup]:
 
     lengths = ((11, (7, 13)), (3, (9, 1, 10)), (17, (4,)), (1, (2, 12)))
     return [
-        TokenGroup(tokens(prompt), tuple(map(tokens, completions)), (Pair(0, 1),), Origin("random", row))
+        TokenGroup(tokens(prompt), tuple(map(tokens, completions)), (), Origin("random", row))
         for row, (prompt, completions) in enumerate(lengths, start=1)
     ]
 

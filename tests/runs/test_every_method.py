@@ -11,6 +11,7 @@ import torch
 
 from preftune.losses import LOSSES, Feedback
 from preftune.metrics.catalogue import find_metric
+from preftune.runs.manifest import write_manifest
 from preftune.runs.run import train
 from preftune.settings import TrainConfig
 from tests.runs.inputs import write_model
@@ -122,5 +123,6 @@ def test_the_running_mean_is_what_the_resumed_run_depends_on(model: Path, tmp_pa
     kept = json.loads(state.read_text())
     kept["stateful_callbacks"]["LossStates"]["attributes"]["_states"]["bco"] = [100.0, 1.0]
     state.write_text(json.dumps(kept))
+    write_manifest(state.parent)
     found = run("bco", model, tmp_path, **settings, resume=True)
     assert found[-(len(expected) - 2) :] != expected[2:]

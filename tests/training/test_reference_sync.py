@@ -17,6 +17,7 @@ from preftune.errors import ConfigError, ModelError, OutputError, SaveError
 from preftune.model.load.load_model import keep_adapter
 from preftune.model.reference.reference import FrozenCopy, KeptAdapter
 from preftune.model.reference.store import store_path
+from preftune.runs.manifest import write_manifest
 from preftune.runs.run import train
 from preftune.settings import TrainConfig
 from preftune.training.reference_sync import ReferenceSync
@@ -151,6 +152,7 @@ def sync_config(model: Path, data: Path, output: Path, **settings: Any) -> Train
 
 def stop_after_step_4(folder: Path) -> None:
     shutil.rmtree(folder / "checkpoint-6")
+    (folder / "summary.json").unlink()
 
 
 @KINDS
@@ -172,6 +174,7 @@ def test_a_checkpoint_without_the_reference_is_not_resumed_from(
     (kept,) = (tmp_path / "run" / "checkpoint-4").glob("reference*")
     remove: Callable[[Path], None] = shutil.rmtree if kept.is_dir() else Path.unlink
     remove(kept)
+    write_manifest(kept.parent)  # which would have noticed
     with pytest.raises(OutputError, match=r"reference.*: does not exist.*Delete .*checkpoint-4 to resume"):
         train(sync_config(model_folder, pairs_file, tmp_path / "run", resume=True, **kind))
     shutil.rmtree(tmp_path / "run" / "checkpoint-4")
@@ -221,7 +224,7 @@ def test_another_model_of_another_shape_is_refused_before_the_folder_is_taken(
     settings = {"reference_model": str(other), "reference_sync": "hard"}
     with pytest.raises(ModelError, match=r"policy and reference have other weights than each other, lm_head.weight"):
         train(config_of(model_folder, pairs_file, tmp_path / "run", **settings))
-    assert not list((tmp_path / "run").iterdir())
+    assert not (tmp_path / "run").exists()
 
 
 def test_weights_that_are_sharded_over_processes_are_refused(tmp_path: Path) -> None:

@@ -168,4 +168,4 @@ def _rows(part: Part, values: StepValues, logps: Tensor, mismatched: ReferencedL
     if part.loss.update is not None:
         state = part.updated(same.arguments(part, mismatched=mismatched, state=logps.new_zeros(2)))
     rows = part(*same.arguments(part, mismatched=mismatched, state=state).values())
-    return rows * values.weights_in(part.loss).to(rows.dtype)
+    return rows * values.row_weights(part.loss).to(rows.dtype)

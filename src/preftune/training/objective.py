@@ -206,7 +206,7 @@ class Objective:
         loss = values.policy.new_zeros(())
         for part, state in zip(self.method.parts, self.states.of(self.method, values.policy), strict=True):
             rows = part(*values.arguments(part, mismatched=context.mismatched, state=state).values())
-            rows = rows * values.weights_in(part.loss).to(rows.dtype)
+            rows = rows * values.row_weights(part.loss).to(rows.dtype)
             count = values.num_units(part.loss)
             name = f"loss/{part.name}" if len(self.method.parts) > 1 else "loss"
             metrics.add(name, rows, count=count, weight=weight)

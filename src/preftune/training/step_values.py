@@ -150,15 +150,22 @@ class StepValues:
         assert not missing, f"{part.name}: no {', '.join(missing)}"
         return arguments
 
-    def weights_in(self, loss: Loss) -> Tensor:
-        """Weight of each row of a loss. Shape: (row,), which is that of pairs, completions or prompts."""
+    def row_weights(self, loss: Loss) -> Tensor:
+        """Weight of each row of a loss. Shape: (row,), which is that of pairs, completions, prompts or tokens."""
+        if "tokens" not in loss.takes:
+            return self._unit_weights(loss)
+        assert self.owners is not None, "the loss takes tokens"
+        return self.completion_weights[self.owners]
+
+    def _unit_weights(self, loss: Loss) -> Tensor:
+        """Shape: that of pairs, completions or prompts."""
         if loss.unit == "prompt":
             return self.prompt_weights
         return self.pair_weights if loss.feedback == "pairs" else self.completion_weights
 
     def num_units(self, loss: Loss) -> Tensor:
         """Weight of the units that the mean of a loss is over; their number if all weights are 1. Shape: ()."""
-        weights = self.weights_in(loss)
+        weights = self._unit_weights(loss)
         if loss.unit == "token":
             tokens = self.num_tokens[self.pairs[:, 0]] if loss.feedback == "pairs" else self.num_tokens
             weights = weights * tokens
