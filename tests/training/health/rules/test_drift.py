@@ -105,10 +105,11 @@ RUN = facts(num_samples=8)
 @pytest.fixture(scope="session")
 def endless(start: Start, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     """A model that writes short answers learns that longer is better, much too fast."""
-    writer = start(friendly_pairs(160, 1), method="sft", learning_rate=1e-2, epochs=4)
+    writer = start(friendly_pairs(160, 1), method="sft", learning_rate=1e-2, epochs=4, chat="off")
     return start(
         *(longer_pairs(200, 1), longer_pairs(40, 2)),
         model=Path(writer.folder), epochs=1, learning_rate=3e-2, warmup=0.0, eval_samples=16, eval_sample_tokens=48,
+        chat="off",
     )  # fmt: skip
 
 
