@@ -6,7 +6,7 @@ from preftune.losses import LOSSES
 from tests.training.conftest import Start
 from tests.training.health.world import friendly_pairs
 
-CAREFUL = {"dpop": 1e-4, "apo_down": 1e-4, "discopop": 1e-4, "unlikelihood": 1e-4}
+CAREFUL = {"dpop": 5e-5, "apo_down": 1e-4, "discopop": 1e-4, "unlikelihood": 1e-4}
 """Learning rates of methods that do not stand the usual one here: a penalty of 50 per nat, or falling answers."""
 
 
