@@ -34,17 +34,24 @@ def test_time_is_carried_over_from_the_faster_of_two_steps_by_work(
     monkeypatch.setattr(memory_budget, "seconds_now", lambda _device: next(times))
     trainer.add_callback(Pace(trainer.train_steps, 35.0, lines.append))
     trainer.train()
-    assert lines == ["pace: about 1.2 min a step, 7 min 0 s for the 6 steps left"]
+    assert lines == [
+        "plan: only 8 steps in all, which rarely teach much. --epochs 5 makes 20; a smaller --batch-size makes more, "
+        "too",
+        "pace: about 1.2 min a step, 7 min 0 s for the 6 steps left",
+    ]
     assert next(times, None) is None
 
 
-def test_a_run_of_one_step_says_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("settings", "num_lines"), [({}, 2), ({"max_steps": 3}, 1), ({"num_train_epochs": 20}, 1)])
+def test_only_a_run_that_the_epochs_make_short_gets_advice(
+    settings: dict[str, Any], num_lines: int, tmp_path: Path
+) -> None:
     lines: list[str] = []
-    trainer = trainer_of(tiny_llama(), token_groups(4), tmp_path)
+    trainer = trainer_of(tiny_llama(), token_groups(4), tmp_path, **settings)
     trainer.add_callback(Pace(trainer.train_steps, trainer.plan.work_per_step, lines.append))
     trainer.train()
-    assert trainer.state.global_step == 3  # three epochs of a step each
-    assert len(lines) == 1
+    assert len(lines) == num_lines
+    assert lines[-1].startswith("pace: ")
 
 
 GROUPS = token_groups(200, longest=40)

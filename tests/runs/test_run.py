@@ -425,6 +425,7 @@ def test_the_console_shows_data_steps_and_held_out_results(
         "train: ",
         "too long",
         "plan: ",
+        "steps in all, which rarely teach much. --epochs ",
         "no padding",
         "pace: about ",
         "step     1  loss 0.6931",

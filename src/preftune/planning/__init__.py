@@ -2,7 +2,7 @@
 
 from preftune.planning.sizes import TOKENS, GroupSize, Layout, WorkModel, sizes_of
 from preftune.planning.step import MicroBatchShape, StepPlan, epoch_steps, plan_step
-from preftune.planning.summary import PlanSummary, pace_text, summarise_plan, work_of_ranks
+from preftune.planning.summary import PlanSummary, few_steps_text, pace_text, summarise_plan, work_of_ranks
 
 __all__ = [
     "TOKENS",
@@ -13,6 +13,7 @@ __all__ = [
     "StepPlan",
     "WorkModel",
     "epoch_steps",
+    "few_steps_text",
     "pace_text",
     "plan_step",
     "sizes_of",

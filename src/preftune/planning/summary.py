@@ -1,12 +1,13 @@
 """Summary of a plan in one line: steps, micro-batches, tokens, padding, balance and seconds per step."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from preftune.planning.sizes import TOKENS, GroupSize, Layout, WorkModel
 from preftune.planning.step import MicroBatchShape, StepPlan, plan_step
 
-__all__ = ["PlanSummary", "pace_text", "summarise_plan", "work_of_ranks"]
+__all__ = ["PlanSummary", "few_steps_text", "pace_text", "summarise_plan", "work_of_ranks"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,27 @@ def pace_text(seconds_per_step: float) -> str:
     """
     is_short = seconds_per_step < 60
     return f"about {seconds_per_step:.2g} s a step" if is_short else f"about {seconds_per_step / 60:.1f} min a step"
+
+
+_FEW_STEPS = 20
+"""At the learning rates of preference tuning, fewer steps of Adam move log-probs by little."""
+
+
+def few_steps_text(num_steps: int, steps_per_epoch: int) -> str | None:
+    """Advice for a run of few steps; None for a longer one.
+
+    >>> few_steps_text(3, 3)
+    'plan: only 3 steps in all, which rarely teach much. --epochs 7 makes 21; a smaller --batch-size makes more, too'
+    >>> few_steps_text(20, 5) is None
+    True
+    """
+    if num_steps >= _FEW_STEPS:
+        return None
+    epochs = math.ceil(_FEW_STEPS / steps_per_epoch)
+    return (
+        f"plan: only {num_steps} steps in all, which rarely teach much. --epochs {epochs} makes "
+        f"{epochs * steps_per_epoch}; a smaller --batch-size makes more, too"
+    )
 
 
 def _percent(share: float) -> str:

@@ -20,7 +20,7 @@ from preftune.files.number_text import bytes_text, duration_text
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.packed_batch import pack
 from preftune.model.load.device_memory import DeviceMemory, memory_of
-from preftune.planning import GroupSize, Layout, MicroBatchShape, WorkModel, pace_text, sizes_of
+from preftune.planning import GroupSize, Layout, MicroBatchShape, WorkModel, few_steps_text, pace_text, sizes_of
 from preftune.runs.arguments import checkpointing_argument
 from preftune.training.objective import Objective
 from preftune.training.out_of_memory import is_out_of_memory, ways_out_of_memory
@@ -33,7 +33,7 @@ _MEASURED_STEPS = 2
 
 
 class Pace(TrainerCallback):
-    """Prints the expected time of a step and of the steps that are left after two steps, on the main process.
+    """Prints advice on a short run, and after two steps the expected time of a step and of the steps that are left.
 
     seconds per step = mean work of a step * least seconds per work of the two
 
@@ -49,6 +49,12 @@ class Pace(TrainerCallback):
         self._work_per_step = work_per_step
         self._say = say
         self._seconds_per_work: list[float] = []
+
+    @override
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        advice = None if args.max_steps > 0 else few_steps_text(state.max_steps, len(self._steps))
+        if advice is not None and state.is_world_process_zero:
+            self._say(advice)
 
     @override
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
