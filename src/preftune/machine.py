@@ -16,9 +16,9 @@ _NUMBER = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _MARK = "PREFTUNE_CPU_QUOTA_THREADS"
 """Tells this process and its subprocesses that the number of threads is not the user's choice."""
 _WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
-"""How threads wait for each other, for GNU's and LLVM's OpenMP. By default they spin, for 3 and 200 ms, which takes the
-core from the thread that they wait for as soon as another process runs: two threads on two busy cores then train at a
-third of the speed."""
+"""Passive waiting of threads for each other, for GNU's and LLVM's OpenMP. By default they spin, for 3 and 200 ms, which
+takes the core from the thread that they wait for as soon as another process runs: two threads on two busy cores then
+train at a third of the speed."""
 
 
 def set_up_threads(

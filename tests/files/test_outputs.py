@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -116,3 +117,16 @@ def test_one_process_may_not_hold_a_folder_twice(tmp_path: Path) -> None:
         writing_into(tmp_path, "preftune train"),
     ):
         pass
+
+
+def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fills_up(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fills_up)
+    with (
+        pytest.raises(OutputError, match=r"cannot be written \(No space left on device\)"),
+        writing_into(tmp_path / "run", "preftune train"),
+    ):
+        raise AssertionError("the folder is not held")
+    assert not list(tmp_path.iterdir())

@@ -16,14 +16,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from preftune.errors import (
     ConfigError,
-    DataError,
     ModelError,
-    OutputError,
     SaveError,
     TokenizerError,
     TrainingError,
 )
-from preftune.files.outputs import writing_into
 from preftune.runs import run as run_module
 from preftune.runs.logs import read_logs
 from preftune.runs.progress import ProgressDisplay
@@ -215,66 +212,6 @@ def test_a_run_without_enough_memory_ends_with_what_to_do_unless_its_budget_may_
     else:
         with pytest.raises(TrainingError, match="Lower max_tokens_per_microbatch"):
             train(config)
-
-
-def test_a_run_that_fails_before_training_leaves_the_folder_free(model_folder: Path, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.jsonl"
-    broken.write_text('{"prompt": "a", "chosen": "b"}\n')
-    with pytest.raises(DataError):
-        train(config_of(model_folder, broken, tmp_path / "run"))
-    assert not (tmp_path / "run").exists()
-
-
-def test_two_runs_never_write_into_one_folder(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    for settings in ({}, {"overwrite": True}, {"resume": True}):
-        with (
-            writing_into(folder, "preftune train"),
-            pytest.raises(OutputError, match=rf"preftune train \(process {os.getpid()} on .*is writing into it"),
-        ):
-            train(config_of(model_folder, pairs_file, folder, **settings))
-
-
-def test_a_folder_with_a_run_is_kept_by_default(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    train(config_of(model_folder, pairs_file, folder, epochs=1))
-    before = (folder / "metrics.jsonl").read_text()
-    with pytest.raises(OutputError, match=r"already holds a run\. Resume it with --resume, delete it"):
-        train(config_of(model_folder, pairs_file, folder, epochs=1))
-    assert (folder / "metrics.jsonl").read_text() == before
-    train(config_of(model_folder, pairs_file, folder, epochs=1, seed=5, overwrite=True))
-    assert len(history(folder)) == 3
-
-
-def test_a_folder_with_foreign_files_is_never_emptied(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputError, match="other than those of a preftune run"):
-        train(config_of(model_folder, pairs_file, tmp_path, overwrite=True))
-    assert (tmp_path / "thesis.txt").read_text() == "years of work"
-
-
-def test_a_folder_with_the_config_of_another_tool_is_never_emptied(
-    model_folder: Path, pairs_file: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "config.yaml").write_text("theirs: true")
-    with pytest.raises(OutputError, match="other than those of a preftune run"):
-        train(config_of(model_folder, pairs_file, tmp_path, overwrite=True))
-    assert (tmp_path / "config.yaml").read_text() == "theirs: true"
-
-
-def test_what_a_run_reads_is_never_overwritten_by_it(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "sft"
-    train(config_of(model_folder, pairs_file, folder, method="sft", epochs=1))
-    with pytest.raises(OutputError, match="which the run reads, and --overwrite would delete it"):
-        train(config_of(folder, pairs_file, folder, overwrite=True))
-    assert (folder / "model.safetensors").is_file()
-
-
-def test_an_output_that_cannot_be_written_is_refused(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    for output in (tmp_path / "file" / "run", tmp_path / "file"):
-        with pytest.raises(OutputError, match=r"cannot be written|is a file"):
-            train(config_of(model_folder, pairs_file, output))
 
 
 class Interrupt(ProgressDisplay):

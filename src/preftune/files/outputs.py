@@ -147,24 +147,35 @@ def writing_into(folder: Path, use: str) -> Iterator[None]:
     check_writable(folder)
     lock = FileLock(folder / _LOCK, timeout=0)
     try:
+        _take(lock, folder, use)
+        yield
+    finally:
+        if lock.is_locked:
+            with suppress(OSError):
+                (folder / _HOLDER).unlink(missing_ok=True)
+                (folder / _LOCK).unlink(missing_ok=True)
+            lock.release()
+        if is_new:
+            with suppress(OSError):  # not empty
+                folder.rmdir()
+
+
+def _take(lock: FileLock, folder: Path, use: str) -> None:
+    """Acquire the lock and write down who holds it."""
+    mine = {"use": use, "pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+    try:
         lock.acquire()
+        (folder / _HOLDER).write_text(json.dumps(mine), encoding="utf-8")
     except Timeout:
         raise OutputError(
             f"output = {folder}: {_holder(folder)} is writing into it. Wait until that ends, stop it, or name another "
             "folder with --output."
         ) from None
-    try:
-        mine = {"use": use, "pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        (folder / _HOLDER).write_text(json.dumps(mine), encoding="utf-8")
-        yield
-    finally:
-        with suppress(OSError):
-            (folder / _HOLDER).unlink(missing_ok=True)
-            (folder / _LOCK).unlink(missing_ok=True)
-        lock.release()
-        if is_new:
-            with suppress(OSError):  # not empty
-                folder.rmdir()
+    except OSError as error:  # a full disk, for example
+        raise OutputError(
+            f"output = {folder}: cannot be written ({error.strerror}). Free some space, or name another folder with "
+            "--output."
+        ) from None
 
 
 def empty_folder(folder: Path) -> None:
