@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from preftune.errors import OutputError, SaveError
-from preftune.files.outputs import check_output, holds_earlier, saving, writing_into
+from preftune.files.outputs import check_output, empty_folder, holds_earlier, saving, writing_into
 
 
 def test_files_are_put_in_their_places_together(tmp_path: Path) -> None:
@@ -130,3 +130,14 @@ def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path: Path, monkeypatch:
     ):
         raise AssertionError("the folder is not held")
     assert not list(tmp_path.iterdir())
+
+
+def test_emptying_a_held_folder_keeps_it_held(tmp_path: Path) -> None:
+    with writing_into(tmp_path, "preftune train"):
+        (tmp_path / "checkpoint-1").mkdir()
+        (tmp_path / "checkpoint-1" / "file").touch()
+        (tmp_path / "config.yaml").touch()
+        empty_folder(tmp_path)
+        assert all(path.name.startswith(".lock") for path in tmp_path.iterdir())
+        with pytest.raises(OutputError, match="is writing into it"), writing_into(tmp_path, "preftune train"):
+            pass
