@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -90,7 +90,7 @@ class Environment:
         """The environment of this process, for a run with these inputs."""
         return Environment(
             started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-            command=tuple(sys.argv),
+            command=_command(sys.argv),
             python=platform.python_version(),
             platform=platform.platform(),
             versions={name: _version(name) for name in _PACKAGES},
@@ -254,6 +254,17 @@ class RunFolder:
 def _inputs(config: TrainConfig) -> list[str]:
     models = [config.model.model, config.model.reference_model, config.model.chat_template]
     return [name for name in (*models, *config.data.data, *config.data.eval_data) if name]
+
+
+def _command(arguments: Sequence[str]) -> tuple[str, ...]:
+    """The command line as a person would type it.
+
+    >>> _command(["/site-packages/preftune/__main__.py", "train", "--lora"])
+    ('python', '-m', 'preftune', 'train', '--lora')
+    """
+    program, *others = arguments
+    is_module = Path(program).name == "__main__.py"
+    return ("python", "-m", Path(program).parent.name, *others) if is_module else tuple(arguments)
 
 
 def _version(package: str) -> str | None:

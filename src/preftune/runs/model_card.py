@@ -57,7 +57,8 @@ def _body(config: TrainConfig, result: RunResult, environment: Environment) -> I
     yield f"| data | {', '.join(f'`{_shown(name)}`' for name in config.data.data)} |"
     for name, part in result.data.items():
         yield f"| {name} | {part.num_prompts:,} prompts, {part.num_pairs:,} pairs, {part.num_tokens:,} tokens |"
-    yield f"| steps | {result.num_steps:,} of {config.steps.batch_size} at learning rate {config.learning_rate:g} |"
+    rate = f"learning rate {config.learning_rate:g}"
+    yield f"| steps | {result.num_steps:,}, batch size {config.steps.batch_size}, {rate} |"
     yield f"| seed | {config.steps.seed} |"
     versions = ", ".join(f"{name} {found}" for name, found in environment.versions.items() if found)
     yield f"| versions | Python {environment.python}, {versions} |"
