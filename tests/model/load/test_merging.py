@@ -110,7 +110,6 @@ def test_a_merge_that_gives_another_model_is_an_error(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_rounding_is_no_difference(dtype: torch.dtype) -> None:
     merged = merge_adapter(adapted(nn.Module.to(tiny_llama(), dtype), ADAPTERS["attention"]))
-    assert not isinstance(merged, PeftModel)
     assert next(merged.parameters()).dtype == dtype
 
 
