@@ -110,6 +110,15 @@ def test_columns_that_no_format_has_stop_even_where_bad_rows_are_skipped() -> No
         groups_from_rows([{"text": "a"}], on_bad_row="skip")
 
 
+@pytest.mark.parametrize("odd", [{}, {"_about": "pairs of 2026"}, {"prompt": "q"}])
+def test_rows_of_no_format_before_the_first_that_fits_are_bad_rows(odd: dict[str, str]) -> None:
+    rows = [odd, odd, {"prompt": "q", "chosen": "yes", "rejected": "no"}]
+    loaded = groups_from_rows(rows, on_bad_row="skip")
+    assert [bad.origin.row for bad in loaded.skipped] == [1, 2]
+    assert loaded.groups[0].prompt == "q"
+    assert (loaded.num_rows, len(loaded.groups)) == (3, 1)
+
+
 def test_a_dataset_in_memory_is_as_good_as_a_list() -> None:
     rows = [PAIR, PAIR | {"chosen": "four"}]
     assert groups_from_rows(datasets.Dataset.from_list(rows)).groups == groups_from_rows(rows).groups

@@ -11,7 +11,7 @@ from typing_extensions import override
 from preftune.data.presets import find_preset
 from preftune.data.progress import track
 from preftune.data.row_options import RowArguments, RowOptions
-from preftune.data.row_reading import RowReading, notes_of
+from preftune.data.row_reading import RowReading, has_format, notes_of
 from preftune.data.rows import BadRow, DataRow, LeftOut, Row, RowStream
 from preftune.data.sources import OpenRows, parts_of
 from preftune.data.tables import located
@@ -19,6 +19,9 @@ from preftune.errors import ConfigError, DataError
 from preftune.groups import PromptGroup
 
 __all__ = ["GroupStream", "LoadedGroups", "OnBadRow", "groups_from_rows", "iter_groups", "load_groups"]
+
+_MOST_ROWS_OF_NO_FORMAT = 100
+"""Rows at the start of a file that may fit no format before the file counts as one of no format."""
 
 OnBadRow = Literal["error", "skip"]
 """Stop at the first unusable row, or skip such rows and list them."""
@@ -84,12 +87,12 @@ class GroupStream(Iterator[DataRow]):
         for part in parts:
             self.source, num_before = part.source, self.num_rows
             rows = iter(track(part.open(), f"Reading {part.name}", total=None, show=self._show_progress))
-            bad_rows, first = _up_to_first_good(rows)
+            head, first = _head(rows, part.options)
             if first is None:
-                self.num_rows += len(bad_rows)
-                yield from bad_rows
+                self.num_rows += len(head)
+                yield from (row for row in head if isinstance(row, BadRow))
                 continue
-            opened: Iterable[Row | BadRow] = chain(bad_rows, [first], rows)
+            opened: Iterable[Row | BadRow] = chain(head, rows)
             reopen = part.open
             if not part.can_reopen:
                 opened = list(opened)
@@ -192,13 +195,24 @@ def groups_from_rows(
     return _loaded(GroupStream([part], show_progress=show_progress), [source], on_bad_row)
 
 
-def _up_to_first_good(rows: Iterator[Row | BadRow]) -> tuple[list[BadRow], Row | None]:
-    bad_rows: list[BadRow] = []
+def _head(rows: Iterator[Row | BadRow], options: RowOptions) -> tuple[list[Row | BadRow], Row | None]:
+    """The rows up to the first whose columns fit a format, and that row.
+
+    Where none of the first rows fits, the row is the first good one: its columns are those that the error names.
+    """
+    head: list[Row | BadRow] = []
+    first: Row | None = None
+    num_good = 0
     for row in rows:
+        head.append(row)
         if isinstance(row, Row):
-            return bad_rows, row
-        bad_rows.append(row)
-    return bad_rows, None
+            if has_format(options, row):
+                return head, row
+            first = first or row
+            num_good += 1
+            if num_good == _MOST_ROWS_OF_NO_FORMAT:
+                break
+    return head, first
 
 
 def _listed(source: str | Sequence[str]) -> list[str]:

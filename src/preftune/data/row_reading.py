@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from preftune.data.formats import Format, find_format, recognise
+from preftune.data.formats import FORMATS, Format, find_format, recognise
 from preftune.data.formats.columns import ColumnLog, check_refused, prompt_columns
 from preftune.data.formats.serialised import parsed, serialised_columns
 from preftune.data.row_options import RowOptions, holds
 from preftune.data.rows import BadRow, LeftOut, Row
 from preftune.errors import DataError
 
-__all__ = ["RowReading", "notes_of"]
+__all__ = ["RowReading", "has_format", "notes_of"]
 
 
 _MOST_COLUMNS = 100
@@ -100,6 +100,14 @@ class RowReading:
             if other is not None
         ]
         return replace(self, serialised=frozenset(read), notes=(*self.notes, *notes))
+
+
+def has_format(options: RowOptions, row: Row) -> bool:
+    """True if the columns of a row fit the format asked for, or any format where none was asked for."""
+    fields = _renamed(options, row).fields
+    return any(
+        candidate.fits(fields) for candidate in FORMATS if options.format is None or candidate.name == options.format
+    )
 
 
 def notes_of(readings: Iterable[RowReading]) -> Iterator[str]:
