@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from preftune.data import LoadedGroups, load_groups, normalised_prompt, split_by_prompt
 from preftune.data.mixture import Mixture
 from preftune.data.tokens.chat import ChatFormat
-from preftune.data.tokens.pipeline import TokenPipeline
+from preftune.data.tokens.pipeline import MethodGroups, TokenPipeline
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.data.tokens.weights import LENGTH
 from preftune.data.views import PairRule
@@ -119,33 +119,10 @@ def prepare_data(
     parts = _parts(config, train, held_out)
     with checking():
         check = _checked(config, tokenizer, train, parts, max_length=max_length) if checks else None
-    chat = config.model.chat_choice
-    pipeline = TokenPipeline.of(config.data, tokenizer, chat, max_length=max_length, show_progress=show_progress)
-    rule = PairRule(config.data.pairing, config.data.min_score_gap)
-    prepared = {
-        name: pipeline.for_method(
-            groups,
-            config.method,
-            rule=rule,
-            max_per_prompt=config.data.max_per_prompt if name == "train" else None,
-            seed=config.steps.seed,
-        )
-        for name, groups in parts.items()
-        if groups
-    }
+    prepared = _tokenized(config, tokenizer, parts, max_length=max_length, show_progress=show_progress)
     groups = {name: part.tokenized.groups for name, part in prepared.items()}
-    sources = {"train": train, "held out": held_out}
-    reports = {name: PartReport.of(sources[name], part) for name, part in prepared.items()}
     mixture = mixture_of(config.data, train, groups["train"], seed=config.steps.seed)
-    if config.data.eval_fraction:
-        share = _share_text(config.data.eval_fraction, parts)
-        reports["held out"] = replace(reports["held out"], notes=(share, *reports["held out"].notes))
-    reports["train"] = replace(
-        reports["train"],
-        warnings=tuple(data_warnings(config.method, reports["train"])),
-        mix=mix_lines(config.data, mixture),
-    )
-    drawn = drawn_in(mixture, config.steps, len(groups["train"]))
+    chat = config.model.chat_choice
     prompts = sample_prompts(
         parts["held out"] or parts["train"],
         tokenizer,
@@ -157,9 +134,9 @@ def prepare_data(
     return PreparedData(
         groups["train"],
         groups.get("held out", []),
-        reports,
+        _reports(config, {"train": train, "held out": held_out}, parts, prepared, mixture),
         mixture,
-        drawn,
+        drawn_in(mixture, config.steps, len(groups["train"])),
         check,
         prompts.prompts,
         ChatFormat.of(tokenizer, chat).line(group.prompt for part in parts.values() for group in part),
@@ -193,6 +170,51 @@ def _parts(config: TrainConfig, train: LoadedGroups, held_out: LoadedGroups | No
         learned, kept = split_by_prompt(train.groups, config.data.eval_fraction, seed=config.steps.seed)
         return {"train": learned, "held out": kept}
     return {"train": train.groups, "held out": held_out.groups if held_out else []}
+
+
+def _tokenized(
+    config: TrainConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    parts: Mapping[str, list[PromptGroup]],
+    *,
+    max_length: int | None,
+    show_progress: bool,
+) -> dict[str, MethodGroups]:
+    """Token groups of each part that has rows, by its name. Only training prompts are capped."""
+    pipeline = TokenPipeline.of(
+        config.data, tokenizer, config.model.chat_choice, max_length=max_length, show_progress=show_progress
+    )
+    return {
+        name: pipeline.for_method(
+            groups,
+            config.method,
+            rule=PairRule(config.data.pairing, config.data.min_score_gap),
+            max_per_prompt=config.data.max_per_prompt if name == "train" else None,
+            seed=config.steps.seed,
+        )
+        for name, groups in parts.items()
+        if groups
+    }
+
+
+def _reports(
+    config: TrainConfig,
+    sources: Mapping[str, LoadedGroups | None],
+    parts: Mapping[str, Sequence[PromptGroup]],
+    prepared: Mapping[str, MethodGroups],
+    mixture: Mixture | None,
+) -> dict[str, PartReport]:
+    """Report of each part, by its name."""
+    reports = {name: PartReport.of(sources[name], part) for name, part in prepared.items()}
+    if config.data.eval_fraction:
+        share = _share_text(config.data.eval_fraction, parts)
+        reports["held out"] = replace(reports["held out"], notes=(share, *reports["held out"].notes))
+    reports["train"] = replace(
+        reports["train"],
+        warnings=tuple(data_warnings(config.method, reports["train"])),
+        mix=mix_lines(config.data, mixture),
+    )
+    return reports
 
 
 def _share_text(fraction: float, parts: Mapping[str, Sequence[PromptGroup]]) -> str:

@@ -99,27 +99,54 @@ def generate(
     if shorten is not None:
         sampling = _shortened(sampling, model, encoded, shorten)
     _check_fits(model, encoded, sampling)
-    mix = None if realignment is None or realignment.is_policy else realignment
-    if mix is not None:
-        mix.check(model)
-        if isinstance(mix.reference, FrozenCopy):
-            _check_fits(mix.reference.model, encoded, sampling)
+    mix = _mix_of(realignment, model, encoded, sampling)
     ends = _end_tokens(model, tokenizer)
     rows = [index for index in range(len(encoded)) for _ in range(num_samples)]
-    num_caches = 1 if mix is None else 2
-    lengths = [len(encoded[index]) + sampling.max_new_tokens for index in rows]
-    batches = batches_by_length(lengths, batch_tokens // num_caches)
-    completions: dict[int, TokenIds] = {}
-    with _generating(model), _seeded(model.device, seed), nullcontext() if mix is None else mix.mixer(model) as mixer:
-        for batch in track(batches, "Generating", total=len(batches), show=show_progress):
-            drawn = _draw(model, [encoded[rows[row]] for row in batch], sampling, ends, mixer)
-            completions.update(zip(batch, drawn, strict=True))
-    texts = tokenizer.batch_decode([completions[row].tolist() for row in range(len(rows))], skip_special_tokens=True)
+    row_prompts = [encoded[index] for index in rows]
+    budget = batch_tokens // (1 if mix is None else 2)
+    completions = _complete(model, row_prompts, sampling, ends, mix=mix, budget=budget, show_progress=show_progress)
+    texts = tokenizer.batch_decode([completion.tolist() for completion in completions], skip_special_tokens=True)
     generations = [
-        Generation(encoded[index], completions[row], texts[row], bool(completions[row][-1] in ends))
-        for row, index in enumerate(rows)
+        Generation(prompt, completion, text, bool(completion[-1] in ends))
+        for prompt, completion, text in zip(row_prompts, completions, texts, strict=True)
     ]
     return [generations[start : start + num_samples] for start in range(0, len(rows), num_samples)]
+
+
+def _mix_of(
+    realignment: Realignment | None,
+    model: PreTrainedModel | PeftModel,
+    prompts: Sequence[TokenIds],
+    sampling: Sampling,
+) -> Realignment | None:
+    """The realignment, checked for this model; None if it is none or the policy itself."""
+    if realignment is None or realignment.is_policy:
+        return None
+    realignment.check(model)
+    if isinstance(realignment.reference, FrozenCopy):
+        _check_fits(realignment.reference.model, prompts, sampling)
+    return realignment
+
+
+def _complete(
+    model: PreTrainedModel | PeftModel,
+    prompts: Sequence[TokenIds],
+    sampling: Sampling,
+    ends: frozenset[int],
+    *,
+    mix: Realignment | None,
+    budget: int,
+    show_progress: bool,
+) -> list[TokenIds]:
+    """A completion of each prompt, drawn in batches of similar lengths with at most `budget` tokens each."""
+    batches = batches_by_length([len(prompt) + sampling.max_new_tokens for prompt in prompts], budget)
+    completions: dict[int, TokenIds] = {}
+    mixed = nullcontext() if mix is None else mix.mixer(model)
+    with _generating(model), _seeded(model.device, sampling.seed), mixed as mixer:
+        for batch in track(batches, "Generating", total=len(batches), show=show_progress):
+            drawn = _draw(model, [prompts[row] for row in batch], sampling, ends, mixer)
+            completions.update(zip(batch, drawn, strict=True))
+    return [completions[row] for row in range(len(prompts))]
 
 
 def _draw(
