@@ -5,16 +5,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LATEST := .venv-latest
+SECONDS ?= 1200
 PACKAGE := '.[dev,bench]'
 REFUSE_OLD_PYTHON := import sys; sys.exit("preftune needs Python 3.11 or newer, and this is " + sys.version.split()[0] + ". Say which to use: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None
 
-.PHONY: help setup demo test test-all test-latest lock lint format bench clean
+.PHONY: help setup demo test test-all test-latest campaign lock lint format bench clean
 
 help:
 	@echo "make demo      watch the whole thing work on an embedded world (about three minutes)"
 	@echo "make test      run the tests (minutes)"
 	@echo "make test-all  run the tests, the slow ones too"
 	@echo "make test-latest  run the tests with the newest releases that pyproject.toml allows, in $(LATEST)"
+	@echo "make campaign  kill, damage and mislead whole commands at random (20 minutes; SECONDS=180, SEED=1, TRIAL=kills/7)"
 	@echo "make lock      write constraints.txt anew from the newest releases that pyproject.toml allows"
 	@echo "make lint      style, types, import layers, declared dependencies, docstrings"
 	@echo "make format    put the code into the house format, and write settings/keywords.py anew"
@@ -46,6 +48,9 @@ test-latest:
 	$(LATEST)/bin/python -m pip install --quiet --upgrade pip
 	$(LATEST)/bin/python -m pip install --quiet --editable $(PACKAGE)
 	$(LATEST)/bin/python -m pytest -n 2 -m 'not slow' -W ignore::DeprecationWarning -W ignore::FutureWarning
+
+campaign: setup
+	$(BIN)/python -m tests.campaign --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(TRIAL),--trial $(TRIAL))
 
 # The local part of a version (+cpu) goes: the index decides which build a machine gets.
 lock:

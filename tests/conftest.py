@@ -20,7 +20,9 @@ settings.register_profile("fixed", derandomize=True)
 settings.load_profile("fixed")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "campaign" not in config.option.markexpr:
+        items[:] = [item for item in items if not item.get_closest_marker("campaign")]
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):

@@ -1,0 +1,1 @@
+"""A campaign of kills, damage and hostile inputs against whole commands: `make campaign`."""
