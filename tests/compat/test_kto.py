@@ -64,7 +64,7 @@ def test_good_answers_become_likelier_and_bad_ones_less_likely(tmp_path: Path, l
 
 def test_a_row_is_a_completion(tmp_path: Path) -> None:
     trainer = kto_of(tmp_path, per_device_train_batch_size=2, gradient_accumulation_steps=4)
-    steps = list(trainer.get_train_dataloader())
+    steps = list(trainer.train_steps)
     assert [step.num_units for step in steps] == [{"kto": 8}] * 4
 
 
@@ -74,14 +74,14 @@ def test_pairs_are_split_into_good_and_bad_completions(tmp_path: Path) -> None:
         8,
         0,
     )
-    assert [step.num_units for step in trainer.get_train_dataloader()] == [{"kto": 4}] * 4
+    assert [step.num_units for step in trainer.train_steps] == [{"kto": 4}] * 4
     trainer.train()
     assert losses(trainer)[0] == HALF
 
 
 def test_a_micro_batch_holds_the_requested_number_of_completions_for_pairs_too(tmp_path: Path) -> None:
     trainer = kto_of(tmp_path, rows=make_rows(16), per_device_train_batch_size=2, gradient_accumulation_steps=4)
-    batches = [batch for step in trainer.get_train_dataloader() for batch in step.micro_batches]
+    batches = [batch for step in trainer.train_steps for batch in step.micro_batches]
     longest = max(span.completions[-1][1] - span.prompt[0] for batch in batches for span in batch.spans)
     assert max(len(batch.token_ids) for batch in batches) <= longest
 

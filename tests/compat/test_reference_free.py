@@ -209,7 +209,7 @@ def test_plain_arguments_and_a_tokenizer_by_its_old_name_will_do(tmp_path: Path)
 
 
 def num_learned(trainer: Any) -> int:
-    return sum(len(batch.targets) for step in trainer.get_train_dataloader() for batch in step.micro_batches)
+    return sum(len(batch.targets) for step in trainer.train_steps for batch in step.micro_batches)
 
 
 def test_prompts_are_learned_on_request(tmp_path: Path) -> None:

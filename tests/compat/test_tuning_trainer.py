@@ -207,14 +207,14 @@ def test_the_loss_of_held_out_pairs_is_weighted_as_that_of_training(tmp_path: Pa
 
 def test_a_step_is_per_device_times_accumulation(tmp_path: Path) -> None:
     trainer = trainer_of(tmp_path, per_device_train_batch_size=2, gradient_accumulation_steps=4, num_train_epochs=1)
-    steps = list(trainer.get_train_dataloader())
+    steps = list(trainer.train_steps)
     assert len(steps) == 32 / 8
     assert all(step.num_units == {"dpo": 8} for step in steps)
 
 
 def test_a_micro_batch_needs_no_more_memory_than_its_pairs_at_their_longest(tmp_path: Path) -> None:
     trainer = trainer_of(tmp_path, per_device_train_batch_size=2, gradient_accumulation_steps=4)
-    steps = list(trainer.get_train_dataloader())
+    steps = list(trainer.train_steps)
     assert trainer.objective.forward.layout == "packed"
     sizes = [[len_of(group) for group in batch.spans] for step in steps for batch in step.micro_batches]
     biggest = max(size for batch in sizes for size in batch)
@@ -230,7 +230,7 @@ def test_a_token_budget_cuts_micro_batches_and_changes_nothing_else(tmp_path: Pa
     for budget in (None, 40):
         torch.manual_seed(0)
         trainer = trainer_of(tmp_path, per_device_train_batch_size=8, max_tokens_per_microbatch=budget)
-        steps = list(trainer.get_train_dataloader())
+        steps = list(trainer.train_steps)
         sizes = [sum(map(len_of, batch.spans)) for step in steps for batch in step.micro_batches]
         trainer.train()
         found.append((max(sizes), losses(trainer)))
@@ -257,14 +257,14 @@ def test_accumulation_does_not_change_the_result(tmp_path: Path) -> None:
 def test_rows_keep_their_order_on_request(tmp_path: Path) -> None:
     def first_step(**arguments: Any) -> list[int]:
         trainer = trainer_of(tmp_path, per_device_train_batch_size=1, **arguments)
-        return [int(step.micro_batches[0].targets.sum()) for step in trainer.get_train_dataloader()]
+        return [int(step.micro_batches[0].targets.sum()) for step in trainer.train_steps]
 
     in_order = first_step(train_sampling_strategy="sequential")
     assert first_step(seed=1) != in_order
     assert sorted(first_step(seed=1)) == sorted(in_order)
 
 
-def test_the_arguments_of_the_user_are_not_changed(tmp_path: Path) -> None:
+def test_the_arguments_of_the_user_are_those_of_the_trainer_and_stay(tmp_path: Path) -> None:
     args = config_of(tmp_path, per_device_train_batch_size=4, gradient_accumulation_steps=2)
     before = {**vars(args)}
     as_dict = args.to_dict()  # type: ignore[no-untyped-call]
@@ -272,7 +272,7 @@ def test_the_arguments_of_the_user_are_not_changed(tmp_path: Path) -> None:
     trainer.train()
     assert vars(args) == before
     assert args.to_dict() == as_dict  # type: ignore[no-untyped-call]
-    assert trainer.args is not args
+    assert trainer.args is args
 
 
 # --- evaluation, logs, saving ---------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from torch.nn.functional import logsigmoid
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, TrainerCallback
 
 from preftune import DPOConfig, DPOTrainer
-from preftune.compat.given import read_rows
+from preftune.compat.rows import read_rows
 from preftune.data.tokens.token_group import TokenGroup
 from tests.data.tokenizers_for_tests import make_tokenizer
 from tests.model.forward.tiny_models import PLAIN_ATTENTION, HonestFloat64

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
 
 from typing_extensions import override
 
@@ -196,6 +197,11 @@ class WantedLosses:
             yield from renamed(error.problems, part.fields)
 
 
+_ATTRIBUTES = (
+    "beta", "label_smoothing", "ld_alpha", "f_divergence_type", "f_alpha_divergence_coef", "use_weighting",
+)  # fmt: skip
+
+
 @dataclass
 class DPOConfig(ReferencedConfig):
     """Settings of DPO and its family: `ReferencedConfig` plus the loss fields of TRL 1.16, with its defaults.
@@ -255,6 +261,15 @@ class DPOConfig(ReferencedConfig):
         return WantedLosses(**{item.name: getattr(self, item.name) for item in fields(WantedLosses)}).method
 
     @override
+    def attributes(self) -> dict[str, Any]:
+        return {
+            **super().attributes(),
+            **{name: getattr(self, name) for name in _ATTRIBUTES},
+            "loss_types": self.loss_type,
+            "loss_weights": self.loss_weights or [1.0] * len(self.loss_type),
+        }
+
+    @override
     def _normalise(self) -> None:
         given: Sequence[str] | str = self.loss_type
         self.loss_type = [given] if isinstance(given, str) else list(given)
@@ -268,3 +283,4 @@ class DPOTrainer(TuningTrainer):
     """
 
     config_class = DPOConfig
+    _tag_names: ClassVar[list[str]] = ["preftune", "dpo"]

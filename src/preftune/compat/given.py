@@ -1,22 +1,13 @@
 """Models, tokenizers and rows as users of TRL hand them over, in the form that the trainer takes."""
 
 import copy
-import logging
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
-from itertools import chain
 from typing import Any
 
-from datasets import IterableDataset
 from peft import LoraConfig, PeftConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from preftune.compat.tuning_config import TuningConfig
-from preftune.data import groups_from_rows
-from preftune.data.tables import rows_of_table
-from preftune.data.tokens.pipeline import TokenPipeline
-from preftune.data.tokens.token_group import TokenGroup
-from preftune.errors import ConfigError, DataError, ModelError, TokenizerError
+from preftune.errors import ConfigError, ModelError, TokenizerError
 from preftune.model.load.load_model import (
     Policy,
     add_adapter,
@@ -28,20 +19,10 @@ from preftune.model.load.load_model import (
 )
 from preftune.model.load.pretrained import load_pretrained
 from preftune.model.reference.reference import AdapterOff, FrozenCopy, NoReference
-from preftune.runs.prepare_data import PartReport, data_warnings
 from preftune.settings import ModelSettings
-from preftune.settings.chat import RAW
 from preftune.settings.config import expanded
 
-__all__ = [
-    "Model",
-    "Rows",
-    "given_policy",
-    "given_tokenizer",
-    "load_model",
-    "model_name",
-    "read_rows",
-]
+__all__ = ["Model", "given_policy", "given_tokenizer", "load_model", "model_name", "set_padding"]
 
 Model = PreTrainedModel | PeftModel
 
@@ -93,7 +74,18 @@ def given_tokenizer(processing_class: Any, model: str | Model, config: TuningCon
     return load_tokenizer(ModelSettings(model=name, revision=revision, trust_remote_code=config.trust_remote_code))
 
 
-def given_policy(model: Model, ref_model: Model | None, peft_config: PeftConfig | None, config: TuningConfig) -> Policy:
+def set_padding(tokenizer: PreTrainedTokenizerBase, model: Model) -> None:
+    """Pad with the end-of-sequence token where the tokenizer has no padding token, and tell the model's configs."""
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    if model.generation_config is not None:
+        model.generation_config.pad_token_id = tokenizer.pad_token_id
+
+
+def given_policy(
+    model: Model, ref_model: str | Model | None, peft_config: PeftConfig | None, config: TuningConfig
+) -> Policy:
     """The policy and, if the method needs one, its reference.
 
     The reference is `ref_model` if given. Otherwise it is a frozen copy of a plain model, the model without a new
@@ -101,13 +93,18 @@ def given_policy(model: Model, ref_model: Model | None, peft_config: PeftConfig 
 
     Args:
         model: Changed in place: dropout, adapters.
-        ref_model: Another model with the same tokenizer. Put into evaluation mode.
+        ref_model: Another model with the same tokenizer, or its hub id or folder. Put into evaluation mode.
         peft_config: Config of a new adapter.
     Raises:
         ConfigError: models and adapter that cannot be combined.
-        ModelError: nothing in the model is trainable.
+        ModelError: a model without a language-model head, or nothing in the model is trainable.
     """
     _check_goes_together(model, ref_model, peft_config, config)
+    if isinstance(ref_model, str):
+        ref_model = load_model(ref_model, config)
+    for name, given in {"model": model, "ref_model": ref_model}.items():
+        if given is not None:
+            _check_is_language_model(name, given)
     _check_experts(model, config)
     policy = _plan(model, ref_model, peft_config, config)
     if config.disable_dropout:
@@ -142,8 +139,17 @@ def _plan(model: Model, ref_model: Model | None, peft_config: PeftConfig | None,
     return Policy(model, FrozenCopy(frozen(copy.deepcopy(model))), starts_at_reference=True)
 
 
+def _check_is_language_model(name: str, model: Model) -> None:
+    plain: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    if plain.get_output_embeddings() is None:
+        raise ModelError(
+            f"{name}: is a {type(plain).__name__}, which has no head that predicts tokens, and log-probs of tokens are "
+            "what is trained. Load it with AutoModelForCausalLM."
+        )
+
+
 def _check_goes_together(
-    model: Model, ref_model: Model | None, peft_config: PeftConfig | None, config: TuningConfig
+    model: Model, ref_model: str | Model | None, peft_config: PeftConfig | None, config: TuningConfig
 ) -> None:
     problems = []
     if ref_model is not None and not config.method.needs_reference:
@@ -188,71 +194,3 @@ def _starts_at_zero(model: Model) -> bool:
     assert isinstance(model, PeftModel), "an adapter was just added"
     adapter = model.peft_config[model.active_adapter]
     return isinstance(adapter, LoraConfig) and adapter.init_lora_weights is not False
-
-
-Rows = Iterable[Mapping[str, Any]]
-"""A list of dicts, a `datasets.Dataset`, a pandas frame, or the like."""
-
-_logger = logging.getLogger(__name__)
-
-
-def read_rows(
-    rows: Rows, name: str, tokenizer: PreTrainedTokenizerBase, config: TuningConfig
-) -> tuple[list[TokenGroup], PartReport]:
-    """The token groups of a data set and a report of what was cut or dropped, which is logged as well.
-
-    Args:
-        rows: For methods that learn from pairs, `prompt`, `chosen` and `rejected`, as text or messages; or `chosen`
-            and `rejected` with the prompt in both. From thumbs: these, or `prompt`, `completion` and `label`. From
-            demonstrations: `prompt` and `completion`, or `messages`. Rows of messages may have `tools` and
-            `chat_template_kwargs`, which the chat template gets.
-        name: Name of the data set in errors.
-    Raises:
-        DataError: unusable rows, or none.
-        TokenizerError: the tokenizer cannot handle them.
-        ConfigError: settings that do not fit the rows.
-    """
-    _check_kind(rows, name)
-    show = not config.disable_tqdm and config.process_index == 0
-    first, readable = _peeked(iter(rows_of_table(rows, name)))
-    method = config.method
-    layout = "demonstrations" if method.feedback == "demonstrations" else None
-    loaded = groups_from_rows(readable, source=name, format=layout, show_progress=show)
-    pipeline = TokenPipeline(
-        tokenizer=tokenizer,
-        chat=RAW,  # as in TRL, the chat template is for rows of messages alone
-        max_length=config.max_length,
-        too_long="keep_start",
-        learns_prompts=config.learns_prompts(first),
-        num_processes=config.dataset_num_proc or 1,
-        show_progress=show,
-    )
-    part = pipeline.for_method(loaded.groups, method)
-    report = PartReport.of(loaded, part)
-    report = replace(report, warnings=tuple(data_warnings(method, report)))
-    _log(report, name)
-    return part.tokenized.groups, report
-
-
-def _check_kind(rows: Rows, name: str) -> None:
-    if isinstance(rows, Mapping):
-        raise DataError(f"{name}: holds several data sets ({', '.join(map(str, rows))}). Give one of them.")
-    if isinstance(rows, IterableDataset):
-        raise DataError(
-            f"{name}: is a stream, but steps are planned from the lengths of all rows. Give a Dataset, or a list of "
-            "rows."
-        )
-
-
-def _peeked(rows: Iterator[Mapping[str, Any]]) -> tuple[Mapping[str, Any], Iterator[Mapping[str, Any]]]:
-    """The first row (empty if there is none) and an iterator over all rows."""
-    first = next(rows, None)
-    return ({}, rows) if first is None else (first, chain([first], rows))
-
-
-def _log(report: PartReport, name: str) -> None:
-    is_worth_a_warning = (
-        report.dropped or report.completions_cut or report.warnings or report.notes or report.hides_anything
-    )
-    for line in report.lines(name):
-        _logger.log(logging.WARNING if is_worth_a_warning else logging.INFO, line)

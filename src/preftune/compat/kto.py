@@ -1,6 +1,7 @@
 """KTO with TRL's names: `KTOConfig`, `KTOTrainer`."""
 
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from typing_extensions import override
 
@@ -45,6 +46,11 @@ class KTOConfig(ReferencedConfig):
     desirable_weight: float = field(default=1.0, metadata={"help": "Weight of desirable completions, > 0."})
     undesirable_weight: float = field(default=1.0, metadata={"help": "Weight of undesirable completions, > 0."})
 
+    @override
+    def attributes(self) -> dict[str, Any]:
+        names = ("beta", "loss_type", "desirable_weight", "undesirable_weight")
+        return {**super().attributes(), **{name: getattr(self, name) for name in names}}
+
     @property
     @override
     def method(self) -> Method:
@@ -64,3 +70,4 @@ class KTOTrainer(TuningTrainer):
     """
 
     config_class = KTOConfig
+    _tag_names: ClassVar[list[str]] = ["preftune", "kto"]

@@ -1,6 +1,6 @@
 """Methods without a reference with TRL's names: CPO, ORPO and SFT."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -96,6 +96,11 @@ class CPOConfig(ReferenceFreeConfig):
                 return "cpo", {"beta": self.beta, "sft_weight": 0.0}
 
     @override
+    def attributes(self) -> dict[str, Any]:
+        names = ("beta", "loss_type", "label_smoothing", "cpo_alpha", "simpo_gamma", "alpha", "max_length")
+        return {**super().attributes(), **{name: getattr(self, name) for name in names}}
+
+    @override
     def _method_problems(self) -> Iterator[str]:
         if not 0 < self.beta < float("inf"):
             yield f"beta = {self.beta}: must be a finite number > 0."
@@ -114,6 +119,7 @@ class CPOTrainer(ReferenceFreeTrainer):
     """
 
     config_class = CPOConfig
+    _tag_names: ClassVar[list[str]] = ["preftune", "cpo"]
 
 
 @dataclass
@@ -140,6 +146,10 @@ class ORPOConfig(ReferenceFreeConfig):
     beta: float = field(default=0.1, metadata={"help": "Weight of the odds ratio relative to SFT."})
     padding_value: int | None = field(default=None, metadata={"help": "The padding token's id: not supported."})
 
+    @override
+    def attributes(self) -> dict[str, Any]:
+        return {**super().attributes(), "beta": self.beta, "max_length": self.max_length}
+
     @property
     @override
     def method(self) -> Method:
@@ -153,6 +163,7 @@ class ORPOTrainer(ReferenceFreeTrainer):
     """
 
     config_class = ORPOConfig
+    _tag_names: ClassVar[list[str]] = ["preftune", "orpo"]
 
 
 _PACKED = (
@@ -240,3 +251,9 @@ class SFTTrainer(ReferenceFreeTrainer):
     """
 
     config_class = SFTConfig
+    order: ClassVar[Sequence[str]] = (
+        *("args", "data_collator", "train_dataset", "eval_dataset", "processing_class", "compute_loss_func"),
+        *("compute_metrics", "callbacks", "optimizers", "optimizer_cls_and_kwargs", "preprocess_logits_for_metrics"),
+        *("quantization_config", "peft_config", "formatting_func"),
+    )
+    _tag_names: ClassVar[list[str]] = ["preftune", "sft"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from typing_extensions import override
 
@@ -50,6 +51,10 @@ class ReferencedConfig(TuningConfig):
             mix=self.ref_model_mixup_alpha if self.sync_ref_model else None,
             every=self.ref_model_sync_steps,
         )
+
+    @override
+    def attributes(self) -> dict[str, Any]:
+        return {**super().attributes(), "precompute_ref_logps": self.precompute_ref_log_probs}
 
     @override
     def _problems(self) -> Iterator[str]:

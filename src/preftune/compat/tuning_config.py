@@ -23,7 +23,6 @@ __all__ = [
     "check_loss_type",
     "given_config",
     "renamed",
-    "step_by_step",
     "unknown_loss_type",
     "weighted",
 ]
@@ -235,6 +234,10 @@ class TuningConfig(TrainingArguments, ABC):
         """True if every epoch has its own order."""
         return self.train_sampling_strategy == "random"
 
+    def attributes(self) -> dict[str, Any]:
+        """Attributes that TRL's trainers set from their config, by name."""
+        return {"aux_loss_enabled": False}
+
     def learns_prompts(self, row: Mapping[str, Any]) -> bool:  # noqa: ARG002
         """True if the loss covers the prompt, too, for rows with the columns of this one."""
         return False
@@ -323,14 +326,6 @@ def given_config(
     if args is not None:
         return kind.of(args, given)
     return kind(**{"output_dir": f"{model_name}-{kind.__name__.removesuffix('Config')}", **given})
-
-
-def step_by_step(config: TuningConfig) -> TuningConfig:
-    """A copy of the config for a trainer whose data set yields whole steps."""
-    args = copy.copy(config)
-    args.per_device_train_batch_size = 1
-    args.gradient_accumulation_steps = 1
-    return args
 
 
 def _argument_problems(

@@ -1,38 +1,41 @@
 """`TuningTrainer`: the trainer with the arguments of TRL, for every method."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from math import ceil
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from peft import PeftConfig
+from peft import PeftConfig, PeftModel
 from torch import nn
+from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainingArguments, set_seed
 from typing_extensions import override
 
-from preftune.compat.given import Model, Rows, given_policy, given_tokenizer, load_model, model_name, read_rows
-from preftune.compat.tuning_config import TuningConfig, given_config, step_by_step
+from preftune.compat.given import Model, given_policy, given_tokenizer, load_model, model_name, set_padding
+from preftune.compat.overrides import check_overrides
+from preftune.compat.rows import Rows, read_rows
+from preftune.compat.sizes import check_fits, most_tokens, with_mismatched_groups
+from preftune.compat.tuning_config import TuningConfig, given_config
 from preftune.data.tokens.token_group import TokenGroup
-from preftune.data.tokens.tokenize import check_vocabulary
 from preftune.errors import ConfigError
+from preftune.files.json_files import write_whole
 from preftune.files.terminal import PlainConsole
-from preftune.losses import Unit
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
-from preftune.model.forward.model_size import context_length, num_embeddings, work_of
+from preftune.model.forward.model_size import work_of
 from preftune.model.load.choose_forward import choose_forward_for
 from preftune.model.load.load_model import Policy
 from preftune.model.load.savable import make_savable
 from preftune.model.reference.cached import Cached
 from preftune.model.reference.reference import FrozenCopy
-from preftune.planning import Layout, MicroBatchShape, sizes_of
+from preftune.runs.folder import Environment
+from preftune.runs.model_card import CARD, Card
 from preftune.runs.prepare_data import PartReport, microbatch_budget
 from preftune.runs.reference import cache_reference
 from preftune.training.objective import Objective
-from preftune.training.steps import Batching, StepDataset
+from preftune.training.steps import Batching, InParts, Step, StepDataset
 from preftune.training.trainer import PreferenceTrainer
 
 __all__ = ["ReferenceFreeTrainer", "TuningTrainer"]
@@ -47,9 +50,10 @@ class TuningTrainer(PreferenceTrainer):
 
     Args:
         model: The policy: a model, a model with a peft adapter, or the hub id or folder of either.
-        ref_model: The reference. Default: the initial policy, or the model without its new adapter.
-        args: An instance of `config_class`; or plain `TrainingArguments`, with the fields of that config given as
-            `settings`. Not modified.
+        ref_model: The reference, or its hub id or folder. Default: the initial policy, or the model without its new
+            adapter.
+        args: An instance of `config_class`, which the trainer keeps as its own; or plain `TrainingArguments`, with the
+            fields of that config given as `settings`.
         data_collator, compute_metrics: Not supported: batches are planned, and the method defines the metrics.
         train_dataset: Rows: a `datasets.Dataset` or a list of dicts.
         eval_dataset: Held-out rows, or a dict of several sets.
@@ -72,14 +76,21 @@ class TuningTrainer(PreferenceTrainer):
     config_class: ClassVar[type[TuningConfig]]
     """Class of the settings."""
 
+    _tag_names: ClassVar[list[str]] = ["preftune"]
+    """Tags of the model and its card."""
+
+    @override
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        check_overrides(cls, TuningTrainer)
+
     def __init__(
         self,
         model: str | Model,
-        ref_model: Model | None = None,
+        ref_model: str | Model | None = None,
         args: TrainingArguments | None = None,
         data_collator: None = None,
         train_dataset: Rows | None = None,
-        *,
         eval_dataset: Rows | Mapping[str, Rows] | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
         compute_metrics: None = None,
@@ -87,58 +98,74 @@ class TuningTrainer(PreferenceTrainer):
         optimizers: tuple[torch.optim.Optimizer | None, torch.optim.lr_scheduler.LambdaLR | None] = (None, None),
         quantization_config: Any = None,
         peft_config: PeftConfig | None = None,
+        *,
         tokenizer: PreTrainedTokenizerBase | None = None,
         **settings: Any,
     ) -> None:
-        problems = []
-        if None not in (tokenizer, processing_class):
-            problems.append("tokenizer and processing_class: are two names of one argument. Give one of them.")
-        if train_dataset is None:
-            problems.append("train_dataset: is not given, so there is nothing to train on. Give rows.")
         settings |= {"data_collator": data_collator, "compute_metrics": compute_metrics}
-        short_name = Path(model_name(model)).name or type(model).__name__
-        config = given_config(self.config_class, args, settings, short_name, problems)
+        config = given_config(
+            self.config_class,
+            args,
+            settings,
+            Path(model_name(model)).name or type(model).__name__,
+            list(_problems(train_dataset, tokenizer, processing_class)),
+        )
         _check_devices(config)
-        assert train_dataset is not None, "checked above"
-        self._config = config
+        self._config, self._base_name = config, model_name(model)
         self._tokenizer = given_tokenizer(tokenizer if processing_class is None else processing_class, model, config)
         self.data_reports: dict[str, PartReport] = {}
         train = self._read(train_dataset, "train_dataset")
         held_out = self._read_held_out(eval_dataset)
         set_seed(config.seed)  # a new adapter starts at random
         policy = given_policy(_instance(model, config, quantization_config), ref_model, peft_config, config)
-        for line in make_savable(policy.model, self._tokenizer):
-            _logger.warning(line)
-        self._models = _models(policy)
-        for groups in (train, *held_out.values()):
-            _check_fits(groups, self._models)
+        self._check_models(policy, [train, *held_out.values()])
         forward = _choose_forward(policy, config)
         self._layout = forward.layout
         if config.reference_plan.num_at_once is not None:
             policy = self._precompute(policy, forward, [train, *held_out.values()])
-        batching = replace(
-            self._batching(train, config.per_device_train_batch_size, config.gradient_accumulation_steps),
-            work=work_of(policy.model),
-            seed=config.seed,
-            shuffle=config.shuffles,
-        )
+        self._eval_steps = {name: self._held_out_steps(groups) for name, groups in held_out.items()}
         super().__init__(
             policy.model,
-            step_by_step(config),
+            config,
             objective=Objective(config.method, policy.reference, forward),
-            train_steps=StepDataset(train, config.method, batching),
-            eval_steps=self._held_out_steps(held_out, by_name=isinstance(eval_dataset, Mapping)),
+            train_steps=self._train_steps(train, policy.model),
+            eval_steps=self._eval_steps or None,
             reference_sync=config.reference_plan.sync(policy.reference),
             starts_at_reference=policy.starts_at_reference and not _is_noisy(config),
             processing_class=self._tokenizer,
             callbacks=callbacks,
             optimizers=optimizers,
         )
+        self.train_dataset, self._given_held_out = train_dataset, eval_dataset
+        self.eval_dataset = eval_dataset
+        self._set_attributes()
+
+    def _set_attributes(self) -> None:
+        """Set the attributes that TRL's trainers have, and the model's tags."""
+        for name, value in self._config.attributes().items():
+            setattr(self, name, value)
+        model: Any = self.model
+        model.add_model_tags(self._tag_names)
+
+    @property
+    def ref_model(self) -> Model | None:
+        """The reference model; None if there is none, or if it is the policy without its adapter."""
+        reference = self.objective.reference
+        return reference.model if isinstance(reference, FrozenCopy) else None
+
+    def _check_models(self, policy: Policy, parts: Sequence[Sequence[TokenGroup]]) -> None:
+        """Check that the models fit the tokens and can be saved, and give them the padding token."""
+        set_padding(self._tokenizer, policy.model)
+        for line in make_savable(policy.model, self._tokenizer):
+            _logger.warning(line)
+        self._models = _models(policy)
+        for groups in parts:
+            check_fits(groups, self._models)
 
     def _precompute(self, policy: Policy, forward: Forward, parts: Sequence[list[TokenGroup]]) -> Policy:
         """The policy with the reference model replaced by its log-probs for all rows."""
         config = self._config
-        groups = _with_mismatched_groups([group for part in parts for group in part])
+        groups = with_mismatched_groups([group for part in parts for group in part])
         at_once = config.reference_plan.num_at_once
         assert at_once is not None, "called only if log-probs are precomputed"
         self._models = (policy.model,)
@@ -147,55 +174,35 @@ class TuningTrainer(PreferenceTrainer):
             forward,
             groups,
             config,
-            max_tokens=_max_tokens(groups, forward.layout, config.method.counted, at_once),
+            max_tokens=most_tokens(groups, forward.layout, config.method.counted, at_once),
             console=PlainConsole(stderr=True, quiet=bool(config.disable_tqdm)),
             per_token=config.method.needs("reference_token_logps") or any(group.weights for group in groups),
         )
 
-    # --- held-out data ----------------------------------------------------------------------------------------
+    # --- rows and steps ---------------------------------------------------------------------------------------
 
-    @override
-    def evaluate(
-        self,
-        eval_dataset: Any = None,
-        ignore_keys: list[str] | None = None,
-        metric_key_prefix: str = "eval",
-    ) -> dict[str, float]:
-        """Loss and metrics on held-out rows: those of the constructor, one of its sets by name, or new rows."""
-        if eval_dataset is not None and not isinstance(eval_dataset, str | StepDataset):
-            if isinstance(self.objective.reference, Cached):
-                raise ConfigError(
-                    [
-                        "eval_dataset: the reference left memory when its log-probs were computed, and other rows have "
-                        "none. Give them to the constructor, or set precompute_ref_log_probs=False."
-                    ]
-                )
-            held_out = self._read_held_out(eval_dataset)
-            for groups in held_out.values():
-                _check_fits(groups, self._models)
-            eval_dataset = self._held_out_steps(held_out, by_name=isinstance(eval_dataset, Mapping))
-        return dict(super().evaluate(eval_dataset, ignore_keys, metric_key_prefix))
+    def _read(self, rows: Rows | None, name: str) -> list[TokenGroup]:
+        assert rows is not None, "checked before"
+        groups, self.data_reports[name] = read_rows(rows, name, self._tokenizer, self._config)
+        return groups
 
     def _read_held_out(self, rows: Rows | Mapping[str, Rows] | None) -> dict[str, list[TokenGroup]]:
+        """The groups of each held-out set; a single one has no name."""
         if rows is None:
             return {}
         if not isinstance(rows, Mapping):
             return {"": self._read(rows, "eval_dataset")}
         return {name: self._read(part, f"eval_dataset[{name!r}]") for name, part in rows.items()}
 
-    def _held_out_steps(
-        self, held_out: Mapping[str, list[TokenGroup]], *, by_name: bool
-    ) -> StepDataset | dict[str, StepDataset] | None:
-        method = self._config.method
-        size = self._config.per_device_eval_batch_size
-        steps = {name: StepDataset(groups, method, self._batching(groups, size)) for name, groups in held_out.items()}
-        return steps or None if by_name else steps.get("")
+    def _train_steps(self, groups: Sequence[TokenGroup], model: Model) -> StepDataset:
+        config = self._config
+        batching = self._batching(groups, config.per_device_train_batch_size, config.gradient_accumulation_steps)
+        batching = replace(batching, work=work_of(model), seed=config.seed, shuffle=config.shuffles)
+        return StepDataset(groups, config.method, batching)
 
-    # --- rows and steps ---------------------------------------------------------------------------------------
-
-    def _read(self, rows: Rows, name: str) -> list[TokenGroup]:
-        groups, self.data_reports[name] = read_rows(rows, name, self._tokenizer, self._config)
-        return groups
+    def _held_out_steps(self, groups: Sequence[TokenGroup]) -> StepDataset:
+        batching = self._batching(groups, self._config.per_device_eval_batch_size)
+        return StepDataset(groups, self._config.method, batching)
 
     def _batching(self, groups: Sequence[TokenGroup], rows_at_once: int, num_times: int = 1) -> Batching:
         """Steps of `rows_at_once * num_times` rows per process, in micro-batches no bigger than `rows_at_once` rows."""
@@ -213,7 +220,116 @@ class TuningTrainer(PreferenceTrainer):
         wanted = self._config.max_tokens_per_microbatch
         if wanted is not None:
             return microbatch_budget(groups, self._layout, wanted)
-        return _max_tokens(groups, self._layout, self._config.method.counted, rows_at_once)
+        return most_tokens(groups, self._layout, self._config.method.counted, rows_at_once)
+
+    @override
+    def num_examples(self, dataloader: DataLoader[Any]) -> int:
+        """Rows of an epoch, as `per_device_train_batch_size` counts them."""
+        steps: Any = dataloader.dataset
+        steps = steps.steps if isinstance(steps, InParts) else steps
+        assert isinstance(steps, StepDataset), type(steps).__name__
+        return steps.num_units
+
+    # --- held-out data ----------------------------------------------------------------------------------------
+
+    @override
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Loss and metrics on held-out rows: those of the constructor, one of its sets by name, or new rows."""
+        if isinstance(eval_dataset, Mapping):
+            eval_dataset = dict(eval_dataset)
+        return dict(super().evaluate(eval_dataset, ignore_keys, metric_key_prefix))
+
+    @override
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Step]:
+        """The steps of held-out rows, in their order.
+
+        Raises:
+            ConfigError: there are no such rows.
+        """
+        rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(rows, str):
+            known = self.eval_dataset if isinstance(self.eval_dataset, Mapping) else {}
+            if rows not in known:
+                raise ConfigError(
+                    [f"eval_dataset = {rows!r}: no such held-out set. Sets: {', '.join(known) or 'none'}."]
+                )
+            rows = known[rows]
+        if rows is None:
+            raise ConfigError(["eval_dataset: is not given, and evaluation needs held-out rows. Give some."])
+        return self._dataloader(self._steps_of(rows))
+
+    @override
+    def get_test_dataloader(self, test_dataset: Any) -> DataLoader[Step]:
+        """The steps of the rows that `predict` is given."""
+        return self.get_eval_dataloader(test_dataset)
+
+    def _steps_of(self, rows: Any) -> StepDataset:
+        """The steps of held-out rows; those of the constructor are read already."""
+        if isinstance(rows, StepDataset):
+            return rows
+        given = self._given_held_out
+        for name, part in (given if isinstance(given, Mapping) else {"": given}).items():
+            if part is rows:
+                return self._eval_steps[name]
+        if isinstance(self.objective.reference, Cached):
+            raise ConfigError(
+                [
+                    "eval_dataset: the reference left memory when its log-probs were computed, and other rows have "
+                    "none. Give them to the constructor, or set precompute_ref_log_probs=False."
+                ]
+            )
+        groups = self._read(rows, "eval_dataset")
+        check_fits(groups, self._models)
+        return self._held_out_steps(groups)
+
+    # --- the hub ----------------------------------------------------------------------------------------------
+
+    @override
+    def create_model_card(  # type: ignore[override]  # TRL's names, not those of transformers
+        self,
+        model_name: str | None = None,
+        dataset_name: str | None = None,
+        tags: str | Sequence[str] | None = None,
+    ) -> None:
+        """Write the model card, README.md in `args.output_dir`, on the main process.
+
+        Args:
+            model_name: Title of the card. Default: the name of the output folder.
+            dataset_name: Name of the data on the hub.
+            tags: Further tags.
+        """
+        if not self.is_world_process_zero():
+            return
+        further = [tags] if isinstance(tags, str) else list(tags or ())
+        folder = Path(str(self.args.output_dir))
+        card = Card(
+            title=model_name or folder.resolve().name,
+            base=self._base_name,
+            is_lora=isinstance(self.model, PeftModel),
+            method=self._config.method,
+            data=[] if dataset_name is None else [dataset_name],
+            tags=[*self._tag_names, *further],
+            parts=self.data_reports,
+            num_steps=self.state.global_step,
+            batch_size=self.get_total_train_batch_size(self.args),
+            learning_rate=self.args.learning_rate,
+            seed=self.args.seed,
+        )
+        lines = [*card.front_matter(), "", *card.body(Environment.now())]
+        write_whole(folder / CARD, "\n".join(lines) + "\n")
+
+
+def _problems(train_dataset: Rows | None, tokenizer: object, processing_class: object) -> Iterator[str]:
+    """Problems of arguments beside the config."""
+    if None not in (tokenizer, processing_class):
+        yield "tokenizer and processing_class: are two names of one argument. Give one of them."
+    if train_dataset is None:
+        yield "train_dataset: is not given, so there is nothing to train on. Give rows."
 
 
 def _instance(model: str | Model, config: TuningConfig, quantization_config: Any) -> Model:
@@ -250,34 +366,6 @@ def _check_devices(config: TuningConfig) -> None:
         )
 
 
-def _check_fits(groups: Sequence[TokenGroup], models: Sequence[Model]) -> None:
-    """Check that policy and reference have all tokens in their vocabulary and enough positions.
-
-    Raises:
-        TokenizerError: a token that a model lacks.
-        ConfigError: a row longer than a model's context.
-    """
-    whole = _with_mismatched_groups(groups)
-    for model in models:
-        check_vocabulary(groups, num_embeddings(model))
-        context = context_length(model.config)
-        longest = max(whole, key=lambda group: len(group.prompt) + max(group.completion_lengths))
-        length = len(longest.prompt) + max(longest.completion_lengths)
-        if context is not None and length > context:
-            raise ConfigError(
-                [
-                    f"max_length: {longest.origin} has {length:,} tokens, and {type(model).__name__} has positions for "
-                    f"{context:,}. Set max_length={context} or less."
-                ]
-            )
-
-
-def _with_mismatched_groups(groups: Sequence[TokenGroup]) -> list[TokenGroup]:
-    """The groups, followed by their prompts with mismatched completions where a method uses them."""
-    mismatched = (group.mismatched_group for group in groups)
-    return [*groups, *(group for group in mismatched if group is not None)]
-
-
 def _models(policy: Policy) -> tuple[Model, ...]:
     return (policy.model, policy.reference.model) if isinstance(policy.reference, FrozenCopy) else (policy.model,)
 
@@ -287,24 +375,20 @@ def _is_noisy(config: TuningConfig) -> bool:
     return not config.disable_dropout or config.neftune_noise_alpha is not None
 
 
-def _max_tokens(groups: Sequence[TokenGroup], layout: Layout, unit: Unit, num_at_once: int) -> int:
-    """Most tokens that `num_at_once` units can take in this layout; at least the largest group."""
-    sizes = sizes_of(groups)
-    needs = [MicroBatchShape().with_group(size).num_tokens(layout) for size in sizes]
-    biggest_group = max(needs)
-    biggest_unit = max(need / (size.count(unit) or 1) for need, size in zip(needs, sizes, strict=True))
-    return max(biggest_group, ceil(num_at_once * biggest_unit))
-
-
 class ReferenceFreeTrainer(TuningTrainer):
     """`TuningTrainer` for methods without a reference: arguments in the order of TRL's trainers of such methods."""
 
-    def __init__(
-        self,
-        model: str | Model,
-        args: TrainingArguments | None = None,
-        data_collator: None = None,
-        train_dataset: Rows | None = None,
-        **arguments: Any,
-    ) -> None:
-        super().__init__(model, args=args, data_collator=data_collator, train_dataset=train_dataset, **arguments)
+    order: ClassVar[Sequence[str]] = (
+        *("args", "data_collator", "train_dataset", "eval_dataset", "processing_class", "model_init", "callbacks"),
+        *("optimizers", "preprocess_logits_for_metrics", "peft_config", "compute_metrics"),
+    )
+    """Names of the positional arguments after `model`."""
+
+    def __init__(self, model: str | Model, *positional: Any, **arguments: Any) -> None:
+        if len(positional) > len(self.order):
+            raise TypeError(f"{type(self).__name__} takes at most {len(self.order) + 1} positional arguments.")
+        by_place = dict(zip(self.order, positional, strict=False))
+        twice = sorted(by_place.keys() & arguments.keys())
+        if twice:
+            raise TypeError(f"{type(self).__name__} got several values for {', '.join(twice)}.")
+        super().__init__(model, **by_place, **arguments)

@@ -29,7 +29,7 @@ from preftune.planning import (
     work_of_ranks,
 )
 
-__all__ = ["Batching", "Step", "StepDataset", "StepSource"]
+__all__ = ["Batching", "InParts", "Step", "StepDataset", "StepSource"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +145,21 @@ class StepSource(Protocol):
         """The same step, cut to the current budget."""
 
 
+class InParts:
+    """Each step as `num_parts` items: None but for the last, which is the step."""
+
+    def __init__(self, steps: StepSource, num_parts: int) -> None:
+        self.steps = steps
+        self._num_parts = num_parts
+
+    def __len__(self) -> int:
+        return len(self.steps) * self._num_parts
+
+    def __getitem__(self, index: int) -> Step | None:
+        step, part = divmod(index, self._num_parts)
+        return self.steps[step] if part == self._num_parts - 1 else None
+
+
 class StepDataset(Dataset[Step]):
     """The steps of a tokenized data set. Item i is a pure function of the groups, the seed and the epoch.
 
@@ -175,6 +190,11 @@ class StepDataset(Dataset[Step]):
             shuffle=batching.shuffle,
         )
         self._steps = [tuple(drawn[place] for place in step) for step in steps]
+
+    @property
+    def num_units(self) -> int:
+        """Pairs, completions or prompts of an epoch, as the batch size counts them."""
+        return sum(self._num_counted[group] for step in self._steps for group in step)
 
     @property
     def max_tokens(self) -> int:

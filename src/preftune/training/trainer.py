@@ -27,7 +27,7 @@ from preftune.training.fatal import all_finite, check_start, stop_before_saving,
 from preftune.training.objective import Objective
 from preftune.training.out_of_memory import OutOfMemory
 from preftune.training.reference_sync import ReferenceSync
-from preftune.training.steps import Step, StepSource
+from preftune.training.steps import InParts, Step, StepSource
 
 __all__ = ["Measure", "PreferenceTrainer"]
 
@@ -51,7 +51,9 @@ class PreferenceTrainer(Trainer):
 
     Args:
         model: The policy; with adapters of peft, or plain.
-        args: `per_device_train_batch_size` and `gradient_accumulation_steps` must be 1: `batch_size` says it all.
+        args: `per_device_train_batch_size` is not read: `train_steps` hold whole steps. With
+            `gradient_accumulation_steps` of n, the trainer asks n times for a batch of a step: the step comes last,
+            after n - 1 times None, so that callbacks see n parts of a step.
         eval_steps: Held-out steps, or several sets of them by name; needed if `args.eval_strategy` is not `no`.
         out_of_memory: Handles steps that run out of memory. Default: end the run.
         reference_sync: Moves the reference as training goes. Default: it stays as it is.
@@ -81,8 +83,6 @@ class PreferenceTrainer(Trainer):
         callbacks: list[TrainerCallback] | None = None,
         optimizers: tuple[torch.optim.Optimizer | None, torch.optim.lr_scheduler.LambdaLR | None] = (None, None),
     ) -> None:
-        assert args.gradient_accumulation_steps == 1, "a step comes whole from the dataloader"
-        assert args.per_device_train_batch_size == 1, "a step comes whole from the dataloader"
         self.objective: Objective = objective
         self._check_start = starts_at_reference
         self._warms_up_from_zero = warms_up_from_zero
@@ -135,7 +135,7 @@ class PreferenceTrainer(Trainer):
     @override
     def get_train_dataloader(self) -> DataLoader[Step]:
         """The steps of the epoch, as this rank sees them. Not sharded again by accelerate: the plan is per rank."""
-        return self._dataloader(self.train_steps)
+        return self._dataloader(InParts(self.train_steps, self.args.gradient_accumulation_steps))
 
     @override
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader[Step]:
@@ -149,7 +149,7 @@ class PreferenceTrainer(Trainer):
 
     @override
     def get_batch_samples(self, epoch_iterator: Iterator[Step], num_batches: int, device: torch.device) -> Any:
-        """The next step; none after the last one, where a run that had ended is resumed.
+        """The parts of the next step; none after the last one, where a run that had ended is resumed.
 
         Its units are counted in the plan, so the trainer has nothing to count.
         """
@@ -157,7 +157,7 @@ class PreferenceTrainer(Trainer):
             return [], None
         return list(islice(epoch_iterator, num_batches)), None
 
-    def _dataloader(self, steps: StepSource) -> DataLoader[Step]:
+    def _dataloader(self, steps: StepSource | InParts) -> DataLoader[Step]:
         dataset: Any = steps  # torch asks for a class of its own, but uses only length and items
         return DataLoader(dataset, batch_size=1, collate_fn=_only_item, num_workers=self.args.dataloader_num_workers)
 
@@ -182,7 +182,12 @@ class PreferenceTrainer(Trainer):
 
     @override
     def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        """Forward and backward of one step, cut again if memory runs out. Returns the mean loss, shape ()."""
+        """Forward and backward of one step, cut again if memory runs out. Returns the mean loss, shape ().
+
+        `inputs` is the step; or None for the parts before the last, which add nothing.
+        """
+        if inputs is None:
+            return torch.zeros((), device=self.args.device)
         undo = self._undo_step(model)
         loss = self._out_of_memory.run(lambda step: self._learn(model, step), inputs, self.train_steps, undo=undo)
         self._check_numbers(model, inputs, loss)
@@ -332,8 +337,8 @@ class PreferenceTrainer(Trainer):
     @override
     def floating_point_ops(self, inputs: Any) -> int:
         """Forward and backward of the step's tokens: 6 operations per parameter and token."""
-        step: Step = inputs
-        return 6 * step.num_tokens * self._num_parameters
+        step: Step | None = inputs
+        return 0 if step is None else 6 * step.num_tokens * self._num_parameters
 
 
 class _EpochPlanner(TrainerCallback):

@@ -7,7 +7,7 @@ from datasets import Dataset
 from pandas import DataFrame
 
 from preftune import KTOConfig, SFTConfig
-from preftune.compat.given import read_rows
+from preftune.compat.rows import read_rows
 from preftune.errors import DataError
 from tests.compat.runs import TOKENIZER, config_of, make_rows, make_thumbs, settings_of
 
