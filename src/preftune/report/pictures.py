@@ -96,8 +96,10 @@ class Picture:
 
     @staticmethod
     def of(name: str, title: str, about: str, figure: Figure) -> "Picture":
-        """The picture with its SVG file."""
-        return Picture(name, title, about, figure, svg_file(figure))
+        """The picture with its SVG file. Its PNG file takes over the layout, which costs as much as the drawing."""
+        document = svg_file(figure)
+        figure.set_layout_engine("none")
+        return Picture(name, title, about, figure, document)
 
     @property
     def element(self) -> str:

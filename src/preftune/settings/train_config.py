@@ -1,6 +1,6 @@
 """Settings of a run, all checked at once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class TrainConfig:
         """
         problems: list[str] = []
         bound = _bind_method(method, settings, problems)
-        known = {*SETTINGS, *_all_options(), *filter(_is_option, settings)}
+        known = {*SETTINGS, *_all_options(), *_options_among(settings)}
         problems += unknown_settings(settings, known, command="train")
         sections = build_sections(SECTIONS, settings, problems)
         if bound is not None:
@@ -122,15 +122,17 @@ def _bind_method(name: object, settings: Mapping[str, Any], problems: list[str])
         return None
     try:
         own = {option.name: option for loss in losses_of(name).values() for option in loss_options(loss)}
-        given = {key: value for key, value in settings.items() if _is_option(key) and value is not None}
+        given = {key: settings[key] for key in _options_among(settings) if settings[key] is not None}
         return Method.named(name, {key: _option_value(key, value, own) for key, value in given.items()})
     except ConfigError as error:
         problems += error.problems
     return None
 
 
-def _is_option(name: str) -> bool:
-    return name.rpartition(".")[2] in _all_options()
+def _options_among(names: Iterable[str]) -> list[str]:
+    """The names of options of a loss, each alone or after the name of a loss and a dot."""
+    known = _all_options()
+    return [name for name in names if name.rpartition(".")[2] in known]
 
 
 def _option_value(name: str, value: Any, own: Mapping[str, Option]) -> OptionValue:
