@@ -45,7 +45,12 @@ names_flags: ContextVar[bool] = ContextVar("names_flags", default=False)
 
 
 class PreftuneError(Exception):
-    """Base of all errors that preftune raises on purpose."""
+    """Base of all errors that preftune raises on purpose.
+
+    `is_of_main` is true on the other ranks of a run whose main process raised the error.
+    """
+
+    is_of_main: bool = False
 
 
 class Problem(str):

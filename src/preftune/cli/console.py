@@ -81,7 +81,7 @@ class ReportingGroup(click.RichGroup):
 
 def _report(error: PreftuneError, *, with_traceback: bool) -> None:
     # What is asked for wrongly all processes of a run find out; what fails on the way may be seen by one alone.
-    if not is_main_process() and exit_code(error) == 2:
+    if not is_main_process() and (error.is_of_main or exit_code(error) == 2):
         return
     if with_traceback:
         traceback.print_exception(error)

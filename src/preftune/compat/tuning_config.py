@@ -12,8 +12,10 @@ from transformers.utils.import_utils import is_torch_bf16_gpu_available
 from preftune.errors import ConfigError, Problem, did_you_mean
 from preftune.losses import Method
 from preftune.model.reference.reference import FrozenCopy, KeptAdapter, Reference
+from preftune.ranks import deepspeed_problems
 from preftune.runs.arguments import checkpointing_argument
 from preftune.runs.inputs import missing_loggers
+from preftune.settings.foreign import NO_DEEPSPEED
 from preftune.training.reference_sync import ReferenceSync
 
 __all__ = [
@@ -110,7 +112,7 @@ _ACCEPTED: Accepted = {
     "bf16_full_eval": ((False,), "Evaluation uses the precision of training."),
     "fp16_full_eval": ((False,), "Evaluation uses the precision of training."),
     "parallelism_config": ((None,), "Every process must have its own data."),
-    "deepspeed": ((None,), "Use one GPU, DDP or FSDP."),
+    "deepspeed": ((None,), NO_DEEPSPEED),
 }
 
 
@@ -247,6 +249,7 @@ class TuningConfig(TrainingArguments, ABC):
 
     def _problems(self) -> Iterator[str]:
         yield from self._method_problems()
+        yield from deepspeed_problems()
         loggers = [self.report_to] if isinstance(self.report_to, str) else self.report_to
         yield from missing_loggers(loggers or [])
         if self.max_length is not None and self.max_length < 2:

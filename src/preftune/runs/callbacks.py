@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from accelerate import PartialState
 from rich.console import Console
 from rich.style import Style
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -17,6 +18,7 @@ from typing_extensions import override
 from preftune.groups import Origin
 from preftune.model.load.load_model import Policy
 from preftune.planning import sizes_of
+from preftune.ranks import highest_over_ranks
 from preftune.runs.folder import RunFolder
 from preftune.runs.prepare_data import PreparedData
 from preftune.settings import TrainConfig
@@ -58,7 +60,8 @@ class StopOnSignal(TrainerCallback):
     """Finishes the step, saves a checkpoint and stops on Ctrl-C or SIGTERM; a second signal stops at once.
 
     Before the first step nothing would be lost, so the first signal stops at once. An evaluation in progress is
-    finished. One that would follow is skipped, since a resumed run begins with it.
+    finished. One that would follow is skipped, since a resumed run begins with it. A signal to one rank stops all of
+    them after the same step.
 
     Args:
         evaluates: Do not skip evaluations, as each may be that of the best checkpoint.
@@ -105,6 +108,8 @@ class StopOnSignal(TrainerCallback):
         self._before = {}
 
     def _stop(self, control: TrainerControl, *, saves: bool) -> None:
+        # A launcher signals the processes one by one, and one that went on alone would wait for the others for ever.
+        self.caught = highest_over_ranks(self.caught or 0) or None
         if self.caught is None:
             return
         control.should_save = saves
@@ -191,7 +196,8 @@ class HealthCallback(TrainerCallback):
             yield
         except SickRunError as error:
             self._monitor.add(error.finding)
-            self._write()
+            if PartialState().is_main_process:
+                self._write()
             raise
 
     @override

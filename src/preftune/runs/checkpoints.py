@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from safetensors import SafetensorError
 from transformers import (
     EarlyStoppingCallback,
@@ -168,7 +169,8 @@ def guarded_saves(folder: RunFolder) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        folder.remove_torn_checkpoints()
+        if PartialState().is_main_process:  # another one may be writing a checkpoint, if this rank alone has failed
+            folder.remove_torn_checkpoints()
         if isinstance(error, PreftuneError) or not _is_full_disk(error):
             raise
         last = folder.last_checkpoint()

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from preftune.errors import ConfigError, DataError, OutputError
 from preftune.files.json_files import write_whole
+from preftune.ranks import on_main
 from preftune.settings import TrainConfig
 from preftune.settings.keywords import TrainKeywords
 
@@ -31,8 +33,8 @@ def config_of(config: TrainConfig | None, method: str | None, settings: TrainKey
     rows = {name: given[name] for name in ("data", "eval_data") if is_rows(given.get(name))}
     files = {name: file_of_rows(str(given.get("output") or "run"), name) for name in rows}
     config = TrainConfig.of(**{**given, **{name: str(path) for name, path in files.items()}})
-    for name, path in files.items():  # in every process: each writes the same file, atomically
-        rows_to_file(rows[name], path, overwrite=config.output.overwrite)
+    for name, path in files.items():
+        on_main(partial(rows_to_file, rows[name], path, overwrite=config.output.overwrite))
     return config
 
 

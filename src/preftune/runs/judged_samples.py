@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from accelerate import PartialState
 
 from preftune.errors import ConfigError, JudgeError
 from preftune.judges.function import ScoringJudge
@@ -15,6 +14,7 @@ from preftune.judges.judging import find_judge, judge_comparisons
 from preftune.metrics.catalogue import REWARD_AT_KL_BUDGET
 from preftune.metrics.intervals import Estimate
 from preftune.model.forward.arithmetic import Arithmetic
+from preftune.ranks import on_main
 from preftune.runs.samples import DrawnSamples, SampleMeasure
 from preftune.settings import TrainConfig
 from preftune.settings.evaluation_sections import JudgeSettings
@@ -32,11 +32,16 @@ def judged_measures(config: TrainConfig) -> list[SampleMeasure]:
     name, choice = config.samples.judge, config.choice
     if name is None:
         return []
-    if not PartialState().is_main_process:  # it is asked on the main process alone, and may be a large model
-        return [JudgedSamples(None, against=config.samples.judge_against, kl_budget=choice.kl_budget)]
+    found: list[Judge] = []  # it is asked on the main process alone, and may be a large model
+    on_main(lambda: found.append(_judge_of(config, name)))
+    return [JudgedSamples(next(iter(found), None), against=config.samples.judge_against, kl_budget=choice.kl_budget)]
+
+
+def _judge_of(config: TrainConfig, name: str) -> Judge:
     judge = find_judge(
         JudgeSettings(judge=name), Arithmetic.of(config.model), trust_remote_code=config.model.trust_remote_code
     )
+    choice = config.choice
     if choice.metric in ("reward", REWARD_AT_KL_BUDGET) and not isinstance(judge, ScoringJudge):
         raise ConfigError(
             [
@@ -44,7 +49,7 @@ def judged_measures(config: TrainConfig) -> list[SampleMeasure]:
                 "win_rate, or name a judge that scores: reward:MODEL, or a function of (prompt, completion)."
             ]
         )
-    return [JudgedSamples(judge, against=config.samples.judge_against, kl_budget=choice.kl_budget)]
+    return judge
 
 
 class JudgedSamples:

@@ -3,13 +3,12 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
 from peft import PeftModel
 from rich.console import Console
 from torch import nn
@@ -29,6 +28,7 @@ from preftune.model.load.device_memory import device_line, peak_memory_bytes
 from preftune.model.load.load_model import Policy, load_config, load_policy, load_tokenizer
 from preftune.model.load.savable import make_savable
 from preftune.model.reference.reference import FrozenCopy, KeptAdapter
+from preftune.ranks import check_no_deepspeed, naming_lost_ranks, on_main
 from preftune.runs.arguments import training_arguments
 from preftune.runs.callbacks import WARNING, HealthCallback, MetricsFile, StopOnSignal
 from preftune.runs.checkpoints import check_within_budget, choice_callbacks, guarded_saves, kept_checkpoint, save_model
@@ -87,6 +87,7 @@ def train(
     Raises:
         PreftuneError: a problem that a user can solve: settings, data, model, judge, output folder, disk.
     """
+    check_no_deepspeed()
     config = config_of(config, method, settings)
     check_inputs(config)
     config = with_adapter_settings(config)
@@ -123,15 +124,18 @@ class _Run:
     def train(self) -> RunResult:
         arguments = training_arguments(self.config)
         folder = RunFolder(Path(self.config.output.output))
-        is_writer = PartialState().is_main_process
-        with writing_into(folder.path, "preftune train") if is_writer else nullcontext():
-            if is_writer:
-                folder.check(self.config)
-            ended = folder.ended() if self.config.output.resume else None
+        with ExitStack() as held, naming_lost_ranks():
+            ended = on_main(lambda: self._take(folder, held))
             if ended is not None:
                 self._say(f"nothing to do: the run in {folder.path} has ended after {ended.num_steps:,} steps")
                 return ended
             return self._train(folder, arguments)
+
+    def _take(self, folder: RunFolder, held: ExitStack) -> RunResult | None:
+        """Hold the folder for writing. Returns the result of a resumed run that has ended already."""
+        held.enter_context(writing_into(folder.path, "preftune train"))
+        folder.check(self.config)
+        return folder.ended() if self.config.output.resume else None
 
     def _train(self, folder: RunFolder, arguments: TrainingArguments) -> RunResult:
         started = time.perf_counter()
@@ -205,11 +209,13 @@ class _Run:
 
     def _start(self, folder: RunFolder, data: PreparedData, inputs: Mapping[str, InputDigest]) -> None:
         """Start writing into the folder, now that only training can fail."""
-        if PartialState().is_main_process:
+
+        def begin() -> None:
             folder.begin(self.config, inputs)
             if data.check is not None:
                 folder.write_data_check(data.check.record())
-        PartialState().wait_for_everyone()
+
+        on_main(begin)
 
     def _prepare_data(self, tokenizer: PreTrainedTokenizerBase, model_config: PretrainedConfig) -> PreparedData:
         context, wanted = context_length(model_config), self.config.data.max_length
@@ -385,10 +391,7 @@ class _Run:
         """The newest whole checkpoint of a run that resumes. Found by the main process, the same for all ranks."""
         if not self.config.output.resume:
             return None
-        chosen: list[Path | None] = [None]
-        if PartialState().is_main_process:
-            chosen = [folder.whole_checkpoint(self._say)]
-        [last] = broadcast_object_list(chosen)
+        last = on_main(lambda: folder.whole_checkpoint(self._say))
         self._say(f"resuming {f'from {last.name}' if last else 'from the start: it has no whole checkpoint'}")
         return str(last) if last else None
 

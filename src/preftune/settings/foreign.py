@@ -3,7 +3,15 @@
 import re
 from collections.abc import Callable, Mapping
 
-__all__ = ["FOREIGN", "foreign_hint"]
+__all__ = ["FOREIGN", "NO_DEEPSPEED", "foreign_hint"]
+
+NO_DEEPSPEED = (
+    "DeepSpeed is not supported: its engine may take an optimizer step after every micro-batch, and then a step is not "
+    "the mean over its rows. Shard the model by FSDP2 instead: `accelerate launch --use_fsdp --fsdp_version 2 "
+    "--fsdp_auto_wrap_policy TRANSFORMER_BASED_WRAP -m preftune train ...`. --fsdp_reshard_after_forward true is "
+    "ZeRO-3, false is ZeRO-2."
+)
+"""Reason and way out, wherever DeepSpeed is asked for."""
 
 _BATCH = "Set {batch_size}, the pairs of an optimizer step over all GPUs; {max_tokens_per_microbatch} bounds memory."
 _PRECISION = "Set {precision} to bf16, fp16 or fp32. The default takes bf16 on a GPU that has it."
@@ -150,8 +158,9 @@ FOREIGN: Mapping[str, str] = {
     "wandb_name": "run_name",
     "push_to_hub": _HUB,
     "hub_model_id": _HUB,
-    "deepspeed": _SHARDING,
-    "zero_stage": _SHARDING,
+    "deepspeed": NO_DEEPSPEED,
+    "deepspeed_config": NO_DEEPSPEED,
+    "zero_stage": NO_DEEPSPEED,
     "fsdp": _SHARDING,
     "fsdp_config": _SHARDING,
     "ddp_find_unused_parameters": _SHARDING,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,11 +18,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, Trai
 from transformers.trainer_utils import EvalLoopOutput
 from typing_extensions import override
 
-from preftune.errors import ConfigError
 from preftune.groups import Origin
 from preftune.metrics.sums import MetricSums
 from preftune.model.load.device_memory import peak_memory_bytes
 from preftune.planning import PlanSummary
+from preftune.ranks import check_no_deepspeed
 from preftune.training.fatal import all_finite, check_start, stop_before_saving, stop_before_step, without_start
 from preftune.training.objective import Objective
 from preftune.training.out_of_memory import OutOfMemory
@@ -83,6 +83,7 @@ class PreferenceTrainer(Trainer):
         callbacks: list[TrainerCallback] | None = None,
         optimizers: tuple[torch.optim.Optimizer | None, torch.optim.lr_scheduler.LambdaLR | None] = (None, None),
     ) -> None:
+        check_no_deepspeed(args)
         self.objective: Objective = objective
         self._check_start = starts_at_reference
         self._warms_up_from_zero = warms_up_from_zero
@@ -109,13 +110,6 @@ class PreferenceTrainer(Trainer):
             ],
             optimizers=optimizers,
         )
-        if self.is_deepspeed_enabled:
-            raise ConfigError(
-                [
-                    "deepspeed: is not supported, because its engine may take an optimizer step after every "
-                    "micro-batch. Use torchrun or accelerate launch without it."
-                ]
-            )
         # The trainer turns the cache off in the config, and the saved model would generate slowly. Here every forward
         # turns it off by itself.
         model.config.use_cache = uses_cache
@@ -330,9 +324,24 @@ class PreferenceTrainer(Trainer):
         trained = (parameter.detach() for parameter in self.model.parameters() if parameter.requires_grad)
         if not self._on_all_ranks(all_finite(trained)):
             raise stop_before_saving(self.state.global_step)
-        super().save_model(output_dir, _internal_call)
+        with nullcontext() if _internal_call else self._unsharded():
+            super().save_model(output_dir, _internal_call)
         if _internal_call and output_dir is not None and self._reference_sync and self.args.should_save:
             self._reference_sync.save(Path(output_dir))
+
+    @contextmanager
+    def _unsharded(self) -> Iterator[None]:
+        """Context in which a model sharded by FSDP is saved as one, where transformers would save none."""
+        if not self.is_fsdp_enabled:
+            yield
+            return
+        plugin = self.accelerator.state.fsdp_plugin
+        kept = plugin.state_dict_type
+        plugin.set_state_dict_type("FULL_STATE_DICT")
+        try:
+            yield
+        finally:
+            plugin.set_state_dict_type(kept)
 
     @override
     def floating_point_ops(self, inputs: Any) -> int:
