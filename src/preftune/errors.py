@@ -44,6 +44,9 @@ names_flags: ContextVar[bool] = ContextVar("names_flags", default=False)
 """True while the command line runs: messages name its flags, and Python calls have keywords instead."""
 
 
+_LONGEST_VALUE = 200
+
+
 class PreftuneError(Exception):
     """Base of all errors that preftune raises on purpose.
 
@@ -67,7 +70,9 @@ class Problem(str):
     text: str
 
     def __new__(cls, setting: str, value: object, text: str) -> Self:
-        problem = super().__new__(cls, f"{setting} = {value}: {text}")
+        shown = str(value)
+        shown = shown if len(shown) <= _LONGEST_VALUE else shown[:_LONGEST_VALUE] + "..."
+        problem = super().__new__(cls, f"{setting} = {shown}: {text}")
         problem.setting, problem.value, problem.text = setting, value, text
         return problem
 

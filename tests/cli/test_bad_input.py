@@ -30,7 +30,7 @@ def test_all_invalid_settings_are_reported_at_once(tmp_path: Path) -> None:
         "beta = -1.0: must be above 0.",
         "batch_size = 'many': must be a whole number.",
         "schedule = 'wavy': must be one of cosine, linear, constant, inverse_sqrt.",
-        "lora_rank = 0: must be at least 1.",
+        "lora_rank = 0: must be in [1, 65536].",
         "overwrite and resume:",
     ):
         assert problem in error

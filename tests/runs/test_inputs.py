@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from preftune.errors import ConfigError, DataError, ModelError
 from preftune.runs.inputs import check_inputs
 from preftune.runs.run import train
-from preftune.settings import LOGGERS
+from preftune.settings.packages import LOGGERS
 from tests.cli.command_line import call
 from tests.compat.runs import config_of as compat_config
 from tests.runs.inputs import config_of, history, write_model, write_pairs
@@ -25,9 +25,11 @@ MISSING = [name for name in ("wandb", "mlflow", "trackio", "swanlab") if name in
 def test_a_logger_that_is_not_installed_is_told_before_anything_loads(
     model_folder: Path, pairs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr("preftune.runs.inputs.find_spec", lambda package: None if package == name else object())
+    monkeypatch.setattr("preftune.settings.packages.find_spec", lambda package: None if package == name else object())
     config = config_of(model_folder, pairs_file, tmp_path / "run", report_to=[name, "tensorboard"])
-    with pytest.raises(ConfigError, match=rf"report_to = {name}: is not installed\. Run `pip install {name}`"):
+    with pytest.raises(
+        ConfigError, match=rf"report_to = {name}: needs {name}, which is not installed\. Run `pip install {name}`"
+    ):
         train(config)
     assert not (tmp_path / "run").exists()
 
@@ -40,7 +42,7 @@ def test_unknown_loggers_and_none_beside_others_are_settings_that_cannot_work(tm
 
 
 def test_all_that_is_missing_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("preftune.runs.inputs.find_spec", lambda _package: None)
+    monkeypatch.setattr("preftune.settings.packages.find_spec", lambda _package: None)
     for model in ("./nomodel", "nomodel"):
         result = call(
             "train", "--model", model, "--reference-model", "./noreference", "--data", "no.jsonl", "--eval-data",
@@ -48,7 +50,7 @@ def test_all_that_is_missing_is_told_at_once(tmp_path: Path, monkeypatch: pytest
         )  # fmt: skip
         assert result.exit_code == 2
         for text in (
-            "report_to = wandb: is not installed", f"model = {model}: there is no such folder",
+            "report_to = wandb: needs wandb, which is not installed", f"model = {model}: there is no such folder",
             "reference_model = ./noreference: there is no such folder", "chat_template = no.jinja: there is no such",
             "no.jsonl: there is no such file", "nor.jsonl: there is no such file",
         ):  # fmt: skip
@@ -194,7 +196,7 @@ def test_the_pace_of_a_resumed_run_counts_what_is_left(model_folder: Path, pairs
 def test_configs_with_the_arguments_of_trl_tell_missing_loggers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("preftune.runs.inputs.find_spec", lambda _package: None)
+    monkeypatch.setattr("preftune.settings.packages.find_spec", lambda _package: None)
     for given in ("wandb", ["wandb"]):
-        with pytest.raises(ConfigError, match="report_to = wandb: is not installed"):
+        with pytest.raises(ConfigError, match="report_to = wandb: needs wandb, which is not installed"):
             compat_config(tmp_path, report_to=given)

@@ -64,7 +64,7 @@ def test_a_point_that_the_method_cannot_take_is_named() -> None:
 
 
 def test_a_problem_of_all_points_is_reported_once_without_a_name() -> None:
-    assert problems(base={"epochs": 0.0}) == ("epochs = 0.0: must be above 0.",)
+    assert problems(base={"epochs": 0.0}) == ("epochs = 0.0: must be in (0, 1000000].",)
 
 
 @pytest.mark.parametrize(

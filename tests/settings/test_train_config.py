@@ -59,7 +59,7 @@ def test_all_problems_are_reported_at_once() -> None:
         ({"learning_rate": "fast"}, "learning_rate = 'fast': must be a number"),
         ({"lora": "yes"}, "lora = 'yes': must be true or false"),
         ({"columns": "better"}, "must be written as name=column"),
-        ({"epochs": float("nan")}, "epochs = nan: must be above 0"),
+        ({"epochs": float("nan")}, "epochs = nan: must be in (0, 1000000]"),
         ({"beta": "high"}, "beta = high: must be a finite number"),
         ({"eval_fraction": 1.0}, "eval_fraction = 1.0: must be in [0, 1)"),
         ({"eval_fraction": 0.1, "eval_data": "x"}, "eval_fraction and eval_data"),

@@ -14,8 +14,8 @@ from preftune.losses import Method
 from preftune.model.reference.reference import FrozenCopy, KeptAdapter, Reference
 from preftune.ranks import deepspeed_problems
 from preftune.runs.arguments import checkpointing_argument
-from preftune.runs.inputs import missing_loggers
 from preftune.settings.foreign import NO_DEEPSPEED
+from preftune.settings.packages import missing_loggers
 from preftune.training.reference_sync import ReferenceSync
 
 __all__ = [

@@ -13,6 +13,7 @@ from preftune.losses.loss import Loss, OptionValue
 from preftune.losses.texts import loss_text
 
 __all__ = [
+    "LARGEST_NUMBER",
     "Option",
     "check_beta",
     "check_label_smoothing",
@@ -23,6 +24,9 @@ __all__ = [
     "range_text",
     "value_problem",
 ]
+
+LARGEST_NUMBER = 1e30
+"""Limit of all numbers: products with it still fit into float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +83,11 @@ def value_problem(option: Option, values: Mapping[str, OptionValue]) -> Problem 
         )
     if option.kind is bool:
         return None if isinstance(value, bool) else Problem(option.name, value, "must be true or false.")
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        return None
-    return Problem(option.name, value, "must be a finite number.")
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) < math.inf:
+        return Problem(option.name, value, "must be a finite number.")
+    if abs(value) > LARGEST_NUMBER:
+        return Problem(option.name, value, f"must be at most {LARGEST_NUMBER:g}.")
+    return None
 
 
 # --- texts --------------------------------------------------------------------------------------------------------

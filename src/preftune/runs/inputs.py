@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
-from importlib.util import find_spec
 from pathlib import Path
 
 from preftune.data.sources import check_source
@@ -15,21 +14,23 @@ from preftune.model.reference.fingerprint import digest_weights
 from preftune.model.reference.reference import FrozenCopy
 from preftune.runs.folder import InputDigest
 from preftune.runs.prepare_data import PreparedData
-from preftune.settings import LOGGERS, TrainConfig
+from preftune.settings import TrainConfig
+from preftune.settings.packages import missing_loggers, missing_optimizer
 
-__all__ = ["check_inputs", "check_unchanged", "data_digests", "missing_loggers", "model_digests"]
+__all__ = ["check_inputs", "check_unchanged", "data_digests", "model_digests"]
 
 _DIGEST_BYTES = 16
 
 
 def check_inputs(config: TrainConfig) -> None:
-    """Check that loggers are installed and that models, chat template and data exist.
+    """Check that loggers and optimizer are installed and that models, chat template and data exist.
 
     Raises:
         ModelError, DataError: the one that is missing.
-        ConfigError: several are, or a logger; all at once.
+        ConfigError: several are, or a package; all at once.
     """
-    problems: list[PreftuneError] = [ConfigError([text]) for text in missing_loggers(config.output.report_to)]
+    packages = (*missing_loggers(config.output.report_to), *missing_optimizer(config.optimizer.optimizer))
+    problems: list[PreftuneError] = [ConfigError([text]) for text in packages]
     problems += [*_missing_models(config), *_missing_data(config)]
     if problems and _may_be_on_hub(config.model.model):
         problems += _missing_on_hub(config)
@@ -37,14 +38,6 @@ def check_inputs(config: TrainConfig) -> None:
         raise problems[0]
     if problems:
         raise ConfigError([str(problem) for problem in problems])
-
-
-def missing_loggers(names: Sequence[str]) -> Iterator[str]:
-    """Messages about loggers whose package is not installed."""
-    for name in names:
-        package = LOGGERS.get(name)
-        if package is not None and find_spec(package) is None:
-            yield f"report_to = {name}: is not installed. Run `pip install {package}`, or leave it out."
 
 
 def _missing_models(config: TrainConfig) -> Iterator[PreftuneError]:

@@ -4,7 +4,6 @@ from preftune.settings.choice import ChoiceSettings, DrawSettings
 from preftune.settings.config import build_section, read_settings
 from preftune.settings.data import DataSettings
 from preftune.settings.sections import (
-    LOGGERS,
     AdapterSettings,
     HealthSettings,
     ModelSettings,
@@ -16,7 +15,6 @@ from preftune.settings.setting import Section, Setting, settings_of
 from preftune.settings.train_config import SECTIONS, SETTINGS, TrainConfig
 
 __all__ = [
-    "LOGGERS",
     "SECTIONS",
     "SETTINGS",
     "AdapterSettings",

@@ -18,15 +18,18 @@ from preftune.settings.setting import Section, Setting, settings_of
 __all__ = [
     "build_section",
     "build_sections",
+    "check_texts",
     "coerce",
     "expanded",
     "for_caller",
     "names_of",
     "read_settings",
+    "shown",
     "unknown_settings",
     "yaml_line",
 ]
 
+_MOST_BITS = 2**64
 _BEFORE_PATH = re.compile(r"((?:\w+:)?)(.*)", re.DOTALL)
 
 
@@ -131,9 +134,65 @@ def _value(item: Setting, settings: Mapping[str, Any]) -> Any:
         return item.default
     try:
         value = coerce(settings[item.name], item.type)
-        return expanded(value) if item.is_path else value
+        value = expanded(value) if item.is_path else value
+        check_texts(value, is_path=item.is_path)
+        return value
     except ValueError as error:
-        raise ValueError(f"{item.name} = {settings[item.name]!r}: {error}.") from None
+        raise ValueError(f"{item.name} = {shown(settings[item.name])}: {error}.") from None
+
+
+_LONGEST_TEXT, _LONGEST_SHOWN = 10_000, 200
+_LONGEST_PATH, _LONGEST_NAME = 4_095, 255
+
+
+def shown(value: Any) -> str:
+    """A value as Python writes it, cut where it is long.
+
+    >>> shown("dpo"), len(shown("x" * 1000))
+    ("'dpo'", 203)
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return f"a {type(value).__name__} with a number of many digits"
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
+
+
+def check_texts(value: Any, *, is_path: bool) -> None:
+    """Check the texts in a value, which may be a list or a mapping.
+
+    Args:
+        is_path: The texts are paths, or may be.
+    Raises:
+        ValueError: One cannot be written into a file, or is too long; the message begins with "must".
+
+    >>> check_texts(["prefs.jsonl", "a" + chr(0)], is_path=True)
+    Traceback (most recent call last):
+    ValueError: must not hold the character NUL
+    """
+    for text in _texts(value):
+        if "\0" in text:
+            raise ValueError("must not hold the character NUL")
+        try:
+            size = len(text.encode())
+        except UnicodeEncodeError:
+            raise ValueError("must be Unicode text, without halves of surrogate pairs") from None
+        if len(text) > _LONGEST_TEXT:
+            raise ValueError(f"must have at most {_LONGEST_TEXT:,} characters")
+        longest = max(len(name.encode()) for name in text.split("/"))
+        if is_path and (size > _LONGEST_PATH or longest > _LONGEST_NAME):
+            raise ValueError(f"must be a path of at most {_LONGEST_PATH:,} bytes, {_LONGEST_NAME} in each name")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts(list(value))
+        yield from _texts(list(value.values()))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
 
 
 def expanded(value: Any) -> Any:
@@ -202,8 +261,10 @@ def _scalar(value: Any, kind: type) -> Any:
     if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
         try:
             return float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise ValueError("must be a number") from None
+    if type(value) is int and kind is int and abs(value) > _MOST_BITS:
+        raise ValueError("must be a number of at most 64 bits")
     if type(value) is kind:
         return value
     expected = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}[kind]

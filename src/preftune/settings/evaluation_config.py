@@ -1,5 +1,6 @@
 """Settings of an evaluation, all checked at once."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,15 +90,16 @@ class EvaluationConfig:
         """
         known = [item.name for item in (*MODEL, *DATA)] + names_of(SECTIONS.values())
         problems = list(unknown_settings(settings, known, command="eval"))
-        run = run_of(str(expanded(settings.get("model") or "")))
+        model = settings.get("model")
+        run = run_of(expanded(model)) if isinstance(model, str) else None
         inherited = {} if run is None else {name: run.flat()[name] for name in _FROM_RUN}
         values = {"weights_dtype": "auto", **inherited, **settings}
-        model = build_section(ModelSettings, _part(values, MODEL), problems)
+        built = build_section(ModelSettings, _part(values, MODEL), problems)
         has_data = bool(settings.get("data"))
         data = build_section(DataSettings, _part(values, DATA), problems) if has_data else None
         sections = build_sections(SECTIONS, settings, problems)
         if not problems:
-            config = EvaluationConfig(model=model, run=run, data=data, **sections)
+            config = EvaluationConfig(model=built, run=run, data=data, **sections)
             problems += config._problems()
         if problems:
             raise ConfigError(problems)
@@ -205,9 +207,9 @@ def run_of(model: str) -> TrainConfig | None:
     Raises:
         ConfigError: the folder has settings that cannot be read.
     """
-    folder = Path(model)
-    if not model or not folder.is_dir():
+    if not os.path.isdir(model):  # noqa: PTH112 - a Path raises OSError for names that are too long
         return None
+    folder = Path(model)
     for place in (folder, *([folder.resolve().parent] if is_checkpoint(folder) else [])):
         if is_run(place):
             return TrainConfig.read(place / CONFIG)

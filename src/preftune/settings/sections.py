@@ -5,14 +5,13 @@ from dataclasses import MISSING, dataclass
 from importlib.util import find_spec
 from typing import Any, ClassVar, Literal
 
-from preftune.errors import did_you_mean
 from preftune.groups import template_variable_problem
 from preftune.losses import Method
 from preftune.settings.chat import ChatChoice, ChatMode
+from preftune.settings.packages import LOGGERS, OPTIMIZERS, unknown_name
 from preftune.settings.setting import Section, setting
 
 __all__ = [
-    "LOGGERS",
     "AdapterSettings",
     "HealthSettings",
     "ModelSettings",
@@ -20,28 +19,6 @@ __all__ = [
     "OutputSettings",
     "StepSettings",
 ]
-
-
-LOGGERS: Mapping[str, str | None] = {
-    "none": None,
-    "all": None,
-    "tensorboard": "tensorboard",
-    "wandb": "wandb",
-    "trackio": "trackio",
-    "mlflow": "mlflow",
-    "clearml": "clearml",
-    "codecarbon": "codecarbon",
-    "comet_ml": "comet_ml",
-    "dagshub": "dagshub",
-    "dvclive": "dvclive",
-    "neptune": "neptune",
-    "swanlab": "swanlab",
-    "azure_ml": None,
-    "flyte": None,
-    "kubeflow": None,
-}
-"""Loggers by name, and the package that each needs; None where transformers looks for more than a package."""
-_KNOWN_LOGGERS = f"Name one of {', '.join(LOGGERS)}."
 
 _SYNC_EVERY, _SYNC_MIX = 512, 0.6
 """Values of the TR-DPO paper. Other values of a setting that has no effect are a mistake."""
@@ -196,7 +173,7 @@ class AdapterSettings(Section):
 
     lora: bool = setting(False, "Train a low-rank adapter instead of all weights.")
     lora_rank: int | None = setting(
-        None, "Rank of the adapter. Default: 16, or that of the adapter that is trained further.", within="[1, inf)"
+        None, "Rank of the adapter. Default: 16, or that of the adapter that is trained further.", within="[1, 65536]"
     )
     lora_alpha: int | None = setting(
         None,
@@ -248,13 +225,13 @@ class StepSettings(Section):
         within="[2, inf)",
         because="or auto",
     )
-    epochs: float = setting(1.0, "Passes over the data.", within="(0, inf)")
+    epochs: float = setting(1.0, "Passes over the data.", within="(0, 1000000]")
     max_steps: int | None = setting(None, "Number of optimizer steps; overrides epochs.", within="[1, inf)")
     shuffle: bool = setting(True, "Shuffle the data in each epoch.")
     seed: int = setting(
         0,
         "Random seed for data order, held-out split and initial adapter weights.",
-        within="[0, inf)",
+        within="[0, 4294967295]",
         not_swept="seeds are given by --seeds",
     )
 
@@ -284,6 +261,10 @@ class OptimizerSettings(Section):
     max_grad_norm: float = setting(
         1.0, "Maximum gradient norm; larger gradients are clipped to it. 0: no clipping.", within="[0, inf]"
     )
+
+    def conflicts(self) -> Iterator[str]:
+        """Messages about names that transformers does not know."""
+        yield from unknown_name("optimizer", self.optimizer, OPTIMIZERS, "optimizer")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -338,8 +319,7 @@ class OutputSettings(Section):
         if self.overwrite and self.resume:
             yield "overwrite and resume: one deletes the run, the other resumes it. Give one of them."
         for name in self.report_to:
-            if name not in LOGGERS:
-                yield f"report_to = {name}: there is no such logger. {did_you_mean(name, LOGGERS) or _KNOWN_LOGGERS}"
+            yield from unknown_name("report_to", name, LOGGERS, "logger")
         if "none" in self.report_to and len(self.report_to) > 1:
             yield f"report_to = {', '.join(self.report_to)}: none and others contradict each other. Leave one out."
 

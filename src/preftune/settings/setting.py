@@ -4,7 +4,10 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from functools import cache
 from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+
+from preftune.losses.options import LARGEST_NUMBER
 
 __all__ = [
     "Change",
@@ -33,6 +36,7 @@ Part = Literal["data", "mix", "held out", "longest"]
 Command = Literal["check", "clean", "convert", "eval", "generate", "merge"]
 """Commands that take some of the settings of training."""
 
+_LARGEST_WHOLE = 2**31 - 1
 _KEY = "preftune"
 _INTERVAL = re.compile(r"([\[(])(\S+), (\S+)([\])])")
 
@@ -66,7 +70,12 @@ class Interval:
         """The range in words, after "must be"."""
         if math.isinf(self.high):
             return f"at least {self.low:g}" if self.has_low else f"above {self.low:g}"
-        return f"in {'[' if self.has_low else '('}{self.low:g}, {self.high:g}{']' if self.has_high else ')'}"
+        return f"in {'[' if self.has_low else '('}{self.low:g}, {_whole(self.high)}{']' if self.has_high else ')'}"
+
+
+def _whole(number: float) -> str:
+    """A limit in all its digits: `{:g}` rounds those of large whole numbers."""
+    return f"{number:.0f}" if number >= 1e6 else f"{number:g}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,13 +126,26 @@ class Setting:
         return tuple(word for kind in kinds for word in get_args(kind)) if is_words else ()
 
     def problems(self, value: Any) -> Iterator[str]:
-        """Messages about numbers out of range."""
-        if self.within is None:
-            return
+        """Messages about numbers out of range, or too large to compute with."""
         for number in value if isinstance(value, Sequence) else [value]:
-            if isinstance(number, (int, float)) and number not in self.within:
+            if isinstance(number, bool) or not isinstance(number, (int, float)):
+                continue
+            if self.within is not None and number not in self.within:
                 because = f", {self.because}" if self.because else ""
                 yield f"{self.name} = {number}: must be {self.within.requirement}{because}."
+            elif (self.within is None or math.isinf(self.within.high)) and (problem := too_large(number)):
+                yield f"{self.name} = {number}: {problem}"
+
+
+def too_large(number: float) -> str:
+    """The problem with a finite number that other libraries cannot hold; empty if there is none.
+
+    >>> too_large(2**63), too_large(1e308), too_large(2**31 - 1), too_large(math.inf)
+    ('must be at most 2147483647.', 'must be at most 1e+30.', '', '')
+    """
+    if isinstance(number, int):
+        return "" if number <= _LARGEST_WHOLE else f"must be at most {_LARGEST_WHOLE}."
+    return f"must be at most {LARGEST_NUMBER:g}." if LARGEST_NUMBER < number < math.inf else ""
 
 
 class Section:
@@ -181,12 +203,18 @@ def setting(
 
 def settings_of(section: type[Section]) -> tuple[Setting, ...]:
     """The settings of a section, in order."""
-    types = get_type_hints(section)
+    key: Any = section  # to mypy a class is as unhashable as its instances
+    types = _types(key)
     return tuple(
         Setting(name=item.name, type=types[item.name], default=_default(item), **item.metadata[_KEY])
         for item in fields(section)  # type: ignore[arg-type]
         if _KEY in item.metadata
     )
+
+
+@cache
+def _types(section: Any) -> Mapping[str, Any]:
+    return get_type_hints(section)
 
 
 def settings_for(

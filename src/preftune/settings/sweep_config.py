@@ -8,7 +8,7 @@ from typing import Any
 from preftune.errors import ConfigError
 from preftune.files.number_text import value_text
 from preftune.metrics.intervals import Bootstrap
-from preftune.settings.config import build_section, names_of, unknown_settings
+from preftune.settings.config import build_section, check_texts, coerce, names_of, shown, unknown_settings
 from preftune.settings.space import (
     NOT_SWEPT,
     Dimension,
@@ -124,7 +124,7 @@ class SweepConfig:
         return corners(self.space, str(self.base.get("method", "dpo")))
 
     def _point(self, setup: Setup, seed: Value, prefix: str) -> Point:
-        parts = [prefix, *(f"{name}={value_text(value, '+')}" for name, value in setup.items()), f"seed={seed}"]
+        parts = [prefix, *(f"{name}={value_text(value, '+')}" for name, value in setup.items()), f"seed={shown(seed)}"]
         name = safe_name(",".join(part for part in parts if part))
         settings = {**self.base, **setup, "seed": seed, "output": str(self.folder / name)}
         return Point(name, setup, TrainConfig.of(**settings))
@@ -146,8 +146,18 @@ class SweepConfig:
 
 def _stand_in(sweep: Mapping[str, Any]) -> SweepSettings:
     """The swept names alone, in place of settings that cannot work."""
-    over, search = ([str(text) for text in sweep.get(name) or ()] for name in ("over", "search"))
+    over, search = (_texts(sweep.get(name)) for name in ("over", "search"))
     return SweepSettings(output="-", over=over, search=search)
+
+
+def _texts(value: Any) -> list[str]:
+    """The value as a list of texts; empty if it cannot be one."""
+    try:
+        texts: list[str] = coerce(value, list[str])
+        check_texts(texts, is_path=False)
+        return texts
+    except ValueError:
+        return []
 
 
 def _parsed(flag: str, texts: list[str], parse: Any, problems: list[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,15 @@ from typing_extensions import Unpack
 from preftune.errors import ConfigError
 from preftune.losses import LOSSES, Method, Option, OptionValue, loss_options, losses_of
 from preftune.settings.choice import ChoiceSettings, DrawSettings
-from preftune.settings.config import build_sections, coerce, for_caller, read_settings, unknown_settings, yaml_line
+from preftune.settings.config import (
+    build_sections,
+    coerce,
+    for_caller,
+    read_settings,
+    shown,
+    unknown_settings,
+    yaml_line,
+)
 from preftune.settings.data import DataSettings
 from preftune.settings.keywords import TrainKeywords
 from preftune.settings.sections import (
@@ -40,6 +49,8 @@ SECTIONS: Mapping[str, type[Section]] = {
 
 SETTINGS: Mapping[str, Setting] = {item.name: item for section in SECTIONS.values() for item in settings_of(section)}
 """Every setting of a run, by name. Options of methods are not among them: each changes the result."""
+
+_LONGEST_METHOD = 1_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,8 +128,8 @@ class TrainConfig:
 
 def _bind_method(name: object, settings: Mapping[str, Any], problems: list[str]) -> Method | None:
     """The method with its options. An option that only other methods take is a problem."""
-    if not isinstance(name, str):
-        problems.append(f"method = {name!r}: must be text, such as dpo.")
+    if not isinstance(name, str) or len(name) > _LONGEST_METHOD:
+        problems.append(f"method = {shown(name)}: must be text, such as dpo or 0.8*dpo + 0.2*bco_pair.")
         return None
     try:
         own = {option.name: option for loss in losses_of(name).values() for option in loss_options(loss)}
@@ -144,8 +155,9 @@ def _option_value(name: str, value: Any, own: Mapping[str, Option]) -> OptionVal
         return value  # type: ignore[no-any-return]
 
 
-def _all_options() -> set[str]:
-    return {option.name for loss in LOSSES.values() for option in loss_options(loss)}
+@cache
+def _all_options() -> frozenset[str]:
+    return frozenset(option.name for loss in LOSSES.values() for option in loss_options(loss))
 
 
 def _misfits(method: Method, sections: Mapping[str, Any]) -> Iterator[str]:
