@@ -150,6 +150,8 @@ def test_several_files_compressed_or_not_are_one_data_set(tmp_path: Path) -> Non
         (["x.jsonl", "--chat-template", "t"], "chat_template = t: says nothing without a tokenizer."),
         (["x.jsonl", "--html", "-"], "html = -: a page cannot be printed."),
         (["x.jsonl", "--json", "r", "--html", "r"], "are the same file"),
+        (["x.jsonl", "--fail-on", "all"], "fail_on = 'all': must be one of error, warning, never."),
+        (["x.jsonl", "--seed", "x"], "seed = 'x': must be a whole number"),
         (["x.jsonl", "--only", "margin"], "Did you mean margins?"),
         (["x.jsonl", "--columns", "chosen"], "columns = 'chosen': must be written as name=column"),
         (["x.jsonl"], "x.jsonl: there is no such file or folder."),

@@ -146,9 +146,11 @@ def test_nothing_left_is_an_error_and_no_file(tmp_path: Path) -> None:
     ("arguments", "problem"),
     [
         (["--dedupe"], "output: is not given."),
-        (["--dedupe", "--output", "o.csv"], "Give it the ending .jsonl."),
+        (["--dedupe", "--output", "o.csv"], "Name a file that ends in .jsonl."),
         (["--drop-ties", "-1", "--output", "o.jsonl"], "drop_ties = -1.0"),
         (["--cap-per-prompt", "0", "--output", "o.jsonl"], "cap_per_prompt = 0"),
+        (["--resolve-contradictions", "all"], "resolve_contradictions = 'all': must be majority."),
+        (["--dedupe", "--seed", "x"], "seed = 'x': must be a whole number"),
     ],
 )
 def test_invalid_options_are_reported(planted: Path, arguments: list[str], problem: str) -> None:

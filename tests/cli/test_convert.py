@@ -104,11 +104,11 @@ def test_a_layout_that_cannot_hold_the_data_is_an_error_that_says_which_can(tmp_
 
 
 def test_all_errors_of_a_call_are_reported_at_once() -> None:
-    error = error_of("convert", "--to", "csv", "--output", "b.csv", "--pairing", "some")
+    error = " ".join(error_of("convert", "--to", "csv", "--output", "b.csv", "--pairing", "some").split())
     for problem in (
         "data: is not given",
-        "to = csv: must be one of pairs, thumbs, lists, demonstrations, messages, trl-preference, trl-unpaired",
-        "output = b.csv: rows are written as JSON lines",
+        "to = 'csv': must be one of pairs, thumbs, lists, demonstrations, messages, trl-preference, trl-unpaired",
+        "output = b.csv: rows are written as JSON Lines",
         "pairing = 'some': must be one of",
     ):
         assert problem in error

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from preftune.cli.main import preftune
 from preftune.cli.options import Place
 from preftune.settings import SETTINGS, TrainConfig
-from preftune.settings.config import build_section, expanded
+from preftune.settings.config import build_section, expanded, names_of
+from preftune.settings.data_commands import CheckChoice, CheckResult, CleaningRules, ConversionSettings, RowsFile
 from preftune.settings.evaluation_config import SECTIONS as EVALUATION
 from preftune.settings.evaluation_config import EvaluationConfig
 from preftune.settings.setting import Section, Setting, settings_of
@@ -19,9 +20,10 @@ from preftune.settings.sweep_sections import SweepSettings
 from preftune.settings.train_config import SECTIONS as TRAINING
 from tests.cli.command_line import call, tune
 
+DATA_COMMANDS = (CheckChoice, CheckResult, CleaningRules, ConversionSettings, RowsFile)
 ALL = [
     (section, item)
-    for section in (*TRAINING.values(), *EVALUATION.values(), SweepSettings)
+    for section in (*TRAINING.values(), *EVALUATION.values(), SweepSettings, *DATA_COMMANDS)
     for item in settings_of(section)
 ]
 PATHS = [(section, item) for section, item in ALL if item.is_path]
@@ -41,7 +43,7 @@ def test_every_setting_that_may_be_a_path_is_expanded(
     monkeypatch.setenv("HOME", "/home/ada")
     needed = {other.name: of_kind(other, "x") for other in settings_of(section) if "MISSING" in repr(other.default)}
     kind = "reward:" if item.name in ("judge", "reward") else ""
-    settings: dict[str, Any] = {**needed, item.name: of_kind(item, f"{kind}~/there")}
+    settings: dict[str, Any] = {**needed, item.name: of_kind(item, f"{kind}~/there.jsonl")}
     if section is SweepSettings:
         settings["over"] = ["beta=1,2"]
     if item.name in ("judge_prompt", "against"):
@@ -49,7 +51,7 @@ def test_every_setting_that_may_be_a_path_is_expanded(
     problems: list[str] = []
     built = build_section(section, settings, problems)
     assert problems == []
-    assert getattr(built, item.name) == of_kind(item, f"{kind}/home/ada/there")
+    assert getattr(built, item.name) == of_kind(item, f"{kind}/home/ada/there.jsonl")
 
 
 def test_settings_whose_help_speaks_of_files_and_models_are_paths_or_known_not_to_be() -> None:
@@ -104,7 +106,7 @@ def test_options_that_name_files_expand_them() -> None:
         command = preftune.commands[name].make_context(name, ["--help"], resilient_parsing=True).command
         for param in command.params:
             is_place = (param.metavar or "").startswith(("FILE", "FOLDER", "MODEL"))
-            if is_place and name != "report" and param.name not in SETTINGS and param.name != "config":
+            if is_place and name != "report" and param.name not in {*SETTINGS, *names_of(DATA_COMMANDS), "config"}:
                 assert isinstance(param.type, Place), f"{name}: {param.name}"
 
 

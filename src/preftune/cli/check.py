@@ -18,9 +18,11 @@ from preftune.cli.options import (
     Place,
     RowSource,
     chosen_data,
+    chosen_section,
     given_values,
     output_flags,
     row_source,
+    section_flags,
     setting_flags,
     source_flags,
 )
@@ -41,6 +43,7 @@ from preftune.files.outputs import check_output, saving
 from preftune.files.terminal import PlainConsole
 from preftune.findings import Severity
 from preftune.settings import ModelSettings, build_section
+from preftune.settings.data_commands import CheckChoice, CheckResult
 from preftune.settings.setting import settings_for
 
 if TYPE_CHECKING:
@@ -48,67 +51,12 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_TOKENS, _LABELS, _CHECKS, _RESULT = "Tokens", "Labels", "Checks", "Result"
 _FAILED = 1
 
 
 @click.command("check")
 @click.argument("data", nargs=-1, type=Place())
-@click.option(
-    "--eval-data",
-    multiple=True,
-    type=Place(),
-    metavar="DATA",
-    panel="Data",
-    help="Held-out data; report prompts that are in both.",
-)
-@click.option(
-    "--tokenizer",
-    type=Place(),
-    metavar="MODEL",
-    panel=_TOKENS,
-    help="Tokenizer for lengths in tokens: hub id or folder. Default: lengths in words.",
-)
-@click.option(
-    "--model",
-    type=Place(),
-    metavar="RUN",
-    panel=_LABELS,
-    help="Run folder; list the labels that its model contradicts.",
-)
-@click.option("--only", multiple=True, metavar="CHECK", panel=_CHECKS, help="Run only this check. May be repeated.")
-@click.option("--skip", multiple=True, metavar="CHECK", panel=_CHECKS, help="Skip this check. May be repeated.")
-@click.option("--list", "list_checks", is_flag=True, panel=_CHECKS, help="List the checks and exit.")
-@click.option(
-    "--seed", type=int, default=0, show_default=True, panel=_CHECKS, help="Random seed for sampling large data."
-)
-@click.option(
-    "--fail-on",
-    type=click.Choice(["error", "warning", "never"]),
-    default="error",
-    show_default=True,
-    panel=_RESULT,
-    help="Exit with code 1 if a finding has this severity or a higher one.",
-)
-@click.option(
-    "--json", type=Place(), metavar="FILE", panel=_RESULT, help="Write the report as JSON; -: to standard output."
-)
-@click.option(
-    "--html",
-    type=Place(),
-    metavar="FILE",
-    panel=_RESULT,
-    help="Write the report as a self-contained HTML page with figures.",
-)
-@click.option(
-    "--overwrite/--no-overwrite", default=False, panel=_RESULT, help="Replace existing output files. Default: off."
-)
-@click.option(
-    "--examples/--no-examples",
-    default=True,
-    panel=_RESULT,
-    help="Show excerpts of the rows, not only their line numbers. Default: on.",
-)
+@click.option("--list", "list_checks", is_flag=True, panel=CheckChoice.title, help="List the checks and exit.")
 @click.pass_context
 def command(context: click.RichContext, /, **values: Any) -> None:
     """Check preference data for problems before training.
@@ -123,48 +71,71 @@ def command(context: click.RichContext, /, **values: Any) -> None:
         show_checks(main_console())
         return
     order = _ordered(context, values)
+    result = order.result
     with quiet_libraries(verbose=values["verbose"]):
         notes: list[str] = []
         report = _report(order, notes.append)
         labels = _labels(order)
-        _write(report, labels, order)
-    if values["json"] != "-":
+        _write(report, labels, result)
+    if result.json != "-":
         show_report(main_console(), report, notes)
         if labels is not None:
             main_console().print(labels.table())
-    if values["fail_on"] != "never" and report.fails(values["fail_on"]):
+    if result.fail_on != "never" and report.fails(result.fail_on):
         context.exit(_FAILED)
 
 
+_DATA_HELP = {
+    "eval_data": "Held-out data; report prompts that are in both.",
+    "max_length": "Maximum length of prompt + completion, in tokens. Default: no limit.",
+}
 _CHAT = settings_for("check", ModelSettings)
-command.params = [*source_flags("check"), *command.params, *setting_flags(_CHAT, panel=_TOKENS), *output_flags()]
+_argument, _list_switch = command.params
+command.params = [
+    _argument,
+    *source_flags("check", _DATA_HELP),
+    *section_flags(CheckChoice),
+    _list_switch,
+    *setting_flags(_CHAT, panel=CheckChoice.title),
+    *section_flags(CheckResult),
+    *output_flags(),
+]
 
 
 @dataclass(frozen=True, slots=True)
 class _Order:
+    """A call of the command. `tokenizer` is None where lengths are in words."""
+
     source: RowSource
-    values: Mapping[str, Any]
+    held_out: RowSource | None
+    max_length: int | None
+    choice: CheckChoice
+    result: CheckResult
     tokenizer: ModelSettings | None
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return (*self.source.sources, *self.values["eval_data"])
+        return (*self.source.sources, *(self.held_out.sources if self.held_out is not None else ()))
 
 
 def _ordered(context: click.Context, values: Mapping[str, Any]) -> _Order:
     problems: list[str] = []
     data = chosen_data(context, values["data"], problems)
     chat = given_values(context, [item.name for item in _CHAT])
+    choice = chosen_section(context, CheckChoice, problems)
+    result = chosen_section(context, CheckResult, problems)
     problems += _problems(values, chat)
     tokenizer = None
-    if values["tokenizer"] is not None:
-        tokenizer = build_section(ModelSettings, {"model": values["tokenizer"], **chat}, problems)
-    if problems or data is None:
+    if choice is not None and choice.tokenizer is not None:
+        tokenizer = build_section(ModelSettings, {"model": choice.tokenizer, **chat}, problems)
+    if problems or data is None or choice is None or result is None:
         raise ConfigError(problems)
-    order = _Order(row_source(data), values, tokenizer)
-    for option in ("json", "html"):
-        if values[option] not in (None, "-"):
-            check_output(option, Path(values[option]), inputs=order.inputs, overwrite=values["overwrite"])
+    source = row_source(data)
+    held_out = replace(source, sources=tuple(data.eval_data), split=None) if data.eval_data else None
+    order = _Order(source, held_out, data.max_length, choice, result, tokenizer)
+    for option, name in {"json": result.json, "html": result.html}.items():
+        if name not in (None, "-"):
+            check_output(option, Path(name), inputs=order.inputs, overwrite=result.overwrite)
     return order
 
 
@@ -175,10 +146,6 @@ def _problems(values: Mapping[str, Any], chat: Mapping[str, Any]) -> Iterator[st
                 yield f"{name} = {value}: says nothing without a tokenizer. Name one with --tokenizer, or leave it out."
     if values["model"] is not None and values["where"]:
         yield "where and model: labels are judged in all rows, without conditions. Leave out one of them."
-    if values["html"] == "-":
-        yield "html = -: a page cannot be printed. Name a file with --html."
-    if values["json"] is not None and values["json"] == values["html"]:
-        yield f"json and html = {values['json']}: are the same file. Name two."
     try:
         chosen_checks(values["only"], values["skip"])
     except ConfigError as error:
@@ -186,14 +153,13 @@ def _problems(values: Mapping[str, Any], chat: Mapping[str, Any]) -> Iterator[st
 
 
 def _report(order: _Order, tell: Callable[[str], None]) -> QualityReport:
-    settings = CheckSettings(seed=order.values["seed"], max_length=order.values["max_length"])
+    settings = CheckSettings(seed=order.choice.seed, max_length=order.max_length)
     count_tokens: TokenCounter | None = None
     if order.tokenizer is not None:
         count_tokens, special = _tokenizer(order.tokenizer)
         settings = replace(settings, special_tokens=special)
-    if order.values["eval_data"]:
-        held_out = replace(order.source, sources=order.values["eval_data"], split=None)
-        settings = replace(settings, held_out=prompt_keys(held_out.read("Reading held-out prompts")))
+    if order.held_out is not None:
+        settings = replace(settings, held_out=prompt_keys(order.held_out.read("Reading held-out prompts")))
     passes = chain([("Checking", tell)], repeat(("Fetching examples", None)))
 
     def read() -> Iterator[DataRow]:
@@ -204,27 +170,27 @@ def _report(order: _Order, tell: Callable[[str], None]) -> QualityReport:
         read,
         settings=settings,
         count_tokens=count_tokens,
-        only=order.values["only"],
-        skip=order.values["skip"],
-        with_texts=order.values["examples"],
+        only=order.choice.only,
+        skip=order.choice.skip,
+        with_texts=order.result.examples,
     )
 
 
 def _labels(order: _Order) -> "LabelCheck | None":
     """The labels that a model contradicts, or None without a model."""
-    if order.values["model"] is None:
+    if order.choice.model is None:
         return None
 
     from preftune.evaluation.label_check import check_labels
 
     source = order.source
     return check_labels(
-        order.values["model"],
+        order.choice.model,
         source.sources,
         split=source.split,
         format=source.format,
         columns=source.columns,
-        with_texts=order.values["examples"],
+        with_texts=order.result.examples,
         console=PlainConsole(stderr=True),
     )
 
@@ -238,18 +204,18 @@ def _tokenizer(settings: ModelSettings) -> tuple[TokenCounter, tuple[str, ...]]:
     return token_counter(tokenizer, settings.chat_choice), special_tokens(tokenizer)
 
 
-def _write(report: QualityReport, labels: "LabelCheck | None", order: _Order) -> None:
+def _write(report: QualityReport, labels: "LabelCheck | None", result: CheckResult) -> None:
     content = report.as_dict() if labels is None else {**report.as_dict(), "labels": labels.as_dict()}
     text = json.dumps(content, indent=2, ensure_ascii=False)
-    if order.values["json"] == "-":
+    if result.json == "-":
         click.echo(text)
-    elif order.values["json"] is not None:
-        with saving(Path(order.values["json"])) as [file]:
+    elif result.json is not None:
+        with saving(Path(result.json)) as [file]:
             file.write(text + "\n")
-    if order.values["html"] is not None:
+    if result.html is not None:
         from preftune.report.check_page import check_page
 
-        with saving(Path(order.values["html"])) as [file]:
+        with saving(Path(result.html)) as [file]:
             file.write(check_page(report))
 
 

@@ -9,8 +9,17 @@ from typing import IO, Any
 import rich_click as click
 
 from preftune.cli.console import main_console, quiet_libraries
-from preftune.cli.options import Place, RowSource, chosen_data, output_flags, row_source, source_flags
-from preftune.data.quality import CleaningRules, RowTable, RowTableBuilder, check_groups, decide, facts_of
+from preftune.cli.options import (
+    Place,
+    RowSource,
+    chosen_data,
+    chosen_section,
+    output_flags,
+    row_source,
+    section_flags,
+    source_flags,
+)
+from preftune.data.quality import RowTable, RowTableBuilder, check_groups, decide, facts_of
 from preftune.data.quality.cleaning import Decision
 from preftune.data.quality.keys import Places
 from preftune.data.rows import BadRow, LeftOut, Row
@@ -18,41 +27,15 @@ from preftune.data.sources import read_rows
 from preftune.errors import ConfigError, DataError
 from preftune.files.outputs import check_output, saving
 from preftune.groups import PromptGroup
+from preftune.settings.data_commands import CleaningRules, RowsFile
 
 __all__ = ["command"]
 
-_RULES, _RESULT = "Rules", "Result"
 _SLOW_CHECKS = ("shortcuts", "near-duplicates")
 
 
 @click.command("clean")
 @click.argument("data", nargs=-1, type=Place())
-@click.option("--drop-unusable", is_flag=True, panel=_RULES, help="Remove rows that training cannot use.")
-@click.option(
-    "--drop-identical", is_flag=True, panel=_RULES, help="Remove rows whose chosen and rejected completions are equal."
-)
-@click.option("--dedupe", is_flag=True, panel=_RULES, help="Remove rows that repeat an earlier one.")
-@click.option("--drop-ties", type=float, metavar="GAP", panel=_RULES, help="Remove rows with a margin of at most GAP.")
-@click.option(
-    "--resolve-contradictions",
-    type=click.Choice(["majority"]),
-    panel=_RULES,
-    help="Remove rows that contradict the majority about two completions; all of them in a tie.",
-)
-@click.option(
-    "--cap-per-prompt", type=int, metavar="N", panel=_RULES, help="Keep at most N rows per prompt, chosen at random."
-)
-@click.option(
-    "--balance-length",
-    is_flag=True,
-    panel=_RULES,
-    help="Remove random rows until the longer completion is chosen as often as the shorter.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, panel=_RULES, help="Random seed.")
-@click.option("--output", type=Place(), metavar="FILE.jsonl", panel=_RESULT, help="File to write. Required.")
-@click.option(
-    "--overwrite/--no-overwrite", default=False, panel=_RESULT, help="Replace an existing output file. Default: off."
-)
 @click.pass_context
 def command(context: click.RichContext, /, **values: Any) -> None:
     """Write preference data without the rows that given rules remove.
@@ -65,40 +48,22 @@ def command(context: click.RichContext, /, **values: Any) -> None:
     """
     problems: list[str] = []
     data = chosen_data(context, values["data"], problems)
-    rules = _rules(values, problems)
+    rules = chosen_section(context, CleaningRules, problems)
+    is_asked = rules is None or not rules.is_empty
+    file = chosen_section(context, RowsFile, problems) if is_asked or values["output"] else None
     if problems or rules is None or data is None:
         raise ConfigError(problems)
     source = row_source(data)
     with quiet_libraries(verbose=values["verbose"]):
-        if not _any_rule(values):
+        if rules.is_empty or file is None:
             raise ConfigError([_recommended(source)])
-        if not values["output"]:
-            raise ConfigError(["output: is not given. Name the new file with --output."])
-        output = Path(values["output"])
-        log = output.with_name(f"{output.name}.log.jsonl")
-        for path in (output, log):
-            check_output("output", path, inputs=source.sources, overwrite=values["overwrite"])
-        _clean(source, rules, output, log, drop_unusable=values["drop_unusable"])
+        log = file.path.with_name(f"{file.path.name}.log.jsonl")
+        for path in (file.path, log):
+            check_output("output", path, inputs=source.sources, overwrite=file.overwrite)
+        _clean(source, rules, file.path, log)
 
 
-command.params = [*source_flags("clean"), *command.params, *output_flags()]
-
-
-def _rules(values: dict[str, Any], problems: list[str]) -> CleaningRules | None:
-    names = ("drop_identical", "dedupe", "drop_ties", "resolve_contradictions", "cap_per_prompt", "balance_length")
-    if values["output"] and Path(values["output"]).suffix != ".jsonl":
-        problems.append(f"output = {values['output']}: rows are written as JSON Lines. Give it the ending .jsonl.")
-    try:
-        return CleaningRules(seed=values["seed"], **{name: values[name] for name in names})
-    except ConfigError as error:
-        problems.extend(error.problems)
-        return None
-
-
-def _any_rule(values: dict[str, Any]) -> bool:
-    switches = ("drop_unusable", "drop_identical", "dedupe", "balance_length")
-    others = ("drop_ties", "resolve_contradictions", "cap_per_prompt")
-    return any(values[name] for name in switches) or any(values[name] is not None for name in others)
+command.params = [*command.params, *source_flags("clean"), *section_flags(CleaningRules, RowsFile), *output_flags()]
 
 
 def _recommended(source: RowSource) -> str:
@@ -114,8 +79,8 @@ def _recommended(source: RowSource) -> str:
     )
 
 
-def _clean(source: RowSource, rules: CleaningRules, output: Path, log: Path, *, drop_unusable: bool) -> None:
-    found = survey(source, drop_unusable=drop_unusable, drop_identical=rules.drop_identical)
+def _clean(source: RowSource, rules: CleaningRules, output: Path, log: Path) -> None:
+    found = survey(source, drop_unusable=rules.drop_unusable, drop_identical=rules.drop_identical)
     decision = decide(found.table, rules)
     num_dropped = len(found.unusable) + int((decision.rules >= 0).sum())
     if num_dropped == found.table.num_rows + len(found.unusable) and not found.passed_over:

@@ -11,36 +11,29 @@ from rich.table import Table
 from rich.text import Text
 
 from preftune.cli.console import main_console, quiet_libraries
-from preftune.cli.options import Place, Word, chosen_data, output_flags, setting_flags, source_flags
-from preftune.data.convert import TARGETS, Columns, Conversion, Converter
+from preftune.cli.options import (
+    Place,
+    chosen_data,
+    chosen_section,
+    output_flags,
+    section_flags,
+    setting_flags,
+    source_flags,
+)
+from preftune.data.convert import Columns, Conversion, Converter
 from preftune.data.load import GroupStream, iter_groups
 from preftune.data.views import PairRule
 from preftune.errors import ConfigError, DataError
 from preftune.files.outputs import check_output, saving
 from preftune.settings import DataSettings, ModelSettings
+from preftune.settings.data_commands import ConversionSettings, RowsFile
 from preftune.settings.setting import settings_for
 
 __all__ = ["command"]
 
-_DATA, _RESULT = "Data", "Result"
-_SUFFIXES = (".jsonl", ".ndjson")
-
 
 @click.command("convert")
 @click.argument("data", nargs=-1, type=Place(), metavar="DATA...")
-@click.option("--to", "target", type=Word(tuple(TARGETS)), panel=_RESULT, help="Format to write. Required.")
-@click.option("--output", type=Place(), metavar="FILE.jsonl", panel=_RESULT, help="File to write. Required.")
-@click.option(
-    "--overwrite/--no-overwrite", default=False, panel=_RESULT, help="Replace an existing output file. Default: off."
-)
-@click.option(
-    "--score",
-    "scores",
-    multiple=True,
-    metavar="NAME",
-    panel=_DATA,
-    help="Auxiliary score to keep, such as safety. May be repeated.",
-)
 @click.pass_context
 def command(context: click.RichContext, /, **values: Any) -> None:
     """Convert preference data from one format to another.
@@ -53,8 +46,8 @@ def command(context: click.RichContext, /, **values: Any) -> None:
     presets. The input is never changed; the output file is written atomically. Columns that the output format does
     not have, such as an id, are dropped.
     """
-    settings, converter, output = _checked(context, values)
-    check_output("output", output, inputs=settings.data, overwrite=values["overwrite"])
+    settings, converter, file = _checked(context, values)
+    check_output("output", file.path, inputs=settings.data, overwrite=file.overwrite)
     console, conversion = main_console(), Conversion()
     with quiet_libraries(verbose=values["verbose"]):
         stream = iter_groups(
@@ -62,14 +55,14 @@ def command(context: click.RichContext, /, **values: Any) -> None:
             split=settings.split,
             format=settings.format,
             columns=settings.columns,
-            extra_scores=values["scores"],
+            extra_scores=converter.extra_scores,
             where=settings.where,
             show_progress=console.is_terminal and not console.quiet,
         )
-        with saving(output) as (file,):
+        with saving(file.path) as (lines,):
             for row in converter.rows(stream, conversion):
-                file.write(_line(row, stream))
-    _show(console, output, stream, conversion)
+                lines.write(_line(row, stream))
+    _show(console, file.path, stream, conversion)
 
 
 _CHAT_HELP = {"chat": "Text as turns of a user and an assistant; auto: if --to is messages."}
@@ -77,33 +70,27 @@ command.params = [
     *command.params,
     *source_flags("convert"),
     *setting_flags(settings_for("convert", ModelSettings, help=_CHAT_HELP), panel=DataSettings.title),
+    *section_flags(ConversionSettings, RowsFile),
     *output_flags(),
 ]
 
 
-def _checked(context: click.Context, values: Mapping[str, Any]) -> tuple[DataSettings, Converter, Path]:
+def _checked(context: click.Context, values: Mapping[str, Any]) -> tuple[DataSettings, Converter, RowsFile]:
     problems: list[str] = []
     settings = chosen_data(context, values["data"], problems)
-    output = values["output"]
-    if not output:
-        problems.append("output: is not given. Name the file to write with --output.")
-    elif Path(output).suffix.lower() not in _SUFFIXES:
-        problems.append(f"output = {output}: rows are written as JSON lines. Name a file that ends in .jsonl.")
-    target = values["target"]
-    if target is None:
-        problems.append(f"to: is not given. Name the layout to write with --to: {', '.join(TARGETS)}.")
+    conversion = chosen_section(context, ConversionSettings, problems)
+    file = chosen_section(context, RowsFile, problems)
     converter: Converter | None = None
-    try:
-        rule = PairRule(settings.pairing, settings.min_score_gap) if settings is not None else PairRule()
-        skips = settings is not None and settings.on_bad_row == "skip"
-        converter = None
-        if target is not None:
-            converter = Converter(target, rule, values["scores"], skips_bad_rows=skips, chat=values["chat"])
-    except ConfigError as error:
-        problems += error.problems
-    if problems or settings is None or converter is None:
+    if settings is not None and conversion is not None:
+        rule = PairRule(settings.pairing, settings.min_score_gap)
+        skips = settings.on_bad_row == "skip"
+        try:
+            converter = Converter(conversion.to, rule, conversion.score, skips_bad_rows=skips, chat=values["chat"])
+        except ConfigError as error:
+            problems += error.problems
+    if problems or settings is None or converter is None or file is None:
         raise ConfigError(problems)
-    return settings, converter, Path(output)
+    return settings, converter, file
 
 
 def _line(row: Columns, stream: GroupStream) -> str:

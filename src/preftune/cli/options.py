@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 import rich_click as click
 from click.core import ParameterSource
@@ -18,8 +18,8 @@ from preftune.data.text_files import data_suffix, open_bytes
 from preftune.files.number_text import value_text
 from preftune.losses import LOSSES, Option, loss_options, losses_of
 from preftune.settings import DataSettings, ModelSettings, Setting, TrainConfig, build_section, settings_of
-from preftune.settings.config import expanded
-from preftune.settings.setting import Command, settings_for
+from preftune.settings.config import expanded, names_of
+from preftune.settings.setting import Command, Section, settings_for
 
 __all__ = [
     "Place",
@@ -27,14 +27,19 @@ __all__ = [
     "Word",
     "chosen_data",
     "chosen_model",
+    "chosen_section",
     "given_values",
     "loss_option_flags",
     "model_flags",
     "output_flags",
     "row_source",
+    "section_flags",
     "setting_flags",
     "source_flags",
 ]
+
+
+_Chosen = TypeVar("_Chosen", bound=Section)
 
 
 class Number(click.ParamType[Any]):
@@ -226,10 +231,22 @@ def output_flags() -> list[click.RichOption]:
     ]
 
 
-def source_flags(command: Command) -> list[click.RichOption]:
+def source_flags(command: Command, help_: Mapping[str, str] = {}) -> list[click.RichOption]:
     """Options for the data settings that a command takes, as in training."""
-    items = [item for item in settings_for(command, DataSettings) if item.name != "data"]
+    items = [item for item in settings_for(command, DataSettings, help=help_) if item.name != "data"]
     return setting_flags(items, panel=DataSettings.title)
+
+
+def section_flags(*sections: type[Section]) -> list[click.RichOption]:
+    """An option per setting of some sections, each section under its title in the help."""
+    return [flag for section in sections for flag in setting_flags(settings_of(section), panel=section.title)]
+
+
+def chosen_section(context: click.Context, section: type[_Chosen], problems: list[str]) -> _Chosen | None:
+    """The settings of a section that the user gave, or None. Messages about what cannot work go to `problems`."""
+    built = build_section(section, given_values(context, names_of([section])), problems)
+    assert built is None or isinstance(built, section)
+    return built
 
 
 def chosen_data(context: click.Context, sources: Sequence[str], problems: list[str]) -> DataSettings | None:

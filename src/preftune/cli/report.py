@@ -12,13 +12,12 @@ from preftune.cli.console import main_console, quiet_libraries
 from preftune.cli.options import output_flags
 from preftune.errors import OutputError
 from preftune.files.outputs import check_output, saving
+from preftune.files.run_files import REPORT
 
 if TYPE_CHECKING:
     from preftune.report.run_page import RunReport
 
 __all__ = ["command", "leave_report", "leave_sweep_reports"]
-
-_PAGE = "report.html"
 
 
 def write_run_report(folder: Path) -> "tuple[RunReport, Path]":
@@ -33,9 +32,9 @@ def write_run_report(folder: Path) -> "tuple[RunReport, Path]":
 
     report = report_run(folder)
     report.write_plots()
-    with saving(folder / _PAGE) as [file]:
+    with saving(folder / REPORT) as [file]:
         file.write(report.page())
-    return report, folder / _PAGE
+    return report, folder / REPORT
 
 
 def write_sweep_report(folder: Path) -> Path:
@@ -47,9 +46,9 @@ def write_sweep_report(folder: Path) -> Path:
     from preftune.report.sweep_page import sweep_page
 
     page = sweep_page(folder)
-    with saving(folder / _PAGE) as [file]:
+    with saving(folder / REPORT) as [file]:
         file.write(page)
-    return folder / _PAGE
+    return folder / REPORT
 
 
 def leave_report(folder: Path, console: Console, *, says_where: bool = True) -> "RunReport | None":
@@ -87,7 +86,7 @@ def _say(console: Console, text: str, style: str | None = None) -> None:
     console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
 
 
-_COMPARISON, _SWEEP = "report.html", "sweep.json"
+_SWEEP = "sweep.json"
 
 
 @click.command("report")
@@ -113,7 +112,7 @@ def command(runs: tuple[Path, ...], output: Path | None, verbose: bool) -> None:
     """
     folders = [folder.expanduser() for folder in runs]
     output = output and output.expanduser()
-    target = output if output is not None or len(folders) == 1 else Path(_COMPARISON)
+    target = output if output is not None or len(folders) == 1 else Path(REPORT)
     if target is not None:
         _check_target(target)
     with quiet_libraries(verbose=verbose):

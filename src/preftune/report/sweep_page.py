@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from preftune.files.run_files import REPORT
 from preftune.report.page import page_table, render
 from preftune.report.pictures import Picture
 from preftune.sweep.picture import frontier_figure
@@ -28,7 +29,7 @@ def sweep_page(folder: str | Path) -> str:
         reference=reference_line(result),
         picture=_frontier(result),
         tables=[page_table(table) for table in tables_of(result)],
-        reports=[row.name for row in result.points if (folder / row.name / "report.html").is_file()],
+        reports=[row.name for row in result.points if (folder / row.name / REPORT).is_file()],
         evaluated=[row.name for row in result.points if row.models],
     )
 

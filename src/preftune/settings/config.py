@@ -124,7 +124,9 @@ def build_section(section: type[Section], settings: Mapping[str, Any], problems:
 
 def _stand_in(item: Setting) -> Any:
     """A valid value instead of one that is missing or of a wrong type, so that the other settings are checked too."""
-    return coerce("-", item.type) if item.default is MISSING else item.default
+    if item.default is not MISSING:
+        return item.default
+    return item.choices[0] if item.choices else coerce("-", item.type)
 
 
 def _value(item: Setting, settings: Mapping[str, Any]) -> Any:

@@ -167,7 +167,9 @@ class DataSettings(Section):
         "Token weights: those of the data, or 0 before the first token at which chosen and rejected differ.",
         for_preferences=True,
     )
-    eval_data: list[str] = setting([], "Held-out data: files, folders or hub ids.", decides="held out", is_path=True)
+    eval_data: list[str] = setting(
+        [], "Held-out data: files, folders or hub ids.", decides="held out", used_by=("check",), is_path=True
+    )
     eval_split: str | None = setting(None, "Split of the held-out data.", decides="held out")
     eval_fraction: float = setting(
         0.0,

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preftune.data.quality import CleaningRules, RowTable, RowTableBuilder, decide, facts_of
+from preftune.data.quality import RowTable, RowTableBuilder, decide, facts_of
 from preftune.data.quality.cleaning import Decision
 from preftune.errors import ConfigError
 from preftune.groups import PromptGroup
+from preftune.settings.data_commands import CleaningRules
 from tests.data.quality.groups import numbered, pair, scored, thumb
 
 

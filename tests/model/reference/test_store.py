@@ -27,10 +27,6 @@ def key(number: int) -> bytes:
     return struct.pack("<QQ", number, number)
 
 
-def number_of(key: bytes) -> int:
-    return int(struct.unpack("<QQ", key)[0])
-
-
 def write(store: LogpStore, *numbers: int, model: Fingerprint = MODEL) -> None:
     store.write(model, {key(number): -number - 0.1 for number in numbers})
 

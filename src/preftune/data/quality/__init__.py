@@ -2,7 +2,7 @@
 
 from preftune.data.quality.check import CheckSettings, DataFinding, Example
 from preftune.data.quality.checks import CHECKS, chosen_checks
-from preftune.data.quality.cleaning import CleaningRules, decide
+from preftune.data.quality.cleaning import decide
 from preftune.data.quality.facts import TokenCounts, facts_of
 from preftune.data.quality.histogram import Histogram
 from preftune.data.quality.report import DATA_SEVERITIES, QualityReport
@@ -13,7 +13,6 @@ __all__ = [
     "CHECKS",
     "DATA_SEVERITIES",
     "CheckSettings",
-    "CleaningRules",
     "DataFinding",
     "Example",
     "Histogram",

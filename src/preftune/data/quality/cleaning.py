@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +9,9 @@ from numpy.typing import NDArray
 from preftune.data.quality.keys import mixed
 from preftune.data.quality.row_table import RowTable
 from preftune.errors import ConfigError
+from preftune.settings.data_commands import CleaningRules
 
-__all__ = ["CleaningRules", "Decision", "decide"]
+__all__ = ["Decision", "decide"]
 
 _BIN_WIDTH = 0.2
 
@@ -20,40 +20,6 @@ _Rows = NDArray[np.int64]
 
 _Mask = NDArray[np.bool_]
 """True for the rows that are still kept. Shape: (row,)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CleaningRules:
-    """The rules to apply, all off by default. They run in this order, each on the rows that the others keep.
-
-    Args:
-        drop_identical: Leave out rows whose chosen and rejected completions are the same.
-        dedupe: Leave out rows that repeat an earlier one.
-        drop_ties: Leave out rows in which no two completions differ by more than this, >= 0.
-        resolve_contradictions: Leave out rows that judge against the majority; without a majority, all of them.
-        cap_per_prompt: Most rows of one prompt, >= 1.
-        balance_length: Leave out rows until the longer completion is chosen as often as the shorter one.
-        seed: Of the rows that are drawn.
-    Raises:
-        ConfigError: a value out of its range.
-    """
-
-    drop_identical: bool = False
-    dedupe: bool = False
-    drop_ties: float | None = None
-    resolve_contradictions: Literal["majority"] | None = None
-    cap_per_prompt: int | None = None
-    balance_length: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        problems = []
-        if self.drop_ties is not None and not self.drop_ties >= 0:
-            problems.append(f"drop_ties = {self.drop_ties}: is a difference of scores and must be at least 0.")
-        if self.cap_per_prompt is not None and self.cap_per_prompt < 1:
-            problems.append(f"cap_per_prompt = {self.cap_per_prompt}: must be at least 1, or no row is left.")
-        if problems:
-            raise ConfigError(problems)
 
 
 @dataclass(frozen=True, slots=True)
