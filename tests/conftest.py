@@ -1,4 +1,7 @@
-"""Settings of all tests: two workers share two cores, and nothing may reach for the network."""
+"""Settings of all tests: two workers share two cores, and nothing may reach for the network.
+
+torch is imported by what needs it: the process that hands tests to the workers does not, and they wait for it.
+"""
 
 import gc
 import os
@@ -11,10 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-import torch
 from hypothesis import settings
-
-from tests.runs.inputs import write_model, write_pairs
 
 # The same examples in every run: what a new seed finds belongs into a test of its own.
 settings.register_profile("fixed", derandomize=True)
@@ -24,6 +24,8 @@ settings.load_profile("fixed")
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if "campaign" not in config.option.markexpr:
         items[:] = [item for item in items if not item.get_closest_marker("campaign")]
+    import torch
+
     if not torch.cuda.is_available():
         for item in items:
             if item.get_closest_marker("gpu"):
@@ -38,6 +40,8 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
+    import torch
+
     torch.set_num_threads(1)
 
 
@@ -56,12 +60,18 @@ def _cache_of_the_test(tmp_path_factory: pytest.TempPathFactory, monkeypatch: py
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:
+    import torch
+
     torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Llama of two layers with its tokenizer."""
+    import torch
+
+    from tests.runs.inputs import write_model
+
     torch.manual_seed(0)
     return write_model(tmp_path_factory.mktemp("model"))
 
@@ -69,4 +79,6 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def pairs_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve pairs in which the right sum is preferred."""
+    from tests.runs.inputs import write_pairs
+
     return write_pairs(tmp_path_factory.mktemp("data") / "pairs.jsonl")

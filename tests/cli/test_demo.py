@@ -23,8 +23,15 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "is_usable", lambda generation: bool(generation.text))
 
 
+def stopped(config: TrainConfig, *, console: Console) -> RunResult:
+    """A training that Ctrl-C ends."""
+    return replace(train(config, console=console), stopped_early=True)
+
+
 @pytest.mark.usefixtures("_tiny")
-def test_the_demo_shows_both_models_and_leaves_them_with_their_curves(tmp_path: Path) -> None:
+def test_the_demo_shows_both_models_and_leaves_them_until_it_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "demo"
     shown = call("demo", "--output", folder, "--seed", "3")
     assert shown.exit_code == 0, shown.output
@@ -42,7 +49,11 @@ def test_the_demo_shows_both_models_and_leaves_them_with_their_curves(tmp_path: 
     assert evaluated.win_rates[0].our_score.value == pytest.approx(result["after"]["reward"]["mean"])
 
     assert "already holds a demo" in call("demo", "--output", folder).output
-    assert call("demo", "--output", folder, "--overwrite").exit_code == 0
+    monkeypatch.setattr(demo, "train", stopped)
+    shown = call("demo", "--output", folder, "--overwrite")
+    assert shown.exit_code == 130
+    assert "Stopped." in shown.stderr
+    assert not (folder / "pairs.jsonl").exists()
 
 
 def test_the_demo_does_not_touch_other_files(tmp_path: Path) -> None:
@@ -51,15 +62,3 @@ def test_the_demo_does_not_touch_other_files(tmp_path: Path) -> None:
     assert refused.exit_code == 2
     assert "other than those of a demo" in refused.output
     assert (tmp_path / "thesis.txt").exists()
-
-
-@pytest.mark.usefixtures("_tiny")
-def test_ctrl_c_while_it_trains_ends_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(config: TrainConfig, *, console: Console) -> RunResult:
-        return replace(train(config, console=console), stopped_early=True)
-
-    monkeypatch.setattr(demo, "train", stopped)
-    shown = call("demo", "--output", tmp_path / "demo")
-    assert shown.exit_code == 130
-    assert "Stopped." in shown.stderr
-    assert not (tmp_path / "demo" / "pairs.jsonl").exists()

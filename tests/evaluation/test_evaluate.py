@@ -359,7 +359,7 @@ def start(interrupted_world: Path, server: OpenAIServer, cache: Path, result: Pa
 
 def table_of(process: subprocess.Popen[str]) -> str:
     """What the command prints, without the name of its file."""
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     return output.rpartition("result:")[0]
 
@@ -376,7 +376,7 @@ def test_a_killed_evaluation_resumes_and_gives_the_same_table(
         while server.verdicts.total() < 15 and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(kill)
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
         assert process.returncode == (-9 if kill == signal.SIGKILL else 130)
         assert not (tmp_path / "result.json").exists()
         num_before = server.verdicts.total()

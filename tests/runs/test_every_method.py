@@ -16,6 +16,15 @@ from preftune.runs.run import train
 from preftune.settings import TrainConfig
 from tests.runs.inputs import write_model
 
+DEFAULTS: dict[str, Any] = {
+    "batch_size": 64,
+    "epochs": 12,
+    "learning_rate": 3e-3,
+    "precision": "fp32",
+    "report_to": "none",
+    "eval_samples": 0,
+}
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -52,7 +61,7 @@ def logs_of(name: str, model: Path, folder: Path, **settings: Any) -> list[dict[
         model=str(model),
         data=str(data),
         output=str(folder / "run"),
-        **{"batch_size": 64, "epochs": 12, "learning_rate": 3e-3, "precision": "fp32", "report_to": "none", **settings},
+        **{**DEFAULTS, **settings},
     )
     train(config)
     return [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -89,6 +98,7 @@ def test_a_sum_trains_and_logs_each_part(model: Path, tmp_path: Path) -> None:
         max_steps=2,
         precision="fp32",
         report_to="none",
+        eval_samples=0,
         **part_options,
     )
     train(config)

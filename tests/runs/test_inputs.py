@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from preftune.errors import ConfigError, DataError, ModelError
 from preftune.runs.inputs import check_inputs
 from preftune.runs.run import train
+from preftune.settings import TrainConfig
 from preftune.settings.packages import LOGGERS
 from tests.cli.command_line import call
 from tests.compat.runs import config_of as compat_config
@@ -132,18 +133,26 @@ CHANGES: dict[str, Any] = {
 }
 
 
+@pytest.fixture(scope="module")
+def resumable(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    """A run that was killed, to be resumed."""
+    folder = tmp_path_factory.mktemp("resumable")
+    data, held_out = write_pairs(folder / "pairs.jsonl"), write_pairs(folder / "held-out.jsonl", 8)
+    settings = interrupted(model_folder, data, folder / "run", eval_data=str(held_out))
+    return config_of(model_folder, data, folder / "run", resume=True, **settings)
+
+
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("part", ["data", "eval_data"])
-def test_data_that_changed_since_the_start_are_an_error(
-    model_folder: Path, tmp_path: Path, change: str, part: str
-) -> None:
-    data, held_out = write_pairs(tmp_path / "pairs.jsonl"), write_pairs(tmp_path / "held-out.jsonl", 8)
-    settings = interrupted(model_folder, data, tmp_path / "run", eval_data=str(held_out))
-    CHANGES[change](data if part == "data" else held_out)
+def test_data_that_changed_since_the_start_are_an_error(resumable: TrainConfig, change: str, part: str) -> None:
+    file = Path(resumable.output.output).parent / ("pairs.jsonl" if part == "data" else "held-out.jsonl")
+    before = file.read_bytes()
+    CHANGES[change](file)
     name = "training data" if part == "data" else "held-out data"
     with pytest.raises(ConfigError, match=f"{name}: the content.*has changed since the run began") as found:
-        train(config_of(model_folder, data, tmp_path / "run", resume=True, **settings))
+        train(resumable)
     assert len(found.value.problems) == 1
+    file.write_bytes(before)
 
 
 def test_files_written_anew_with_the_same_rows_are_the_same(model_folder: Path, tmp_path: Path) -> None:

@@ -220,26 +220,28 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
 
 
 _WRITER = """
-import sys
+import struct, sys
 from pathlib import Path
-from tests.model.reference.test_store import LogpStore, write
+from types import SimpleNamespace
+from preftune.model.reference.store import LogpStore  # without transformers, so that it starts at once
 store = LogpStore(Path(sys.argv[1]))
+model = SimpleNamespace(digest=b"m" * 16, name="llama", description="float32 weights")
 for number in range(int(sys.argv[2]), int(sys.argv[3])):
-    write(store, number)
+    store.write(model, {struct.pack("<QQ", number, number): -number - 0.1})
     print(number, flush=True)
 """
 
 
 def start_writer(path: Path, first: int, last: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", _WRITER, str(path), str(first), str(last)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
 def test_processes_that_begin_and_write_at_once_lose_nothing(path: Path) -> None:
     writers = [start_writer(path, 200 * number, 200 * (number + 1)) for number in range(3)]
     for writer in writers:
-        writer.communicate(timeout=60)
+        writer.communicate(timeout=300)
         assert writer.returncode == 0
     assert len(LogpStore(path).read(MODEL, map(key, range(600)))) == 600
 
@@ -250,7 +252,7 @@ def test_a_kill_loses_only_what_was_not_handed_over(path: Path) -> None:
     while int(writer.stdout.readline()) < 50:
         time.sleep(0)
     writer.send_signal(signal.SIGKILL)
-    said = [int(line) for line in writer.communicate(timeout=60)[0].splitlines() if line]
+    said = [int(line) for line in writer.communicate(timeout=300)[0].splitlines() if line]
     last = max([50, *said[:-1]])
     assert len(LogpStore(path).read(MODEL, map(key, range(last + 1)))) == last + 1
 

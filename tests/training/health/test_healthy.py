@@ -10,7 +10,7 @@ CAREFUL = {"dpop": 5e-5, "apo_down": 1e-4, "discopop": 1e-4, "unlikelihood": 1e-
 """Learning rates of methods that do not stand the usual one here: a penalty of 50 per nat, or falling answers."""
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 10))])
 def test_ten_seeds_are_silent(seed: int, start: Start) -> None:
     rows = friendly_pairs(160, 100 + seed), friendly_pairs(64, 200 + seed)
     result = start(*rows, seed=seed, eval_samples=8, reference_cache=False)
