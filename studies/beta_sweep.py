@@ -1,26 +1,28 @@
 """Five betas in the demo's world, and one realigned run: `python -m studies.beta_sweep`."""
 
-import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from preftune.demo.demo import DemoSize, run_demo
+from preftune.demo.demo import DemoSize
 from preftune.demo.reviews.reward import SentimentReward
+from preftune.files.number_text import markdown_table
+from preftune.metrics.intervals import Interval
 from preftune.settings.sweep_config import SweepConfig
 from preftune.sweep.picture import draw_frontier, write_pictures
-from preftune.sweep.result import SweepResult
+from preftune.sweep.recommendation import interval_text
+from preftune.sweep.result import ModelRow, PointRow, Realigned, SweepResult
 from preftune.sweep.run import sweep
 from preftune.sweep.table import summary_lines, tables_of
-from studies.beta_sweep_page import page
+from studies.review_study import MAX_NEW_TOKENS, TUNING, demo_folder, study_parser
 
-__all__ = ["BetaSweepSize", "run_beta_sweep", "true_reward"]
+__all__ = ["BetaSweepSize", "page", "run_beta_sweep", "true_reward"]
 
-_MAX_NEW_TOKENS = 80
 _reward = SentimentReward()
+_FORM = "{:z.2f}".format
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,7 @@ def run_beta_sweep(
         console: Where progress goes; default: nowhere.
     """
     size, console = size or BetaSweepSize(), console or Console(quiet=True)
-    demo = output / "demo"
-    if not (demo / "dpo" / "summary.json").is_file():
-        run_demo(demo, seed=seed, overwrite=True, size=size.demo, console=console)
+    demo = demo_folder(output, seed=seed, console=console, size=size.demo, needs="dpo")
     result = sweep(_config(output, demo, size, seed), console=console)
     write_pictures(result)
     return result
@@ -79,16 +79,13 @@ def _config(output: Path, demo: Path, size: BetaSweepSize, seed: int) -> SweepCo
         "model": str(demo / "sft"),
         "data": str(demo / "pairs.jsonl"),
         "eval_data": str(demo / "pairs-held-out.jsonl"),
-        "learning_rate": 3e-4,
         "warmup": 5.0,
         "epochs": size.demo.dpo_epochs,
-        "batch_size": 32,
         "log_every": 10,
-        "precision": "fp32",
-        "report_to": "none",
         "save_every": size.save_every,
         "keep_checkpoints": 100,
         "seed": seed,
+        **TUNING,
     }
     settings = {
         "output": str(output / "sweep"),
@@ -97,18 +94,120 @@ def _config(output: Path, demo: Path, size: BetaSweepSize, seed: int) -> SweepCo
         "realign": f"beta={size.realigned:g}",
         "strengths": _listed(size.strengths),
     }
-    return SweepConfig.of(base, settings, {"samples": size.samples, "max_new_tokens": _MAX_NEW_TOKENS})
+    return SweepConfig.of(base, settings, {"samples": size.samples, "max_new_tokens": MAX_NEW_TOKENS})
 
 
 def _listed(numbers: Sequence[float]) -> str:
     return ",".join(f"{number:g}" for number in numbers)
 
 
+_INTRODUCTION = """\
+# Five betas, and one realigned run
+
+Made by `python -m studies.beta_sweep --output runs/beta-sweep --page docs/beta-sweep.md`.
+
+The world is the demo's: a small Llama writes film reviews, and a known reward labels pairs of its own samples.
+`preftune sweep` runs DPO with the demo's settings at five betas, and evaluates each run and three checkpoints of each
+on held-out prompts. The value is the true reward of their samples, in nats. KL is to the SFT model, from the same
+samples. Intervals are 95 %, by prompt; there is one training seed."""
+
+
+def page(result: SweepResult, size: BetaSweepSize, *, picture: str) -> str:
+    """The result as Markdown.
+
+    Args:
+        result: Result of the sweep.
+        size: Size of the study.
+        picture: Path of the frontier's picture, relative to the page.
+    """
+    blocks = [
+        _INTRODUCTION,
+        f"![True reward over KL, for all runs, checkpoints and strengths]({picture})",
+        "## The runs",
+        _runs(result.points),
+        f"Reference log-probs computed: {_counts(result.points)}. The total of {result.num_computed:,} covers "
+        f"{len(result.points)} runs and {sum(len(row.models) for row in result.points)} evaluations.",
+        *_recommendation(result),
+    ]
+    if result.realigned is not None:
+        blocks += _realigned(result, result.realigned, size.realigned)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _runs(points: Sequence[PointRow]) -> str:
+    rows = []
+    for row in points:
+        for model in row.models:
+            is_final = model is row.models[-1]
+            accuracy = "" if model.accuracy is None else _percent(model.accuracy)
+            rows.append(
+                [
+                    row.setup if is_final else f"{row.setup}, checkpoint",
+                    str(model.step),
+                    _text(model.value),
+                    _text(model.kl),
+                    accuracy,
+                    "yes" if model.on_frontier else "",
+                    ("; ".join(title for _, title in row.record.health) or "no finding") if is_final else "",
+                ]
+            )
+    header = ["run", "steps", "true reward", "KL", "held-out accuracy", "on the frontier", "health"]
+    return markdown_table(header, rows)
+
+
+def _counts(points: Sequence[PointRow]) -> str:
+    return ", ".join(f"{row.setup} {row.record.num_computed:,}" for row in points)
+
+
+def _recommendation(result: SweepResult) -> Iterator[str]:
+    found = result.recommendation
+    if found is None:
+        return
+    yield f"**{found.headline}** " + " ".join(found.reasons)
+    if found.warnings:
+        yield "\n".join(f"- {warning}" for warning in found.warnings)
+
+
+def _realigned(result: SweepResult, found: Realigned, beta: float) -> Iterator[str]:
+    yield "## One realigned run"
+    yield (
+        f"The run with beta = {beta:g}, mixed with its reference at decoding time (`--strength`), beside the run "
+        "trained with beta / strength if there is one."
+    )
+    trained = {row.setup: row.models[-1] for row in result.points if row.models}
+    rows = []
+    for model in found.models:
+        other = _nearest(trained, beta / model.strength) if model.strength else None
+        meant = f"{beta / model.strength:.3g}" if model.strength else "infinite"
+        cells = ["", ""] if other is None else [_text(other.value), _text(other.kl)]
+        rows.append([f"{model.strength:g}", _text(model.value), _text(model.kl), meant, *cells])
+    header = ["strength", "true reward", "KL", "beta / strength", "trained: true reward", "trained: KL"]
+    yield markdown_table(header, rows)
+    yield (
+        "At the optimum of the loss, the mix approximates training with beta / strength token by token. These runs "
+        "end before the optimum, at a smaller KL, so compare the curves at equal KL, not row by row."
+    )
+
+
+def _nearest(trained: dict[str, ModelRow], beta: float) -> ModelRow | None:
+    """The run with this beta, up to the rounding of strengths."""
+    for setup, model in trained.items():
+        if abs(float(setup.partition("=")[2]) / beta - 1) < 0.01:
+            return model
+    return None
+
+
+def _text(found: Interval) -> str:
+    return interval_text(found, _FORM)
+
+
+def _percent(found: Interval) -> str:
+    return interval_text(found, "{:.1%}".format)
+
+
 def main() -> None:
     """Parse, run, write page and picture."""
-    parser = argparse.ArgumentParser(prog="python -m studies.beta_sweep", description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("runs/beta-sweep"), help="folder for models and data")
-    parser.add_argument("--seed", type=int, default=0)
+    parser = study_parser("beta_sweep", __doc__, output="runs/beta-sweep")
     parser.add_argument("--page", type=Path, help="Markdown page to write; its picture goes into images/ beside it")
     given = parser.parse_args()
     console = Console()

@@ -1,10 +1,8 @@
 """Detection of flipped labels in the demo's world by a model's margins: `python -m studies.label_noise`."""
 
-import argparse
-import json
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +10,21 @@ import torch
 from rich.console import Console
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from preftune.demo.demo import DemoSize, is_usable, run_demo
+from preftune.demo.demo import DemoSize, is_usable
 from preftune.demo.reviews.world import ReviewWorld
 from preftune.evaluation.label_check import LabelCheck, check_labels
-from preftune.model.generation.completions import generate
+from preftune.files.json_files import read_json_lines, write_json, write_json_lines
+from preftune.files.number_text import markdown_table
 from preftune.runs.run import train
 from preftune.settings import TrainConfig
+from studies.review_study import TUNING, demo_folder, load, sampled, study_parser
 
 __all__ = ["SIZES", "Judgement", "NoiseSize", "area_under_curve", "judgement_of", "run_label_noise", "tables"]
 
 _DEMO = DemoSize(num_pair_prompts=64, num_test_prompts=32, dpo_epochs=1)
 """Only the model after SFT is used."""
 
-_MAX_NEW_TOKENS = 80
 _BETA = 0.1
 
 
@@ -107,8 +105,7 @@ class _Study:
 
     def prepare(self) -> None:
         """The SFT model of the demo, noisy pairs, and a model tuned on them."""
-        if not (self.output / "demo" / "sft" / "summary.json").is_file():
-            run_demo(self.output / "demo", seed=self.seed, overwrite=True, size=_DEMO, console=self.console)
+        demo_folder(self.output, seed=self.seed, console=self.console, size=_DEMO)
         if not self._truth.is_file():
             self._write_pairs()
         if not (self._run / "summary.json").is_file():
@@ -139,23 +136,13 @@ class _Study:
         """Write pairs of which some are flipped, and a file that says which ones."""
         sft = self.output / "demo" / "sft"
         prompts = self.world.prompts(self.size.num_prompts, self.seed + 5)
-        samples = generate(
-            AutoModelForCausalLM.from_pretrained(sft),
-            AutoTokenizer.from_pretrained(sft),
-            prompts,
-            max_new_tokens=_MAX_NEW_TOKENS,
-            num_samples=2,
-            batch_tokens=64_000,
-            seed=self.seed + 5,
-            show_progress=not self.console.quiet,
-        )
+        samples = sampled(load(sft), sft, prompts, num_samples=2, seed=self.seed + 5, console=self.console)
         texts = [[drawn.text for drawn in drawn_pair if is_usable(drawn)] for drawn_pair in samples]
         rows = list(self._labelled(prompts, texts))
-        self._folder.mkdir(parents=True, exist_ok=True)
         flipped = set(random.Random(self.seed).sample(range(len(rows)), round(self.size.flip_rate * len(rows))))
-        _write(self._pairs, [_flipped(row) if index in flipped else row for index, row in enumerate(rows)])
+        write_json_lines(self._pairs, [_flipped(row) if index in flipped else row for index, row in enumerate(rows)])
         gaps = [self.world.reward(row["chosen"]) - self.world.reward(row["rejected"]) for row in rows]
-        _write(self._truth, [{"flipped": index in flipped, "gap": gap} for index, gap in enumerate(gaps)])
+        write_json_lines(self._truth, [{"flipped": index in flipped, "gap": gap} for index, gap in enumerate(gaps)])
 
     def _labelled(self, prompts: Sequence[str], texts: Sequence[Sequence[str]]) -> Iterator[dict[str, Any]]:
         """Rows whose label is right."""
@@ -174,19 +161,16 @@ class _Study:
             output=str(self._run),
             overwrite=True,
             beta=_BETA,
-            learning_rate=3e-4,
             warmup=5.0,
-            batch_size=32,
             epochs=self.size.epochs,
             log_every=10,
-            precision="fp32",
-            report_to="none",
             seed=self.seed,
+            **TUNING,
         )
         self.console.print(train(config, console=self.console).table())
 
     def _read_truth(self) -> tuple[Tensor, Tensor]:
-        rows = [json.loads(line) for line in self._truth.read_text(encoding="utf-8").splitlines()]
+        rows = read_json_lines(self._truth)
         return torch.tensor([row["flipped"] for row in rows]), torch.tensor([row["gap"] for row in rows])
 
 
@@ -223,46 +207,51 @@ def judgement_of(found: LabelCheck, truth: tuple[Tensor, Tensor], *, epochs: int
 
 def tables(judgements: Sequence[Judgement]) -> str:
     """The tables of docs/label-noise.md."""
-    return "\n".join(
-        [*_ranking(judgements), "", *_by_gap(judgements), "", *_rates(judgements), "", *_found(judgements)]
-    )
+    return "\n\n".join([_ranking(judgements), _by_gap(judgements), _rates(judgements), _found(judgements)])
 
 
-def _ranking(judgements: Sequence[Judgement]) -> Iterator[str]:
-    yield "| pairs | flipped | epochs | area | flipped among the first n |"
-    yield "|---|---|---|---|---|"
-    for found in judgements:
-        hits = next(hits for count, _, hits in found.found if count == found.num_flipped)
-        yield (
-            f"| {found.num_pairs:,} | {found.num_flipped} | {found.epochs} | {found.area:.3f} | "
-            f"{hits} of {found.num_flipped} |"
-        )
+def _ranking(judgements: Sequence[Judgement]) -> str:
+    hits = [next(hits for count, _, hits in found.found if count == found.num_flipped) for found in judgements]
+    rows = [
+        [
+            f"{found.num_pairs:,}",
+            f"{found.num_flipped}",
+            f"{found.epochs}",
+            f"{found.area:.3f}",
+            f"{hit} of {found.num_flipped}",
+        ]
+        for found, hit in zip(judgements, hits, strict=True)
+    ]
+    return markdown_table(["pairs", "flipped", "epochs", "area", "flipped among the first n"], rows)
 
 
-def _by_gap(judgements: Sequence[Judgement]) -> Iterator[str]:
-    yield from ("| pairs | smallest | second | third | largest |", "|---|---|---|---|---|")
-    for found in judgements:
-        cells = " | ".join(
-            f"{area:.3f} (to {gap:.1f})" for (_, area), gap in zip(found.area_by_gap, found.gaps[1:], strict=True)
-        )
-        yield f"| {found.num_pairs:,} | {cells} |"
+def _by_gap(judgements: Sequence[Judgement]) -> str:
+    rows = [
+        [
+            f"{found.num_pairs:,}",
+            *(f"{area:.3f} (to {gap:.1f})" for (_, area), gap in zip(found.area_by_gap, found.gaps[1:], strict=True)),
+        ]
+        for found in judgements
+    ]
+    return markdown_table(["pairs", "smallest", "second", "third", "largest"], rows)
 
 
-def _rates(judgements: Sequence[Judgement]) -> Iterator[str]:
-    yield from ("| pairs | estimate | 95 % interval | scale | negative margins |", "|---|---|---|---|---|")
+def _rates(judgements: Sequence[Judgement]) -> str:
+    rows = []
     for found in judgements:
         low, high = found.interval
-        yield (
-            f"| {found.num_pairs:,} | {found.flip_rate:.1%} | {low:.1%} to {high:.1%} | "
-            f"{found.scale:.2f} | {found.wrong:.1%} |"
-        )
+        shares = [f"{found.flip_rate:.1%}", f"{low:.1%} to {high:.1%}", f"{found.scale:.2f}", f"{found.wrong:.1%}"]
+        rows.append([f"{found.num_pairs:,}", *shares])
+    return markdown_table(["pairs", "estimate", "95 % interval", "scale", "negative margins"], rows)
 
 
-def _found(judgements: Sequence[Judgement]) -> Iterator[str]:
-    yield from ("| pairs | inspected | flips expected | flips found |", "|---|---|---|---|")
-    for found in judgements:
-        for count, expected, hits in found.found:
-            yield f"| {found.num_pairs:,} | {count:,} | {expected:.0f} | {hits} |"
+def _found(judgements: Sequence[Judgement]) -> str:
+    rows = [
+        [f"{judged.num_pairs:,}", f"{count:,}", f"{expected:.0f}", f"{hits}"]
+        for judged in judgements
+        for count, expected, hits in judged.found
+    ]
+    return markdown_table(["pairs", "inspected", "flips expected", "flips found"], rows)
 
 
 def area_under_curve(margins: Tensor, flipped: Tensor) -> float:
@@ -278,21 +267,12 @@ def _flipped(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "chosen": row["rejected"], "rejected": row["chosen"]}
 
 
-def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
 def main() -> None:
     """Parse, run, print the tables."""
-    parser = argparse.ArgumentParser(prog="python -m studies.label_noise", description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("runs/label-noise"), help="folder for models and data")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    given = study_parser("label_noise", __doc__, output="runs/label-noise").parse_args()
     console = Console()
     judgements = run_label_noise(given.output, seed=given.seed, console=console)
-    (given.output / "results.json").write_text(
-        json.dumps([asdict(judgement) for judgement in judgements], indent=2) + "\n", encoding="utf-8"
-    )
+    write_json(given.output / "results.json", judgements)
     console.print(tables(judgements), markup=False, highlight=False, soft_wrap=True)
 
 

@@ -1,22 +1,22 @@
 """Every method of the table on the demo's world, from the same samples: `python -m studies.methods`."""
 
-import argparse
-import json
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedModel
 
-from preftune.demo.demo import Writer, is_usable, run_demo
+from preftune.demo.demo import Writer, is_usable
 from preftune.demo.reviews.world import ReviewWorld
+from preftune.files.json_files import read_record, write_json, write_json_lines
+from preftune.files.number_text import markdown_table
 from preftune.losses import LOSSES, Method
 from preftune.metrics.intervals import Estimate
 from preftune.model.forward.sequences import SequencesForward
-from preftune.model.generation.completions import Generation, generate
+from preftune.model.generation.completions import Generation
 from preftune.model.generation.sample_values import sampled_kl
 from preftune.model.load.load_model import frozen
 from preftune.model.reference.logps import Runner
@@ -24,11 +24,10 @@ from preftune.model.reference.reference import FrozenCopy
 from preftune.runs.result import RunResult
 from preftune.runs.run import train
 from preftune.settings import TrainConfig
+from studies.review_study import TUNING, demo_folder, load, sampled, study_parser
 
 __all__ = ["MethodResult", "Sizes", "run_methods"]
 
-_MAX_NEW_TOKENS = 80
-_LEARNING_RATE = 3e-4
 _FILES = {"pairs": "lists.jsonl", "lists": "lists.jsonl", "thumbs": "thumbs.jsonl", "demonstrations": "best.jsonl"}
 
 
@@ -101,8 +100,7 @@ class _Study:
 
     def prepare(self) -> None:
         """The SFT model of the demo, and four scored samples of it for each prompt."""
-        if not (self.output / "demo" / "sft" / "summary.json").is_file():
-            run_demo(self.output / "demo", seed=self.seed, overwrite=True, console=self.console)
+        demo_folder(self.output, seed=self.seed, console=self.console)
         for folder, count, held_out in (
             ("train", self.sizes.num_prompts, False),
             ("held-out", self.sizes.num_test_prompts, True),
@@ -112,12 +110,11 @@ class _Study:
 
     def _write_samples(self, folder: Path, count: int, *, held_out: bool) -> None:
         prompts = self.world.prompts(count, self.seed + 3, held_out=held_out)
-        groups = self._sample(self._load(self.output / "demo" / "sft"), prompts, num_samples=4)
+        groups = self._sample(load(self.output / "demo" / "sft"), prompts, num_samples=4)
         rows = list(self._scored(prompts, groups))
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / "thumbs.jsonl", _thumbs(rows, random.Random(self.seed)))
-        _write(folder / "best.jsonl", ({"prompt": row["prompt"], "completion": _best(row)} for row in rows))
-        _write(folder / "lists.jsonl", rows)
+        write_json_lines(folder / "thumbs.jsonl", _thumbs(rows, random.Random(self.seed)))
+        write_json_lines(folder / "best.jsonl", ({"prompt": row["prompt"], "completion": _best(row)} for row in rows))
+        write_json_lines(folder / "lists.jsonl", rows)
 
     def _scored(self, prompts: Sequence[str], groups: Sequence[Sequence[Generation]]) -> Iterator[dict[str, Any]]:
         for prompt, generations in zip(prompts, groups, strict=True):
@@ -129,11 +126,12 @@ class _Study:
     def result_of(self, name: str) -> MethodResult:
         """Train one method, unless its result is there already."""
         file = self.output / "methods" / name / "result.json"
-        if file.is_file():
-            return _read_result(file)
+        known = read_record(MethodResult, file, made_by="this study")
+        if known is not None:
+            return known
         self.console.rule(name, align="left")
         result = self._measured(name, self._train(name))
-        file.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8")
+        write_json(file, result)
         return result
 
     def _train(self, name: str) -> RunResult:
@@ -146,20 +144,17 @@ class _Study:
             eval_data=str(self.output / "held-out" / _FILES[feedback]),
             output=str(self.output / "methods" / name),
             overwrite=True,
-            batch_size=32,
             epochs=self.sizes.epochs,
-            learning_rate=_LEARNING_RATE,
             warmup=0.1,
             eval_every=4,
-            precision="fp32",
-            report_to="none",
             seed=self.seed,
+            **TUNING,
             **further,
         )
         return train(config, console=self.console)
 
     def _measured(self, name: str, run: RunResult) -> MethodResult:
-        sft, tuned = self._load(self.output / "demo" / "sft"), self._load(Path(run.folder))
+        sft, tuned = load(self.output / "demo" / "sft"), load(Path(run.folder))
         prompts = self.world.prompts(self.sizes.num_test_prompts, self.seed + 4, held_out=True)
         samples = self._sample(tuned, prompts)
         accuracy = run.held_out.get("rewards/accuracies")
@@ -174,21 +169,8 @@ class _Study:
         )
 
     def _sample(self, model: PreTrainedModel, prompts: Sequence[str], num_samples: int = 1) -> list[list[Generation]]:
-        tokenizer = AutoTokenizer.from_pretrained(self.output / "demo" / "sft")
-        return generate(
-            model,
-            tokenizer,
-            prompts,
-            max_new_tokens=_MAX_NEW_TOKENS,
-            num_samples=num_samples,
-            batch_tokens=64_000,
-            seed=self.seed,
-            show_progress=not self.console.quiet,
-        )
-
-    def _load(self, folder: Path) -> PreTrainedModel:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder)
-        return model
+        sft = self.output / "demo" / "sft"
+        return sampled(model, sft, prompts, num_samples=num_samples, seed=self.seed, console=self.console)
 
 
 def _thumbs(rows: Sequence[dict[str, Any]], rng: random.Random) -> Iterator[dict[str, Any]]:
@@ -207,16 +189,6 @@ def _best(row: dict[str, Any]) -> str:
     return text
 
 
-def _write(path: Path, rows: Any) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
-def _read_result(file: Path) -> MethodResult:
-    known = json.loads(file.read_text(encoding="utf-8"))
-    writer = Writer(**{name: Estimate(**value) for name, value in known.pop("writer").items()})
-    return MethodResult(**{**known, "writer": writer, "kl": Estimate(**known["kl"])})
-
-
 def _page(results: Sequence[MethodResult], sizes: Sizes) -> str:
     lines = [
         "# All methods on the demo's world",
@@ -226,7 +198,7 @@ def _page(results: Sequence[MethodResult], sizes: Sizes) -> str:
         f"Each method trains the demo's SFT model on the same {sizes.num_prompts} prompts with four of its own",
         "samples, scored by the true reward: best against worst for pairs, all four for lists, two alone with thumbs",
         "(up where the reward is above 0), the best one for demonstrations. "
-        f"{sizes.epochs:g} epochs of 32, learning rate {_LEARNING_RATE:g},",
+        f"{sizes.epochs:g} epochs of 32, learning rate {TUNING['learning_rate']:g},",
         "every other option at its default, even if unsuitable for this small world: the table shows that every",
         "method works, not which is best. Columns: held-out loss early and at the end; share of held-out pairs that",
         f"the implicit reward classifies correctly; from {sizes.num_test_prompts} samples on held-out prompts:",
@@ -239,15 +211,17 @@ def _page(results: Sequence[MethodResult], sizes: Sizes) -> str:
         "answers: it is for data whose chosen answers are worse than the model's own. `kto` equals",
         "`apo_zero_unpaired` if mismatched answers only become less likely.",
         "",
-        "| method | learns from | loss, early | loss, end | accuracy | positive | reward | KL | words |",
-        "|---|---|---|---|---|---|---|---|---|",
+        markdown_table(_COLUMNS, map(_row, results)),
     ]
-    return "\n".join([*lines, *map(_row, results)]) + "\n"
+    return "\n".join(lines) + "\n"
 
 
-def _row(result: MethodResult) -> str:
+_COLUMNS = ("method", "learns from", "loss, early", "loss, end", "accuracy", "positive", "reward", "KL", "words")
+
+
+def _row(result: MethodResult) -> list[str]:
     accuracy = "" if result.accuracy is None else f"{result.accuracy:.1%}"
-    cells = [
+    return [
         f"`{result.name}`",
         result.feedback,
         f"{result.loss_first:.4f}",
@@ -258,15 +232,12 @@ def _row(result: MethodResult) -> str:
         f"{result.kl.mean:.2f} ± {result.kl.standard_error:.2f}",
         f"{result.writer.num_words.mean:.0f}",
     ]
-    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
     """Parse, run, write the page."""
-    parser = argparse.ArgumentParser(prog="python -m studies.methods", description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("runs/methods"), help="folder for models and results")
+    parser = study_parser("methods", __doc__, output="runs/methods")
     parser.add_argument("--only", nargs="+", default=[], choices=list(LOSSES), help="these methods alone")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--page", type=Path, help="Markdown page to write")
     given = parser.parse_args()
     console = Console()

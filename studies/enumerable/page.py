@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
+from preftune.files.number_text import markdown_table
 from studies.enumerable.compare import EQUAL_PARTS, NUM_STEPS, Outcome
 from studies.enumerable.world import World, expected_reward, kl_divergence, total_variation
 
@@ -78,8 +79,6 @@ default options imply.
 def page(world: World, results: Iterable[Outcome]) -> str:
     """The page, with a row per outcome."""
     rows = [
-        "| method | feedback | distance to pi* | KL to reference | true reward | end |",
-        "|---|---|---|---|---|---|",
         _row("*reference*", "", world.reference, "", world),
         _row("*pi\\**", "", world.optimum, "", world),
         *(_row(f"`{result.method}`", result.feedback, result.policy, result.end, world) for result in results),
@@ -88,18 +87,19 @@ def page(world: World, results: Iterable[Outcome]) -> str:
     top = _TOP.format(
         prompts=num_prompts, completions=num_completions, steps=NUM_STEPS, beta=world.beta, parts=EQUAL_PARTS
     )
-    return "\n".join([top, *rows, "", _BOTTOM])
+    header = ["method", "feedback", "distance to pi*", "KL to reference", "true reward", "end"]
+    return "\n".join([top, markdown_table(header, rows), "", _BOTTOM])
 
 
-def _row(method: str, feedback: str, policy: Tensor | None, end: str, world: World) -> str:
+def _row(method: str, feedback: str, policy: Tensor | None, end: str, world: World) -> list[str]:
     if policy is None:
-        return f"| {method} | {feedback} | | | | {end} |"
+        return [method, feedback, "", "", "", end]
     numbers = (
         total_variation(policy, world.optimum),
         kl_divergence(policy, world.reference),
         expected_reward(policy, world),
     )
-    return f"| {method} | {feedback} | {' | '.join(_number(number) for number in numbers)} | {end} |"
+    return [method, feedback, *map(_number, numbers), end]
 
 
 def _number(value: float) -> str:

@@ -2,8 +2,7 @@ import math
 
 from preftune.metrics.intervals import Interval
 from preftune.sweep.result import ModelRow, PointRecord, PointRow, Realigned, Recommendation, SweepResult
-from studies.beta_sweep import BetaSweepSize, true_reward
-from studies.beta_sweep_page import page
+from studies.beta_sweep import BetaSweepSize, page, true_reward
 
 
 def row(value: float, kl: float, *, strength: float = 1.0) -> ModelRow:

@@ -16,6 +16,7 @@ from preftune.demo.reviews.tokenizer import train_tokenizer
 from preftune.demo.reviews.world import ReviewWorld
 from preftune.demo.small_model import make_llama
 from preftune.evaluation.evaluate import evaluate
+from preftune.files.json_files import write_json_lines
 from preftune.files.outputs import check_folder, empty_folder, writing_into
 from preftune.groups import PromptGroup
 from preftune.metrics.intervals import Estimate
@@ -185,7 +186,7 @@ class _Demo:
         self.console.print(f"{model.num_parameters():,} parameters, {len(tokenizer):,} tokens", highlight=False)
         reviews = self.world.demonstrations(self.size.num_demonstrations, self.seed)
         rows = [{"prompt": group.prompt, "completion": group.completions[0].content} for group in reviews]
-        _write_rows(self.output / "reviews.jsonl", rows)
+        write_json_lines(self.output / "reviews.jsonl", rows)
         return tokenizer
 
     def _sft(self) -> RunResult:
@@ -230,7 +231,7 @@ class _Demo:
         ):
             prompts = self.world.prompts(count, self.seed + 1, held_out=held_out)
             samples = self._sample(model, tokenizer, prompts, num_samples=2)
-            _write_rows(self.output / name, self._label(prompts, samples))
+            write_json_lines(self.output / name, self._label(prompts, samples))
 
     def _label(self, prompts: Sequence[str], samples: Sequence[Sequence[Generation]]) -> list[dict[str, Any]]:
         """Rows of pairs. Samples that are equal, equally good or cut off make no pair."""
@@ -320,7 +321,3 @@ def _pair_row(group: PromptGroup) -> dict[str, Any]:
         "rejected": group.completions[pair.rejected].content,
         "margin": pair.margin,
     }
-
-
-def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ __all__ = [
     "read_json_object",
     "read_record",
     "write_json",
+    "write_json_lines",
     "write_whole",
 ]
 
@@ -156,6 +157,15 @@ def append_json_line(path: Path, value: Any) -> None:
     """Add a line to a JSON lines file, which need not exist."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json_line(value))
+
+
+def write_json_lines(path: Path, values: Iterable[Any]) -> None:
+    """Write a JSON lines file atomically.
+
+    Raises:
+        SaveError: the file cannot be written, or the disk is full.
+    """
+    write_whole(path, "".join(map(json_line, values)))
 
 
 def read_json_lines(path: Path) -> tuple[dict[str, Any], ...]:

@@ -1,10 +1,10 @@
-"""Numbers as text for people: short, without digits that mean nothing."""
+"""Numbers and tables as text for people; numbers are short, without digits that mean nothing."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["bytes_text", "duration_text", "number_text", "percent_text", "value_text"]
+__all__ = ["bytes_text", "duration_text", "markdown_table", "number_text", "percent_text", "value_text"]
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -74,3 +74,15 @@ def value_text(value: Any, separator: str = ", ") -> str:
     if isinstance(value, (list, tuple)):
         return separator.join(value_text(item, separator) for item in value) or "none"
     return "none" if value is None else str(value)
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown. Vertical bars in cells are escaped.
+
+    >>> print(markdown_table(["name", "share"], [["a|b", "7 %"]]))
+    | name | share |
+    |---|---|
+    | a\\|b | 7 % |
+    """
+    lines = (f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
+    return "\n".join([f"| {' | '.join(header)} |", "|" + "---|" * len(header), *lines])

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from preftune.files.number_text import value_text
+from preftune.files.number_text import markdown_table, value_text
 from preftune.losses import Loss, loss_options
 from preftune.losses.options import option_texts, range_text
 from preftune.losses.table import losses_by_feedback
@@ -40,8 +40,7 @@ def losses_page() -> str:
 
 def _overview() -> Iterator[str]:
     for feedback, losses in losses_by_feedback().items():
-        rows = [["method", "in one sentence", "reference", "options and their defaults", "paper"]]
-        rows += [
+        rows = [
             [
                 f"[{name}](#{name})",
                 loss_text(loss).summary,
@@ -53,7 +52,8 @@ def _overview() -> Iterator[str]:
         ]
         if losses:
             yield f"**{FEEDBACK_TEXTS[feedback]}**"
-            yield _table(rows)
+            header = ["method", "in one sentence", "reference", "options and their defaults", "paper"]
+            yield markdown_table(header, rows)
 
 
 def _section(name: str, loss: Loss) -> Iterator[str]:
@@ -68,20 +68,12 @@ def _section(name: str, loss: Loss) -> Iterator[str]:
     facts = {"Needs": needs(loss), "Supports": abilities(loss), "Averaged over": [_UNITS[loss.unit]]}
     yield " ".join(f"{name}: {'; '.join(found)}." for name, texts in facts.items() if (found := list(texts)))
     if options := loss_options(loss):
-        rows = [["option", "default", "values", "meaning"]]
-        rows += [[f"`{item.name}`", value_text(item.default), range_text(item), item.help] for item in options]
-        yield _table(rows)
+        rows = [[f"`{item.name}`", value_text(item.default), range_text(item), item.help] for item in options]
+        yield markdown_table(["option", "default", "values", "meaning"], rows)
     if text.source:
         yield f"Source: {_linked(text.source)}"
     if text.differs:
         yield f"Differs: {_linked(text.differs)}"
-
-
-def _table(rows: list[list[str]]) -> str:
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    lines = [f"| {' | '.join(row)} |" for row in cells]
-    lines.insert(1, "|" + "---|" * len(rows[0]))
-    return "\n".join(lines)
 
 
 def _linked(text: str) -> str:

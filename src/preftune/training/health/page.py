@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from preftune.files.number_text import markdown_table
 from preftune.metrics.catalogue import HELD_OUT, METRICS
 from preftune.training.health.rule import RUN_SEVERITIES, HealthRule
 from preftune.training.health.table import RULES
@@ -71,10 +72,8 @@ def health_page() -> str:
 
 
 def _overview() -> str:
-    rows = [["rule", "severity", "looks at", "fires at"]]
-    rows += [[f"[{name}](#{name})", rule.severity, rule.sees, rule.threshold] for name, rule in _ordered()]
-    lines = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
-    return "\n".join(["## The rules", "", lines[0], "|---|---|---|---|", *lines[1:]])
+    rows = [[f"[{name}](#{name})", rule.severity, rule.sees, rule.threshold] for name, rule in _ordered()]
+    return "## The rules\n\n" + markdown_table(["rule", "severity", "looks at", "fires at"], rows)
 
 
 def _sections() -> Iterator[str]:
@@ -87,11 +86,11 @@ def _sections() -> Iterator[str]:
 
 def _metrics() -> str:
     rows = (
-        f"| `{HELD_OUT * metric.is_held_out_only}{name}` | {metric.about or metric.label} | {metric.unit} |"
+        [f"`{HELD_OUT * metric.is_held_out_only}{name}`", metric.about or metric.label, metric.unit]
         for name, metric in METRICS.items()
         if metric.source != "run"
     )
-    return "\n".join(["| name | meaning | unit |", "|---|---|---|", *rows])
+    return markdown_table(["name", "meaning", "unit"], rows)
 
 
 def _ordered() -> Iterator[tuple[str, HealthRule]]:
