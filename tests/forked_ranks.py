@@ -93,7 +93,7 @@ def run_ranks(
     acts: Sequence[Delay | Signal] = (),
     kill_after: tuple[int, float] | None = None,
     is_sharded: bool = False,
-    at_most: float = 90.0,
+    at_most: float = 300.0,
 ) -> RanksEnd:
     """Run `work` in each rank, in `folder`, whose files are watched.
 

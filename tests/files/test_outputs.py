@@ -69,7 +69,7 @@ from pathlib import Path
 from preftune.files.outputs import writing_into
 with writing_into(Path(sys.argv[1]), "preftune train"):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 

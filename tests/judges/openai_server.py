@@ -15,8 +15,6 @@ __all__ = ["TEMPLATE", "OpenAIServer", "running_server"]
 
 TEMPLATE = "{{ prompt }}|{{ first }}|{{ second }}"
 """A judge prompt that the server can read."""
-SLOW_SECONDS = 1.0
-"""Delay of an answer that comes too late."""
 
 
 class OpenAIServer(ThreadingHTTPServer):
@@ -34,6 +32,7 @@ class OpenAIServer(ThreadingHTTPServer):
     def __init__(self, faults: Mapping[str, Sequence[str]] | None = None, seconds: float = 0.0) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.lock = threading.Lock()
+        self.is_closing = threading.Event()
         self.left = {name: list(items) for name, items in (faults or {}).items()}
         self.seconds = seconds
         self.num_requests = 0
@@ -62,6 +61,7 @@ def running_server(faults: Mapping[str, Sequence[str]] | None = None, seconds: f
     try:
         yield server
     finally:
+        server.is_closing.set()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -95,8 +95,8 @@ class _Handler(BaseHTTPRequestHandler):
             case "no temperature":
                 self._send(400, json.dumps({"error": {"message": "unsupported value: temperature"}}))
             case "slow":
-                time.sleep(SLOW_SECONDS)
-                self._answer("Better: A")
+                self.server.is_closing.wait()
+                self.close_connection = True
             case "malformed":
                 self._send(200, '{"choices": [{"mess')
             case "html":

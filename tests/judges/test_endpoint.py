@@ -11,11 +11,18 @@ from preftune.judges.store import EvaluationStore
 from preftune.judges.template import JudgeTemplate
 from tests.judges.openai_server import TEMPLATE, OpenAIServer, running_server
 
+SLOW_TIMEOUT = 2.0
+"""Long enough for each good answer on a busy machine, where tests wait for an answer that does not come."""
 FAULTS = ("429", "500", "503", "slow", "malformed", "html", "no choices", "dropped", "cut off", "prose")
 
 
 def judge_at(
-    server: OpenAIServer, *, budget: int | None = None, concurrency: int = 8, retries: int = 4
+    server: OpenAIServer,
+    *,
+    budget: int | None = None,
+    concurrency: int = 8,
+    retries: int = 4,
+    timeout: float = 60.0,
 ) -> EndpointJudge:
     return EndpointJudge(
         "judge",
@@ -23,7 +30,7 @@ def judge_at(
         CallBudget(budget),
         server.url,
         "none",
-        timeout=0.4,
+        timeout=timeout,
         concurrency=concurrency,
         max_retries=retries,
     )
@@ -55,7 +62,7 @@ def test_a_misbehaving_server_loses_no_verdict_and_gets_no_question_twice(store:
     items = comparisons(len(FAULTS))
     faults = {item.ours: [fault] for item, fault in zip(items, FAULTS, strict=True)}
     with running_server(faults) as server:
-        judged = judge_comparisons(judge_at(server), items, store)
+        judged = judge_comparisons(judge_at(server, timeout=SLOW_TIMEOUT), items, store)
         assert [item.points for item in judged] == [(1.0, 1.0) if number % 2 else (0.0, 0.0) for number in range(10)]
         assert set(server.verdicts.values()) == {1}
         assert len(server.verdicts) == 2 * len(items)
@@ -67,7 +74,7 @@ def test_a_misbehaving_server_loses_no_verdict_and_gets_no_question_twice(store:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_is_survived_twice_in_a_row(fault: str) -> None:
     with running_server({QUESTION.first: [fault, fault]}) as server:
-        found = ask(judge_at(server), [QUESTION])
+        found = ask(judge_at(server, timeout=SLOW_TIMEOUT), [QUESTION])
         assert found == {QUESTION: Verdict("first", "One says more.\nBetter: A")}
         assert server.num_requests == 3
 
