@@ -12,9 +12,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from preftune.demo.reviews.tokenizer import train_tokenizer
 from preftune.demo.reviews.world import ReviewWorld
-from preftune.demo.small_model import make_llama
+from preftune.demo.small_model import make_llama, train_tokenizer
 from preftune.evaluation.evaluate import evaluate
 from preftune.files.json_files import write_json_lines
 from preftune.files.outputs import check_folder, empty_folder, writing_into

@@ -2,7 +2,6 @@
 
 from preftune.losses.anchored import apo_down, apo_zero, bco_pair, nca_pair, sppo_hard
 from preftune.losses.length import dpo_length_normalized, ld_dpo, rdpo_length
-from preftune.losses.likelihood import preferred_ft, sft, unlikelihood
 from preftune.losses.lists import infonca, lipo_lambda, nca, plackett_luce
 from preftune.losses.logps import PolicyLogps, ReferencedLogps, TokenLogps
 from preftune.losses.loss import INPUTS, Argument, Feedback, Input, Loss, Need, OptionValue, Reward, Unit
@@ -10,7 +9,7 @@ from preftune.losses.margin import discopop, dpop, exo_pair, odpo
 from preftune.losses.method import Method, Part, ReferenceUse, find_loss, losses_of
 from preftune.losses.options import Option, loss_options
 from preftune.losses.pairwise import dpo, hinge, ipo, robust_dpo
-from preftune.losses.reference_free import cpo, orpo, simpo, slic
+from preftune.losses.reference_free import cpo, orpo, preferred_ft, sft, simpo, slic, unlikelihood
 from preftune.losses.table import LOSSES
 from preftune.losses.thumbs import apo_zero_unpaired, bco, kto, kto_weight_problem
 from preftune.losses.token_level import tdpo, wpo

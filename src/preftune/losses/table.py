@@ -7,12 +7,11 @@ from torch import Tensor
 
 from preftune.losses.anchored import apo_down, apo_zero, bco_pair, nca_pair, sppo_hard, updated_bco_pair
 from preftune.losses.length import dpo_length_normalized, ld_dpo, rdpo_length
-from preftune.losses.likelihood import preferred_ft, sft, unlikelihood
 from preftune.losses.lists import infonca, lipo_lambda, nca, plackett_luce
 from preftune.losses.loss import Argument, Feedback, Loss
 from preftune.losses.margin import discopop, dpop, exo_pair, odpo
 from preftune.losses.pairwise import dpo, hinge, ipo, robust_dpo
-from preftune.losses.reference_free import cpo, orpo, simpo, slic
+from preftune.losses.reference_free import cpo, orpo, preferred_ft, sft, simpo, slic, unlikelihood
 from preftune.losses.texts import FEEDBACK_TEXTS
 from preftune.losses.thumbs import apo_zero_unpaired, bco, kto, updated_bco
 from preftune.losses.token_level import tdpo, wpo
