@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from preftune.errors import DataError, OutputError
+from preftune.report.panels import panels_of
 from preftune.report.run_page import report_run
 from tests.report.html_links import asks_for_nothing, parsed
 from tests.report.run_folders import FINDING, LOGS, NASTY, evaluation, write_lines, write_run
@@ -24,6 +25,12 @@ FILES = (
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     return report_run(write_run(tmp_path_factory.mktemp("runs") / "good")).page()
+
+
+@pytest.fixture
+def _first_panel_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw one panel of a page whose words are tested, because a dozen take most of the time."""
+    monkeypatch.setattr("preftune.report.pictures.panels_of", lambda logs: panels_of(logs)[:1])
 
 
 def page_without(folder: Path, *names: str) -> str:
@@ -53,6 +60,7 @@ def test_the_verdict_says_how_it_ended_how_healthy_it_was_and_what_changed(page:
     assert "Not measured" not in page
 
 
+@pytest.mark.usefixtures("_first_panel_only")
 def test_the_kl_of_an_evaluation_stands_in_the_verdict_before_that_of_training(tmp_path: Path) -> None:
     logs = [*LOGS, {"step": 4, "eval_samples/kl": 5.5, "eval_samples/kl_error": 0.5}]
     page = report_run(write_run(tmp_path / "a", logs=logs)).page()
@@ -109,6 +117,7 @@ def test_files_are_listed_with_their_sizes(page: str) -> None:
     assert "2.0 KiB" in page
 
 
+@pytest.mark.usefixtures("_first_panel_only")
 @pytest.mark.parametrize("missing", [name for name in FILES if name != "run.json"])
 def test_a_page_comes_of_a_run_that_lacks_a_file(tmp_path: Path, missing: str) -> None:
     assert asks_for_nothing(page_without(tmp_path / "run", missing))
@@ -124,6 +133,7 @@ def test_a_bare_run_names_missing_sections_and_their_commands(tmp_path: Path) ->
     assert "No metrics were logged yet." in page
 
 
+@pytest.mark.usefixtures("_first_panel_only")
 def test_missing_sections_name_the_command_that_adds_them(tmp_path: Path) -> None:
     run = tmp_path / "run"
     page = page_without(run, "evaluation.json")
@@ -132,6 +142,7 @@ def test_missing_sections_name_the_command_that_adds_them(tmp_path: Path) -> Non
     assert "held out, 16 pairs" in page
 
 
+@pytest.mark.usefixtures("_first_panel_only")
 def test_a_run_that_held_nothing_out_says_so(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", without=["evaluation.json"], logs=LOGS[1:4], eval_fraction=0.0)
     page = report_run(run).page()
@@ -140,6 +151,7 @@ def test_a_run_that_held_nothing_out_says_so(tmp_path: Path) -> None:
     assert "training data" in page
 
 
+@pytest.mark.usefixtures("_first_panel_only")
 def test_a_run_on_demonstrations_needs_no_preferences(tmp_path: Path) -> None:
     logs = [{"step": 1, "loss": 2.0, "logps/completions": -9.0}, {"step": 2, "loss": 1.5, "logps/completions": -8.0}]
     folder = tmp_path / "sft"
@@ -151,6 +163,7 @@ def test_a_run_on_demonstrations_needs_no_preferences(tmp_path: Path) -> None:
     assert "reference</dt>" not in page
 
 
+@pytest.mark.usefixtures("_first_panel_only")
 @pytest.mark.parametrize(
     ("summary", "text", "tone"),
     [
@@ -170,6 +183,7 @@ def test_the_headline_says_how_it_ended(tmp_path: Path, summary: dict[str, objec
     assert asks_for_nothing(page)
 
 
+@pytest.mark.usefixtures("_first_panel_only")
 def test_a_finding_has_its_step_text_advice_rows_and_meaning(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     (run / "health.json").write_text(json.dumps({"findings": [FINDING], "rules": ["margin"], "not_applied": {}}))
@@ -252,6 +266,7 @@ def test_plots_are_written_as_svg_and_png_and_replace_earlier_ones(tmp_path: Pat
     assert not list((run / "plots").glob(".*"))
 
 
+@pytest.mark.usefixtures("_first_panel_only")
 def test_a_method_that_is_not_known_has_a_page_all_the_same(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     (run / "config.yaml").write_text("method: ours\nmodel: a/base\n")

@@ -1,4 +1,4 @@
-"""Trains a tiny model in float64 for some steps and saves weights and losses: alone, or as two ranks by torchrun.
+"""Trains a tiny model in float64 for some steps and saves weights and losses: alone, or as two ranks.
 
 With two ranks it also writes the sample metrics that each receives from the main process.
 """

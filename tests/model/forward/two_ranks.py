@@ -1,4 +1,4 @@
-"""Gradients of one step that two ranks share, for every way to wrap the model; run by torchrun.
+"""Gradients of one step that two ranks share, for every way to wrap the model.
 
 Rank 0 has two micro-batches of unlike size, rank 1 one and an empty one, as a plan of three has it. Gradients meet in
 the last micro-batch only, as in the trainer.

@@ -1,4 +1,4 @@
-"""Trains on a row with NaN log-probs as two ranks by torchrun, and writes the report of each rank."""
+"""Trains on a row with NaN log-probs as two ranks, and writes the report of each rank."""
 
 import copy
 import json
