@@ -104,7 +104,7 @@ class Survey:
     Args:
         table: The rows that can be used.
         places: Numbers of all rows.
-        unusable: Of rows that are to be left out because they cannot be used, by place, the rule and the reason.
+        unusable: Rule and reason for each unusable row that is removed, by place.
         passed_over: Places of rows that the format leaves out; they stay as they are.
     """
 
@@ -118,7 +118,7 @@ def survey(source: RowSource, *, drop_unusable: bool, drop_identical: bool) -> S
     """Read all rows once.
 
     Raises:
-        DataError: such a row, though it may not be there.
+        DataError: an unusable row that no rule removes.
     """
     builder, places = RowTableBuilder(), Places()
     unusable: dict[int, tuple[str, str]] = {}
@@ -144,15 +144,15 @@ def _unasked(row: BadRow) -> DataError:
 
 
 def write_kept(source: RowSource, found: Survey, decision: Decision, rows: IO[str], log: IO[str]) -> int:
-    """Read all rows again, and write those that stay, and of the others where they are and why they are left out.
+    """Read all rows again: write those that stay, and log the place of each other row and the reason.
 
     Args:
-        rows: Gets the rows that stay, as JSON Lines.
-        log: Gets a JSON object with `place`, `rule` and `reason` for each other row.
+        rows: File for the rows that stay, as JSON Lines.
+        log: File for a JSON object with `place`, `rule` and `reason` of each other row.
     Returns:
-        How many rows stay.
+        Number of rows that stay.
     Raises:
-        DataError: the data are not the same any more, or several rows make up one record.
+        DataError: the data have changed, or several rows make up one record.
     """
     num_kept, next_row = 0, 0
     for row in _raw_rows(source):

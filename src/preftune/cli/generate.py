@@ -123,7 +123,7 @@ command.params = [
 
 @dataclass(frozen=True, slots=True)
 class _Mix:
-    """The mix of `--strength`. `run` is the run that the model is of; None for a model that is no run."""
+    """The mix of `--strength`. `run` holds the settings of the run that trained the model; None if no run did."""
 
     strength: float
     reference: str | None
@@ -147,7 +147,7 @@ def _checked(
 
 
 def _run_of(values: dict[str, Any], problems: list[str]) -> TrainConfig | None:
-    """The settings of the run that the model is of. Messages about what cannot work are added to `problems`."""
+    """The settings of the run that trained the model. Messages about what cannot work are added to `problems`."""
     try:
         return run_of(str(expanded(values["model"] or "")))
     except ConfigError as error:

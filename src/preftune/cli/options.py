@@ -201,7 +201,7 @@ def chosen_model(context: click.Context, problems: list[str], run: TrainConfig |
     """The model settings that the user gave, or None. Messages about what cannot work are added to `problems`.
 
     Args:
-        run: Settings of the run that the model is of, which decide on the chat template by default.
+        run: Settings of the run that trained the model; its chat template is the default.
     """
     names = [setting.name for setting in settings_of(ModelSettings) if setting.name in context.params]
     kept = {} if run is None else {"chat": run.model.chat, "chat_template_kwargs": run.model.chat_template_kwargs}
@@ -280,7 +280,7 @@ class RowSource:
     where: Sequence[str] = ()
 
     def read(self, description: str = "", *, tell: Callable[[str], None] | None = None) -> Iterator[DataRow]:
-        """Groups, and between them the rows that gave none.
+        """Groups, and in their place the rows that give none.
 
         Args:
             description: Label of the progress bar on a terminal; no bar if empty.

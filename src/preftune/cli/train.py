@@ -157,7 +157,7 @@ def _train(config: TrainConfig, console: Console, context: click.Context) -> Non
 
 
 def _last_lines(config: TrainConfig, result: "RunResult", console: Console) -> Iterator[str]:
-    """The next steps. The report is written before, unless a signal stopped the run: who stops it does not wait."""
+    """The next steps. The report is written first, unless a signal stopped the run: it should end at once."""
     from preftune.cli.report import leave_report
 
     if result.stopped_early:

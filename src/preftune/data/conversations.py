@@ -112,7 +112,7 @@ def _moved(spans: Sequence[WeightedSpan], start: int, length: int) -> tuple[Weig
 
 
 def end_of_prompt(text: str) -> int | None:
-    r"""The position behind the last `Assistant:` of a transcript that has one; None if it has none.
+    r"""The position after the last `Assistant:` of a transcript; None if it has none.
 
     >>> end_of_prompt("\n\nHuman: Hi.\n\nAssistant: Hel")
     24

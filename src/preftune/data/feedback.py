@@ -178,7 +178,7 @@ def check_rule_is_used(feedback: Feedback, groups: Sequence[PromptGroup], rule: 
 
 
 def view_of(feedback: Feedback, group: PromptGroup, rule: PairRule) -> View:
-    """The view of a group for a kind of feedback, which the group must have, without what has weight 0.
+    """The view of a group for a kind of feedback that it has. Completions and pairs of weight 0 are left out.
 
     Raises:
         DataError: completions of different weights for a method that learns from the list as a whole.

@@ -21,7 +21,7 @@ from preftune.groups import PromptGroup
 __all__ = ["GroupStream", "LoadedGroups", "OnBadRow", "groups_from_rows", "iter_groups", "load_groups"]
 
 _MOST_ROWS_OF_NO_FORMAT = 100
-"""Rows at the start of a file that may fit no format before the file counts as one of no format."""
+"""Number of rows at the start of a file that may fit no format before the file is refused."""
 
 OnBadRow = Literal["error", "skip"]
 """Stop at the first unusable row, or skip such rows and list them."""
@@ -60,7 +60,7 @@ class Part:
 
 
 class GroupStream(Iterator[DataRow]):
-    """An iterator over groups, and over the rows between them that gave none."""
+    """An iterator over groups, and in their place over the rows that give none."""
 
     def __init__(self, parts: Iterable[Part], *, show_progress: bool = False) -> None:
         self.num_rows = 0

@@ -143,7 +143,7 @@ def _format_of(options: RowOptions, first: Row) -> tuple[Format, RowOptions, tup
 
 
 def _with_conversations(row: Row) -> Row:
-    """The row with lists and objects instead of texts that are such in JSON or Python."""
+    """The row with texts that are lists or objects in JSON or Python parsed."""
     known = {name: parsed(value) for name, value in row.fields.items() if isinstance(value, str)}
     return Row(row.origin, {**row.fields, **{name: value for name, value in known.items() if value is not None}})
 
@@ -153,7 +153,7 @@ def _guesses_prompt(found: Format, row: Row) -> bool:
 
 
 def _is_repeated(row: Row, name: str) -> bool:
-    """True if both answers begin with the text of a column, so that a prompt of its own would stand there twice."""
+    """True if both answers begin with the text of a column, so that it would appear twice as a separate prompt."""
     value = row.fields[name]
     answers = (row.fields.get("chosen"), row.fields.get("rejected"))
     return isinstance(value, str) and all(isinstance(answer, str) and answer.startswith(value) for answer in answers)

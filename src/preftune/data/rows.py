@@ -70,7 +70,7 @@ class LeftOut:
 
 
 DataRow = PromptGroup | BadRow | LeftOut
-"""A row after its format has read it: a group, or the reason why it gave none."""
+"""A row after its format has read it: a group, or the reason why it gives none."""
 
 
 class RowStream:

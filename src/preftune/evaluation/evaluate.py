@@ -135,7 +135,7 @@ class _Evaluation:
         )
 
     def _fitted(self, models: Models) -> "_Evaluation":
-        """The same evaluation with the length of samples decided, and said if the model has no room for the default."""
+        """The same evaluation with the length of samples set. The console says if the model has no room for the default."""
         num_tokens = self.config.max_new_tokens(context_length(models.policy.config))
         if num_tokens != self.config.max_new_tokens():
             self.say(f"max_new_tokens: {num_tokens:,}, half of the model's positions")
@@ -165,7 +165,7 @@ class _Evaluation:
     def _drawn(
         self, models: Models, prompts: SamplePrompts, judge: Judge | None, arithmetic: Arithmetic
     ) -> tuple[Samples | None, tuple[WinRate, ...], BestOf | None]:
-        """Estimates from samples, win rates and best-of-N, as far as they are asked for."""
+        """Estimates from samples, win rates and best-of-N, as requested."""
         config = self.config
         store = EvaluationStore(evaluation_path())
         drawer = Drawer(

@@ -193,7 +193,7 @@ class Opponent:
 
 
 def find_opponent(config: EvaluationConfig, models: Models, prompts: SamplePrompts, drawer: Drawer) -> Opponent:
-    """The opponent that the settings name. Default: the reference, or the chosen answers without one.
+    """The opponent that the settings name. Default: the reference; without a reference, the chosen answers.
 
     Raises:
         ConfigError: the settings name chosen answers, but the prompts have none.

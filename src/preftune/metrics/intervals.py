@@ -210,7 +210,7 @@ def mean_interval(mean: float, standard_error: float, *, num_prompts: int, confi
 
 
 def student_quantile(number: int, confidence: float) -> float:
-    """The quantile of Student's distribution for a two-sided interval of the mean of so many values, at least 2."""
+    """The quantile of Student's distribution for a two-sided interval of the mean of `number` values, at least 2."""
     return float(stats.t.ppf((1 + confidence) / 2, number - 1))
 
 

@@ -38,7 +38,7 @@ def labels_of(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def differing_settings(runs: Sequence[RunRecord], labels: Sequence[str]) -> PageTable:
-    """The settings that differ between runs; a run without one has a dash."""
+    """The settings that differ between runs; a dash where a run does not have the setting."""
     names = dict.fromkeys(name for run in runs for name in run.settings if name not in _WITHOUT_EFFECT)
     rows = []
     for name in names:

@@ -43,7 +43,7 @@ class Generations:
 
 
 def generations_of(run: RunRecord) -> Generations | None:
-    """Samples of the run, else those of its evaluation; None without either."""
+    """Samples of the run, else those of its evaluation; None if there are neither."""
     if run.samples:
         return _of_samples(run.samples)
     found = None if run.evaluation is None else run.evaluation.samples

@@ -71,9 +71,9 @@ class Lead:
     """The first lines of a report.
 
     Args:
-        verdict: That of the run itself, with what `preftune eval` measured in place of what it measures as well.
+        verdict: Verdict of the run. Measurements of `preftune eval` replace those of the run.
         headline: The verdict's, or for a run that did not finish, how it ended.
-        ended: The other of the two.
+        ended: The other one of the two.
         changes: Main numbers before and after, on held-out data if there are any.
     """
 
@@ -211,7 +211,7 @@ def _change(run: RunRecord, name: str, metric: Metric, series: Series) -> Change
 
 
 def _with_error(metric: Metric, value: float, error: float) -> str:
-    """A value and its standard error, of which one digit counts; two for those that begin with 1.
+    """A value and its standard error, rounded to one digit of the error, or to two if the first is 1.
 
     >>> _with_error(METRICS["samples/kl"], -0.01548, 0.0789), _with_error(METRICS["samples/kl"], 6.1234, 0.1234)
     ('-0.02 ± 0.08', '6.12 ± 0.12')
@@ -275,7 +275,7 @@ class Lack:
     """A missing measurement.
 
     Args:
-        is_next: True if the run itself must go on first.
+        is_next: True if the run itself must continue first.
     """
 
     what: str

@@ -73,8 +73,8 @@ class Environment:
         started: Local time in ISO 8601.
         command: Arguments of the command line.
         versions: Versions of the main packages; None for those not installed.
-        git: None outside of a repository.
-        inputs: Data and models by content, so that a resumed run is known to go on with the same.
+        git: State of the repository; None outside of one.
+        inputs: Hashes of data and models, so that a resumed run can be checked for the same inputs.
     """
 
     started: str

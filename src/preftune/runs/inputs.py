@@ -104,7 +104,7 @@ def model_digests(config: TrainConfig, policy: Policy) -> dict[str, InputDigest]
 
 
 def check_unchanged(before: Mapping[str, InputDigest], now: Mapping[str, InputDigest]) -> None:
-    """Check that a resumed run goes on with the inputs that it began with.
+    """Check that a resumed run has the inputs that it started with.
 
     Args:
         before: Inputs at the start; empty for a run of an earlier version.

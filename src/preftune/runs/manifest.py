@@ -21,7 +21,7 @@ from preftune.files.run_files import TRAINER_STATE, checkpoint_step
 __all__ = ["MANIFEST", "WritesManifests", "damage_of", "write_manifest"]
 
 MANIFEST = "manifest.json"
-"""Written last. A checkpoint without one was saved in the moment of a kill, and its files are only looked at."""
+"""Written last. A checkpoint without one was being saved when the run was killed; only its files are checked."""
 _NEEDED = ("optimizer*", "scheduler*", "rng_state*")
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*model*.bin", "pytorch_model_fsdp*")
 
@@ -98,7 +98,7 @@ def _checksum(file: Path) -> str:
 
 @final
 class WritesManifests(TrainerCallback):
-    """Writes the manifest of each checkpoint in a thread of its own, while the run goes on."""
+    """Writes the manifest of each checkpoint in a thread of its own, while training continues."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None

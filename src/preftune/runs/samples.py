@@ -158,7 +158,7 @@ def sample_prompts(
 
 
 def evenly_spaced(num_items: int, count: int) -> list[int]:
-    """At most `count` indices spread evenly over so many items, beginning with the first.
+    """At most `count` evenly spaced indices into `num_items` items, the first included.
 
     >>> evenly_spaced(10, 4), evenly_spaced(2, 4)
     ([0, 2, 5, 7], [0, 1])

@@ -45,7 +45,7 @@ LEAST_NATS = 0.1
 """Mean change of a completion's log-prob below which a model has hardly moved; tuning moves them by nats."""
 
 LEAST_LOSS_CHANGE = 0.01
-"""Relative change of a held-out loss below which it says nothing; there is no interval for it."""
+"""Relative change below which a held-out loss counts as unchanged; it has no interval."""
 
 _LEAST_ROWS = 8
 """Fewest held-out completions whose loss says anything."""

@@ -103,7 +103,7 @@ def _are_messages(value: Any) -> bool:
 
 
 def prompt_columns(fields: Mapping[str, Any], known: Collection[str]) -> Iterator[tuple[str, Literal["name", "text"]]]:
-    """Columns that may hold the prompt, and what tells so: the name, or a text of several words under another name.
+    """Columns that may hold the prompt, with the reason: the name, or a text of several words under another name.
 
     Args:
         known: Columns with a meaning of their own.
@@ -175,5 +175,5 @@ class ColumnLog:
         return Row(row.origin, _Watched(row.fields, self._used))
 
     def unread(self) -> dict[str, str]:
-        """A guess of what it is for, by the name of each column that has values and that no reader used."""
+        """A guess of the purpose of each column that has values and that no reader used, by its name."""
         return {name: guess for name, guess in self._guesses.items() if name not in self._used}

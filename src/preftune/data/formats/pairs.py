@@ -41,7 +41,7 @@ PAIR_OPTIONAL = (
 """Columns that `pair_group` reads if they are there."""
 
 PAIR_STRUCTURES = ("chosen_weights", "rejected_weights")
-"""Those of them that hold lists."""
+"""Names of the columns that hold lists."""
 
 PAIR_EXTRA = ("chosen_{}", "rejected_{}")
 """Columns of an auxiliary score."""
@@ -175,7 +175,7 @@ def _marks_prompt(fields: Mapping[str, Any]) -> bool:
 
 
 def _is_answer(value: Any) -> bool:
-    """True for turns that begin with the assistant's, so that no prompt is in front of them, and for text."""
+    """True for text, and for turns that begin with the assistant's, so that no prompt precedes them."""
     turns = value if isinstance(value, list | tuple) else [value]
     return isinstance(value, str) or (isinstance(turns[0], Mapping) and turns[0].get("role") == "assistant")
 

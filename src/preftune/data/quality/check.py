@@ -196,9 +196,9 @@ class CheckSettings:
     """Input of checks beside the data.
 
     Args:
-        seed: Of samples and folds.
+        seed: Seed of samples and folds.
         max_length: Most tokens of a prompt and one completion together; None: no limit.
-        special_tokens: Of the tokenizer; empty without a tokenizer.
+        special_tokens: Special tokens of the tokenizer; empty without a tokenizer.
         has_tokens: True if groups come with lengths in tokens.
         held_out: Keys of the prompts that are kept for evaluation, distinct and rising; None without such data.
             Shape: (prompt,).
@@ -233,7 +233,7 @@ class Check(ABC):
         """Process a group."""
 
     def add_unusable(self, row: BadRow | LeftOut, place: int) -> None:  # noqa: B027
-        """Process a row that gave no group."""
+        """Process a row that gives no group."""
 
     @abstractmethod
     def drafts(self) -> Iterator[Draft]:

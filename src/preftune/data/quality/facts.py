@@ -23,8 +23,8 @@ class TokenCounts:
     """Lengths of a group in tokens.
 
     Args:
-        prompt: Of the prompt.
-        completions: Of each completion, without the prompt.
+        prompt: Length of the prompt.
+        completions: Length of each completion, without the prompt.
         hidden: What the chat template does not show of the messages, in words that follow a number.
     """
 

@@ -22,8 +22,8 @@ class Histogram:
 
     Args:
         title: Name of the quantity.
-        unit: Of the numbers, such as words.
-        edges: Of the bins, rising; the last bin holds its upper edge. Shape: (bin + 1,).
+        unit: Unit of the numbers, such as words.
+        edges: Edges of the bins, ascending; the last bin includes its upper edge. Shape: (bin + 1,).
         counts: Counts of each kind. Shape of each: (bin,).
         is_logarithmic: True if the bins have equal width on a logarithmic scale.
         limit: A number to mark, such as the maximum length.

@@ -169,7 +169,7 @@ def suspicious_rows(places: Mapping[str, Sequence[int]], num_rows: int) -> Itera
 
     Args:
         places: Rows that each check blames; repeated ones count once.
-        num_rows: Of the data set.
+        num_rows: Number of rows of the data set.
 
     >>> [draft] = suspicious_rows({"empty": [1, 2], "margins": [2, 2, 3]}, 3)
     >>> draft.count, draft.examples

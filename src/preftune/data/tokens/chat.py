@@ -173,7 +173,7 @@ class ChatFormat:
             )
 
     def adds_special_tokens(self, prompt: Text) -> bool:
-        """True if the tokenizer shall add its special tokens, such as the one that begins a sequence."""
+        """True if the tokenizer should add its special tokens, such as the one that begins a sequence."""
         turned = self.turned(prompt)
         if not isinstance(turned, str) or (self.marks.bos and turned.startswith(self.marks.bos)):
             return False  # a template writes them; a second beginning of the sequence is a mistake

@@ -174,7 +174,7 @@ def _renders_once(render: Callable[[list[dict[str, Any]]], str], arguments: Any,
 
 
 def with_arguments_as(form: ArgumentForm, turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Turns with the arguments of their tool calls in a form.
+    """Turns with the arguments of their tool calls in the given form.
 
     >>> call = {"function": {"name": "weather", "arguments": '{"city": "Paris"}'}}
     >>> with_arguments_as("object", [{"role": "assistant", "tool_calls": [call]}])[0]["tool_calls"]

@@ -66,7 +66,7 @@ class RunFacts:
     """Facts of a run that rules need beside its metrics.
 
     Args:
-        method: Of the run.
+        method: Method of the run.
         batch_size: Pairs, completions or prompts per step, as `method.counted` says.
         num_train, num_held_out: Number of these in the data.
         max_steps: Planned number of steps.

@@ -101,7 +101,7 @@ def both_ways(prompts: KeyArray, chosen: KeyArray, rejected: KeyArray) -> tuple[
     Args:
         prompts, chosen, rejected: Keys of the texts of each judgement. Shape: (judgement,).
     Returns:
-        Number of such pairs, and for each judgement True if it is of such a pair. Shape: (judgement,).
+        Number of such pairs, and for each judgement, True if it belongs to such a pair. Shape: (judgement,).
 
     >>> prompts, ones = np.ones(3, np.uint64), np.array([1, 2, 1], np.uint64)
     >>> both_ways(prompts, ones, np.array([2, 1, 3], np.uint64))

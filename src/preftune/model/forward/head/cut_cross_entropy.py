@@ -95,7 +95,7 @@ def find_cut_cross_entropy() -> CutCrossEntropy | str:
 def _is_exact_factor(scale: float, dtype: torch.dtype) -> bool:
     """True if hidden states can be multiplied by `scale` without rounding.
 
-    A power of two only moves the exponent, of which bfloat16 has as much as float32 has; that of float16 runs out.
+    A power of two only changes the exponent. bfloat16 has the exponent range of float32; that of float16 is too small.
 
     >>> _is_exact_factor(0.0625, torch.bfloat16), _is_exact_factor(0.0625, torch.float16)
     (True, False)

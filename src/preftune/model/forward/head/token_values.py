@@ -87,7 +87,7 @@ class HeadStates:
 
     Args:
         hidden: In the dtype of the matrix products. Shape: (target, width).
-        head: Of the model that the states are from.
+        head: LM head of the model that computed the states.
         vocabulary_size: Number of tokens that have a probability.
     """
 
