@@ -7,10 +7,10 @@ from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from preftune.model.forward.forward import Distributions, TokenExtra, TokenValues
 from preftune.model.forward.head.head import find_head
 from preftune.model.forward.head.linear_logp import linear_logp
 from preftune.model.forward.head.tiles import Tiles
+from preftune.model.forward.head.token_values import Distributions, TokenExtra, TokenValues
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.planning import Layout
 

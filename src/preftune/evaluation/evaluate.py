@@ -135,7 +135,7 @@ class _Evaluation:
         )
 
     def _fitted(self, models: Models) -> "_Evaluation":
-        """The same evaluation with the length of samples set. The console says if the model has no room for the default."""
+        """The same evaluation with the length of samples set. The console says if it is shorter than the default."""
         num_tokens = self.config.max_new_tokens(context_length(models.policy.config))
         if num_tokens != self.config.max_new_tokens():
             self.say(f"max_new_tokens: {num_tokens:,}, half of the model's positions")

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from preftune.losses import Argument, Loss, Method, Part, PolicyLogps, ReferencedLogps, TokenLogps
-from preftune.model.forward.forward import Forward, TokenExtra
+from preftune.model.forward.forward import Forward
+from preftune.model.forward.head.token_values import TokenExtra
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.model.reference.reference import Reference
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from preftune.errors import ModelError
-from preftune.model.forward.forward import Forward, TokenValues
+from preftune.model.forward.forward import Forward
 from preftune.model.forward.head.tiles import Tiles
-from preftune.model.forward.head.token_values import AllLogps, Distributions
+from preftune.model.forward.head.token_values import AllLogps, Distributions, TokenValues
 from preftune.model.forward.packed import PackedForward
 from preftune.model.forward.packed_batch import pack
 from preftune.model.forward.realigned import RealignedForward, mixed_logits

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.model.forward.arithmetic import Arithmetic
-from preftune.model.forward.forward import Distributions, Forward, TokenExtra, TokenValues, completion_logps
+from preftune.model.forward.forward import Forward, completion_logps
+from preftune.model.forward.head.token_values import Distributions, TokenExtra, TokenValues
 from preftune.model.forward.packed import PackedForward
 from preftune.model.forward.packed_batch import PackedBatch, pack
 from preftune.model.forward.sequences import SequencesForward

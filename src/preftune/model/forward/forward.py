@@ -10,7 +10,7 @@ from preftune.model.forward.head.token_values import Distributions, TokenExtra, 
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.planning import Layout
 
-__all__ = ["Distributions", "Forward", "TokenExtra", "TokenValues", "completion_logps", "evaluating"]
+__all__ = ["Forward", "completion_logps", "evaluating"]
 
 
 class Forward(Protocol):

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from preftune.errors import ModelError
-from preftune.model.forward.forward import Forward, TokenExtra, TokenValues
+from preftune.model.forward.forward import Forward
 from preftune.model.forward.head.tiles import Tiles
-from preftune.model.forward.head.token_values import AllLogps, HeadStates
+from preftune.model.forward.head.token_values import AllLogps, HeadStates, TokenExtra, TokenValues
 from preftune.model.forward.packed import PackedForward
 from preftune.model.forward.packed_batch import pack
 from preftune.model.forward.sequences import SequencesForward
