@@ -2,9 +2,10 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from preftune.cli.main import preftune
 
@@ -40,7 +41,7 @@ class Work:
         again: Arguments added after a kill.
         afresh: Text of the refusal after which the first call is repeated, as a kill came before there was anything.
         given: Commands that make what it reads, in the order of their calls.
-        has_report: Write the report of a run as well, which takes most of the time.
+        has_report: Write the reports of runs as well, which takes most of the time.
         judged: Needs an endpoint.
     """
 
@@ -51,7 +52,6 @@ class Work:
     given: tuple[Callable[[Path], Sequence[str]], ...] = ()
     has_report: bool = False
     judged: bool = False
-    environment: dict[str, str] = field(default_factory=dict)
 
 
 def flags(**settings: Any) -> list[str]:
@@ -168,10 +168,9 @@ LOOKS: Sequence[Work] = (
 
 def start(work: Work, arguments: Sequence[str]) -> int:
     """Do a work in this process."""
-    from preftune.cli import report
-
-    if not work.has_report and work in RUNS:
-        report.leave_report = lambda *_: None
+    if not work.has_report:
+        for name in ("report.leave_report", "sweep.leave_sweep_reports"):
+            patch(f"preftune.cli.{name}", return_value=None).start()
     return call(*arguments)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from tests.runs import same_run
+
 __all__ = ["differences", "weights_differ"]
 
 _VARIES = re.compile(
@@ -25,6 +27,8 @@ def differences(expected: Path, found: Path, *, only_weights: bool = False) -> l
     Args:
         only_weights: Compare the weights of models, without those of checkpoints.
     """
+    if not only_weights and (expected / "run" / "metrics.jsonl").is_file():
+        return [*_of_names(expected, found), *same_run.differences(expected / "run", found / "run")]
     return list(_differences(expected, found, only_weights=only_weights))
 
 
@@ -36,14 +40,19 @@ def weights_differ(expected: Path, found: Path) -> bool:
 def _differences(expected: Path, found: Path, *, only_weights: bool) -> Iterator[str]:
     names = {name for name in _names(expected) if not only_weights or _is_model(name)}
     if not only_weights:
-        for name in sorted(names ^ _names(found)):
-            yield f"{name} is {'missing' if name in names else 'left over'}"
+        yield from _of_names(expected, found)
     for name in sorted(names):
         if not (found / name).is_file():
             if only_weights:
                 yield f"{name} is missing"
             continue
         yield from (f"{name}: {text}" for text in _of_files(expected / name, found / name))
+
+
+def _of_names(expected: Path, found: Path) -> Iterator[str]:
+    names = _names(expected)
+    for name in sorted(names ^ _names(found)):
+        yield f"{name} is {'missing' if name in names else 'left over'}"
 
 
 def _names(folder: Path) -> set[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from typing_extensions import override
 
-__all__ = ["KEY", "MISDEEDS", "serving"]
+__all__ = ["ANSWERS", "KEY", "MISDEEDS", "serving"]
 
 KEY = "sk-campaign-5f3c9a7e1b2d4860"
 """The key that must be nowhere."""
@@ -39,6 +39,8 @@ _ANSWERS: dict[str, Any] = {
 }
 MISDEEDS = (*_STATUSES, *_BODIES, *_ANSWERS, "html", "redirect", "hang", "half", "wrong length", "dropped")
 """Ways in which the endpoint misbehaves."""
+ANSWERS = frozenset(_ANSWERS)
+"""Those that are answers, which a store may keep."""
 
 
 @contextmanager

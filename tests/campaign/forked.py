@@ -69,7 +69,7 @@ class Ended:
     @property
     def is_mute(self) -> bool:
         """True if it failed without an error message, such as with the bare word `Aborted.`."""
-        return self.code in (1, 2) and "Error" not in self.text
+        return self.code in (1, 2) and "error" not in self.text.lower()
 
     @property
     def last_lines(self) -> str:
@@ -91,7 +91,7 @@ def run_forked(
 
     Args:
         moment: When to kill it.
-        limits: Soft limits by the numbers of `resource`.
+        limits: Soft limits by the numbers of `resource`; of memory, beyond what the process has.
         environment: More environment variables.
         at_most: Seconds until it is taken for one that hangs.
     """
@@ -151,7 +151,8 @@ def _become(
         changes = _Changes(folder, moment.change if moment is not None else None)
         sys.addaudithook(changes)
         for number, limit in limits.items():
-            resource.setrlimit(number, (limit, resource.getrlimit(number)[1]))
+            soft = limit + _address_space() if number == resource.RLIMIT_AS else limit
+            resource.setrlimit(number, (soft, resource.getrlimit(number)[1]))
         code = work() or 0
         counter.write_text(str(changes.count))
     except SystemExit as exit_:
@@ -163,6 +164,12 @@ def _become(
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
+
+
+def _address_space() -> int:
+    """Bytes of this process's address space."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * resource.getpagesize()
 
 
 class _Changes:

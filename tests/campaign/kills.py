@@ -16,7 +16,7 @@ from tests.campaign.forked import Ended, Moment, run_forked
 from tests.campaign.place import Place
 from tests.campaign.trial import Attempt, Kind
 
-__all__ = ["KILLS", "Unbroken", "unbroken"]
+__all__ = ["KILLS", "Unbroken", "attempt", "prepared", "unbroken"]
 
 _MOST_KILLS = 5
 _WORKS = tuple(work for index, look in enumerate(LOOKS) for work in (*RUNS[3 * index : 3 * index + 3], look))
@@ -56,13 +56,23 @@ def prepared(place: Place, work: Work) -> Path:
     return place.copy(place.once(f"prepared/{work.name}", partial(_prepare, place, work)))
 
 
-def attempt(place: Place, work: Work, folder: Path, arguments: Sequence[str], *, moment: Moment | None = None) -> Ended:
-    """Call a work once in a process that may be killed. Caches are those of the folder."""
-    environment = {"PREFTUNE_CACHE": str(folder / "cache"), "COLUMNS": "200", **work.environment}
+def attempt(
+    place: Place,
+    work: Work,
+    folder: Path,
+    arguments: Sequence[str],
+    *,
+    moment: Moment | None = None,
+    limits: dict[int, int] | None = None,
+    at_most: float = 60.0,
+) -> Ended:
+    """Call a work once in a process that may be killed or limited. Caches are those of the folder."""
+    environment = {"PREFTUNE_CACHE": str(folder / "cache"), "COLUMNS": "200"}
     with ExitStack() as stack:
         if work.judged:
             environment |= stack.enter_context(serving())
-        return run_forked(partial(start, work, arguments), folder, moment=moment, environment=environment)
+        call = partial(start, work, arguments)
+        return run_forked(call, folder, moment=moment, limits=limits, environment=environment, at_most=at_most)
 
 
 def _prepare(place: Place, work: Work, folder: Path) -> None:

@@ -59,6 +59,14 @@ def test_rows_that_stay_are_as_they_were_and_in_order(tmp_path: Path) -> None:
     assert [(entry["place"], entry["rule"]) for entry in log] == [(f"{tmp_path / 'prefs.jsonl'}:2", "dedupe")]
 
 
+def test_half_of_a_surrogate_pair_in_a_column_that_nothing_reads_stays_as_it_was(tmp_path: Path) -> None:
+    row: Row = {"prompt": "é", "chosen": "a", "rejected": "b", "id": "\ud800", "deep": [{"\udfff": "x"}]}
+    data = tmp_path / "prefs.jsonl"
+    data.write_text(f"{json.dumps(row)}\n" * 2)
+    kept, _ = cleaned(data, "--dedupe")
+    assert kept == [row]
+
+
 def test_cleaned_data_no_longer_have_the_finding(planted: Path) -> None:
     rules = ["--dedupe", "--drop-ties", "0.2", "--resolve-contradictions", "majority", "--balance-length"]
     cleaned(planted, *ALL, *rules)

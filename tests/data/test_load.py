@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preftune.data.load import groups_from_rows, iter_groups, load_groups
-from preftune.data.rows import BadRow, LeftOut
+from preftune.data import BadRow, LeftOut, groups_from_rows, iter_groups, load_groups
 from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin, PromptGroup
 

@@ -13,6 +13,11 @@ from typing_extensions import override
 
 __all__ = ["TEMPLATE", "OpenAIServer", "running_server"]
 
+_BODIES = {"malformed": '{"choices": [{"mess', "no choices": '{"choices": []}', "nested": "[" * 100_000}
+_ANSWERS = {
+    "prose": "Both have their merits, and I would not want to choose.",
+    "no text": "Half of a pair: \ud800",
+}
 TEMPLATE = "{{ prompt }}|{{ first }}|{{ second }}"
 """A judge prompt that the server can read."""
 
@@ -97,21 +102,18 @@ class _Handler(BaseHTTPRequestHandler):
             case "slow":
                 self.server.is_closing.wait()
                 self.close_connection = True
-            case "malformed":
-                self._send(200, '{"choices": [{"mess')
             case "html":
                 self._send(200, "<html>Bad gateway</html>", kind="text/html")
-            case "no choices":
-                self._send(200, json.dumps({"choices": []}))
             case "dropped":
                 self.close_connection = True
                 self.connection.close()
             case "cut off":
                 self.close_connection = True
                 self._send(200, '{"choices"', length=1000)
+            case _ if fault in _BODIES:
+                self._send(200, _BODIES[fault])
             case _:
-                assert fault == "prose", fault
-                self._answer("Both have their merits, and I would not want to choose.")
+                self._answer(_ANSWERS[fault])
 
     def _echo(self, fault: str) -> None:
         """The key, in an error or in an answer."""

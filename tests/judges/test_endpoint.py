@@ -13,7 +13,8 @@ from tests.judges.openai_server import TEMPLATE, OpenAIServer, running_server
 
 SLOW_TIMEOUT = 2.0
 """Long enough for each good answer on a busy machine, where tests wait for an answer that does not come."""
-FAULTS = ("429", "500", "503", "slow", "malformed", "html", "no choices", "dropped", "cut off", "prose")
+FAULTS = ("429", "500", "503", "slow", "malformed", "html", "no choices", "dropped", "cut off", "prose", "nested",
+          "no text")  # fmt: skip
 
 
 def judge_at(
@@ -63,7 +64,8 @@ def test_a_misbehaving_server_loses_no_verdict_and_gets_no_question_twice(store:
     faults = {item.ours: [fault] for item, fault in zip(items, FAULTS, strict=True)}
     with running_server(faults) as server:
         judged = judge_comparisons(judge_at(server, timeout=SLOW_TIMEOUT), items, store)
-        assert [item.points for item in judged] == [(1.0, 1.0) if number % 2 else (0.0, 0.0) for number in range(10)]
+        longer, shorter = (1.0, 1.0), (0.0, 0.0)
+        assert [item.points for item in judged] == [shorter, longer] * (len(FAULTS) // 2)
         assert set(server.verdicts.values()) == {1}
         assert len(server.verdicts) == 2 * len(items)
         num_requests = server.num_requests
@@ -77,6 +79,13 @@ def test_each_fault_is_survived_twice_in_a_row(fault: str) -> None:
         found = ask(judge_at(server, timeout=SLOW_TIMEOUT), [QUESTION])
         assert found == {QUESTION: Verdict("first", "One says more.\nBetter: A")}
         assert server.num_requests == 3
+
+
+def test_an_answer_with_half_of_a_surrogate_pair_is_kept_as_text(store: EvaluationStore) -> None:
+    with running_server({QUESTION.first: ["no text"] * 9}) as server:
+        judge_comparisons(judge_at(server), [Comparison(0, QUESTION.prompt, QUESTION.first, QUESTION.second)], store)
+        (verdict,) = store.verdicts(judge_at(server).identity, [QUESTION]).values()
+        assert verdict.answer == "Half of a pair: ?"
 
 
 def test_an_unreadable_judge_is_not_asked_again(store: EvaluationStore) -> None:

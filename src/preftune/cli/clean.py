@@ -1,6 +1,5 @@
 """`preftune clean`: remove rows from preference data by rules."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,13 @@ from preftune.cli.options import (
     section_flags,
     source_flags,
 )
-from preftune.data.quality.cleaning import Decision, decide
-from preftune.data.quality.facts import facts_of
+from preftune.data.quality import RowTable, RowTableBuilder, check_groups, decide, facts_of
+from preftune.data.quality.cleaning import Decision
 from preftune.data.quality.keys import Places
-from preftune.data.quality.row_table import RowTable, RowTableBuilder
-from preftune.data.quality.run import check_groups
 from preftune.data.rows import BadRow, LeftOut, Row
 from preftune.data.sources import read_rows
 from preftune.errors import ConfigError, DataError
+from preftune.files.json_files import json_text
 from preftune.files.outputs import check_output, saving
 from preftune.groups import PromptGroup
 from preftune.settings.data_commands import CleaningRules, RowsFile
@@ -170,11 +168,9 @@ def write_kept(source: RowSource, found: Survey, decision: Decision, rows: IO[st
             why = None if rule < 0 else decision.reasons[rule]
             next_row += 1
         if why is not None:
-            log.write(
-                json.dumps({"place": str(row.origin), "rule": why[0], "reason": why[1]}, ensure_ascii=False) + "\n"
-            )
+            log.write(json_text({"place": str(row.origin), "rule": why[0], "reason": why[1]}) + "\n")
         elif isinstance(row, Row):
-            rows.write(json.dumps(dict(row.fields), ensure_ascii=False, default=str) + "\n")
+            rows.write(json_text(dict(row.fields), default=str) + "\n")
             num_kept += 1
     return num_kept
 

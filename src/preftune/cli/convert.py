@@ -1,6 +1,5 @@
 """`preftune convert`: convert preference data from one format to another."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from preftune.data.convert import Columns, Conversion, Converter
 from preftune.data.load import GroupStream, iter_groups
 from preftune.data.views import PairRule
 from preftune.errors import ConfigError, DataError
+from preftune.files.json_files import json_text
 from preftune.files.outputs import check_output, saving
 from preftune.settings import DataSettings, ModelSettings
 from preftune.settings.data_commands import ConversionSettings, RowsFile
@@ -95,15 +95,11 @@ def _checked(context: click.Context, values: Mapping[str, Any]) -> tuple[DataSet
 
 def _line(row: Columns, stream: GroupStream) -> str:
     try:
-        text = json.dumps(row, ensure_ascii=False)
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        text = json.dumps(row)  # half a surrogate pair in a field for the chat template, which JSON can hold escaped
+        return f"{json_text(row)}\n"
     except TypeError as error:
         raise DataError(
             f"row {stream.num_rows:,} of the data holds in a message what JSON cannot: {error}. Leave the row out."
         ) from error
-    return f"{text}\n"
 
 
 def _show(console: Console, output: Path, stream: GroupStream, conversion: Conversion) -> None:

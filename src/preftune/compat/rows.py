@@ -10,7 +10,7 @@ from datasets import IterableDataset
 from transformers import PreTrainedTokenizerBase
 
 from preftune.compat.tuning_config import TuningConfig
-from preftune.data.load import groups_from_rows
+from preftune.data import groups_from_rows
 from preftune.data.tables import rows_of_table
 from preftune.data.tokens.pipeline import TokenPipeline
 from preftune.data.tokens.token_group import TokenGroup

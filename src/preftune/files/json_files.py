@@ -17,6 +17,7 @@ __all__ = [
     "as_json",
     "from_json",
     "json_line",
+    "json_text",
     "read_json_lines",
     "read_json_object",
     "read_record",
@@ -151,6 +152,23 @@ def read_record(kind: type[Record], path: Path, *, made_by: str) -> Record | Non
 def json_line(value: Any) -> str:
     """A value as one line of a JSON lines file, line feed included."""
     return json.dumps(as_json(value), ensure_ascii=False).translate(_LINE_ENDS) + "\n"
+
+
+def json_text(value: Any, **options: Any) -> str:
+    """JSON that can be written as UTF-8: half of a surrogate pair stays the escape that JSON has for it.
+
+    Args:
+        options: Of `json.dumps`.
+
+    >>> json_text("é"), json_text("é" + chr(0xD800))
+    ('"é"', '"\\\\u00e9\\\\ud800"')
+    """
+    text = json.dumps(value, ensure_ascii=False, **options)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value, **options)
+    return text
 
 
 def append_json_line(path: Path, value: Any) -> None:

@@ -180,11 +180,15 @@ class EndpointJudge:
                 raise
             self._settings.pop("temperature", None)
             return self._answer(client, messages)
-        except (ValueError, AttributeError, IndexError, TypeError):
+        except (ValueError, AttributeError, IndexError, TypeError, RecursionError):  # RecursionError: nested deeply
             return None
 
     def _without_secrets(self, text: str) -> str:
-        """A text of the endpoint without key and credentials: it may be shown, logged and stored."""
+        """A text of the endpoint without key and credentials: it may be shown, logged and stored.
+
+        Half of a surrogate pair, which JSON can hold, becomes a question mark.
+        """
+        text = text.encode("utf-8", errors="replace").decode("utf-8")
         address = urlsplit(self.base_url)
         credentials = address.netloc.rpartition("@")[0]
         parts = (self.api_key, credentials, address.password or "", *dict(parse_qsl(address.query)).values())

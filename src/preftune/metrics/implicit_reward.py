@@ -16,8 +16,7 @@ class ImplicitReward:
     reward = beta * kind
 
     Args:
-        kind: `logratio`, policy minus reference; `logp`, the policy's log-prob; `mean_...`, per token;
-            `output`, that of a reward model, which stands in the place of log-probs.
+        kind: `logratio`, policy minus reference; `logp`, the policy's log-prob; `mean_...`, per token.
         beta: Reward per nat, > 0.
     Raises:
         ValueError: a beta out of its range.
@@ -59,7 +58,7 @@ class ImplicitReward:
 
     def unscaled(self, logps: PolicyLogps | ReferencedLogps) -> Tensor:
         """The reward at beta = 1. Shape: (completion,). Unit: nats."""
-        if self.kind in ("logp", "output"):
+        if self.kind == "logp":
             return logps.policy
         if self.kind == "mean_logp":
             return logps.mean_logp

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from preftune.data.rows import Row
-from preftune.data.sources import read_rows
+from preftune.data import Row, read_rows
 
 __all__ = ["FILES", "first_row", "path_of"]
 

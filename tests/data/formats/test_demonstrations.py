@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from preftune.data.formats.table import find_format, recognise
-from preftune.data.load import groups_from_rows
+from preftune.data import find_format, groups_from_rows, recognise
 from preftune.errors import DataError
 from preftune.groups import Message
 from tests.data.formats.rows import contents, read
