@@ -4,13 +4,21 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
+from preftune.cli.bug_report import BUG
 from preftune.cli.main import preftune
 
-__all__ = ["call", "error_of", "tune"]
+__all__ = ["call", "call_with_bugs", "error_of", "tune"]
 
 
 def call(*arguments: str | Path) -> Result:
-    """What `preftune ARGUMENTS` gives. An exception that is no error message is raised on."""
+    """What `preftune ARGUMENTS` gives. A bug fails the test."""
+    result = call_with_bugs(*arguments)
+    assert result.exit_code != BUG, result.stderr
+    return result
+
+
+def call_with_bugs(*arguments: str | Path) -> Result:
+    """Like `call`, and a bug gives its message. An exception that is no message at all is raised on."""
     result = CliRunner().invoke(preftune, [str(argument) for argument in arguments], env={"COLUMNS": "100"})
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception

@@ -7,6 +7,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import rich_click as click
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 from typing_extensions import override
 
+from preftune.cli.bug_report import BUG, bug_message, trouble_message, write_bug_report
 from preftune.errors import ConfigError, DataError, ModelError, OutputError, PreftuneError, TokenizerError, names_flags
 from preftune.files.terminal import PlainConsole
 
@@ -26,6 +28,7 @@ __all__ = [
     "is_main_process",
     "loading",
     "main_console",
+    "note_output",
     "quiet_libraries",
 ]
 
@@ -36,7 +39,7 @@ INTERRUPTED = 130
 """Exit code of what a signal ended, as shells have it."""
 
 _WRONG_INPUT = (ConfigError, DataError, ModelError, OutputError, TokenizerError)
-_TRACEBACK = "preftune.traceback"
+_TRACEBACK, _OUTPUT = "preftune.traceback", "preftune.output"
 
 
 def exit_code(error: PreftuneError) -> int:
@@ -54,7 +57,7 @@ def ask_for_traceback(context: click.Context, _option: click.Parameter, value: b
 
 
 class ReportingGroup(click.RichGroup):
-    """A group whose subcommands may raise PreftuneError."""
+    """A group whose subcommands may raise anything. Every error becomes a message and an exit code."""
 
     @override
     def invoke(self, ctx: click.Context) -> Any:
@@ -72,6 +75,10 @@ class ReportingGroup(click.RichGroup):
         except PreftuneError as error:
             _report(error, with_traceback=ctx.meta.get(_TRACEBACK, False))
             ctx.exit(exit_code(error))
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            ctx.exit(_report_unexpected(error, ctx))
         except KeyboardInterrupt:
             _console().print("Stopped.", style="bold yellow")
             ctx.exit(INTERRUPTED)
@@ -86,6 +93,22 @@ def _report(error: PreftuneError, *, with_traceback: bool) -> None:
     if with_traceback:
         traceback.print_exception(error)
     _console().print(Text.assemble((f"{process_name()}Error: ", "bold red"), (str(error), "red")), soft_wrap=True)
+
+
+def note_output(context: click.Context, output: object) -> None:
+    """Note the output folder of a command, for the report of a bug in it."""
+    context.meta[_OUTPUT] = Path(output) if isinstance(output, str) else None
+
+
+def _report_unexpected(error: Exception, context: click.Context) -> int:
+    """Report trouble of the machine, or a bug with a file of its details. Returns the exit code."""
+    output = context.meta.get(_OUTPUT)
+    if context.meta.get(_TRACEBACK, False):
+        traceback.print_exception(error)
+    trouble = trouble_message(error, output)
+    message = trouble or bug_message(error, write_bug_report(error, output), output)
+    _console().print(Text.assemble((f"{process_name()}Error: ", "bold red"), (message, "red")), soft_wrap=True)
+    return BUG if trouble is None else 1
 
 
 def _console() -> Console:

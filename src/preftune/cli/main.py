@@ -7,7 +7,7 @@ import rich_click as click
 from typing_extensions import override
 
 from preftune import __version__
-from preftune.cli.console import ReportingGroup, loading
+from preftune.cli.console import ReportingGroup, loading, note_output
 from preftune.files.terminal import accept_any_text
 
 __all__ = ["main", "preftune"]
@@ -31,7 +31,9 @@ class LazyCommand(click.RichCommand):
         module, _, name = self._target.partition(":")
         with loading():
             command: click.RichCommand = getattr(import_module(module), name or "command")
-        return command.make_context(info_name, args, parent, **extra)
+        context = command.make_context(info_name, args, parent, **extra)
+        note_output(context, context.params.get("output"))
+        return context
 
 
 @click.group(cls=ReportingGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -11,7 +11,7 @@ import rich_click as click
 from rich.console import Console
 from typing_extensions import override
 
-from preftune.cli.console import INTERRUPTED, SICK, is_main_process, loading, main_console, quiet_libraries
+from preftune.cli.console import INTERRUPTED, SICK, is_main_process, loading, main_console, note_output, quiet_libraries
 from preftune.cli.options import given_values, loss_option_flags, output_flags, setting_flags
 from preftune.errors import ConfigError, TrainingError
 from preftune.files.run_files import CONFIG, METRICS
@@ -138,6 +138,7 @@ def _train(config: TrainConfig, console: Console, context: click.Context) -> Non
         from preftune.runs.run import train
 
     folder = Path(config.output.output)
+    note_output(context, config.output.output)
     try:
         result = train(config, console=console)
     except TrainingError:

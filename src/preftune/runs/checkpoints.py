@@ -1,6 +1,5 @@
 """Checkpoints of a run: choosing the best one, and saving models without damage to earlier ones."""
 
-import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from safetensors import SafetensorError
 from transformers import (
     EarlyStoppingCallback,
     Trainer,
@@ -21,6 +19,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from typing_extensions import override
 
 from preftune.errors import ConfigError, PreftuneError, SaveError, TrainingError
+from preftune.files.exhausted import exhausted
 from preftune.files.outputs import give_usual_mode
 from preftune.metrics.catalogue import HELD_OUT, SAMPLES_KL
 from preftune.runs.folder import RunFolder
@@ -147,16 +146,8 @@ class _StopWithoutImprovement(EarlyStoppingCallback):
             super().on_evaluate(args, state, control, metrics, **kwargs)  # type: ignore[no-untyped-call]
 
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FULL_TEXTS = (
-    "No space left",
-    "os error 28",
-    "os error 122",
-    "os error 27",
-    "PytorchStreamWriter",
-    "inline_container.cc",
-)
-"""Messages of safetensors (Rust) and torch.save (C++) on a full disk; they give no errno."""
+_FULL_WHILE_SAVING = "inline_container.cc"
+"""Place in torch.save (C++) that fails on a full disk, and gives no errno."""
 
 
 @contextmanager
@@ -205,13 +196,4 @@ def save_model(trainer: Trainer, folder: RunFolder) -> None:
 
 
 def _is_full_disk(error: BaseException) -> bool:
-    chain: BaseException | None = error
-    while chain is not None:
-        if isinstance(chain, OSError) and chain.errno in _FULL:
-            return True
-        if isinstance(chain, (OSError, SafetensorError, RuntimeError)) and any(
-            text in str(chain) for text in _FULL_TEXTS
-        ):
-            return True
-        chain = chain.__cause__ or chain.__context__
-    return False
+    return exhausted(error) == "disk" or _FULL_WHILE_SAVING in str(error)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from preftune.errors import ModelError, PreftuneError, first_line
+from preftune.files.exhausted import exhausted
 
 __all__ = ["check_place", "is_same_place", "lasting_name", "loading", "not_loadable"]
 
@@ -58,6 +59,11 @@ def not_loadable(
     name: str, error: Exception, setting: str = "model", *, what: str = "causal language model"
 ) -> ModelError:
     """The error of a model that exists, but cannot be loaded; or that may be on the hub, but cannot be found there."""
+    if exhausted(error) == "memory":
+        return ModelError(
+            f"{setting} = {name}: there is not enough memory to load it ({first_line(error)}). Free some memory, load "
+            "it with --weights-dtype bfloat16, or use a smaller model."
+        )
     if Path(name).exists():
         return ModelError(f"{setting} = {name}: no {what} could be loaded from it ({first_line(error)}). {_ADVICE}")
     return ModelError(
