@@ -90,7 +90,7 @@ def test_a_bug_while_training_keeps_the_run_and_puts_the_report_beside_it(
     model_folder: Path, pairs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    monkeypatch.setattr("preftune.runs.run.save_model", lambda *_: {}["gone"])
+    monkeypatch.setattr("preftune.runs.run.save_model", None)
     arguments = tune(model_folder, pairs_file, run, "--save-every", "1")
     result = call_with_bugs(*arguments)
     assert result.exit_code == BUG
