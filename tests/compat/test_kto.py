@@ -151,11 +151,6 @@ def test_rows_without_thumbs_are_refused(tmp_path: Path) -> None:
         kto_of(tmp_path, rows=rows)
 
 
-def test_rows_of_a_single_prompt_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="all completions answer the same prompt"):
-        kto_of(tmp_path, rows=[{**row, "prompt": "What?"} for row in make_thumbs(4)])
-
-
 def test_a_mismatched_completion_beyond_the_models_positions_is_refused(tmp_path: Path) -> None:
     long_prompt = {"prompt": "What" + " cake" * 160, "completion": " eggs.", "label": True}
     long_answer = {"prompt": "What?", "completion": " cake" * 160, "label": False}

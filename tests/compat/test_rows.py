@@ -10,6 +10,7 @@ from preftune import KTOConfig, SFTConfig
 from preftune.compat.rows import read_rows
 from preftune.errors import DataError
 from tests.compat.runs import TOKENIZER, config_of, make_rows, make_thumbs, settings_of
+from tests.data.tokenizers_for_tests import make_tokenizer
 
 
 def test_weights_are_cut_with_their_tokens(tmp_path: Path) -> None:
@@ -81,10 +82,57 @@ def test_a_frame_is_as_good_as_its_rows(tmp_path: Path) -> None:
         ([{"prompt": "a", "chosen": " b", "rejected": " c", "tools": "[1]"}], r"pairs:1: field 'tools\[0\]'"),
         (["text"], "pairs:1: the row is of type str"),
         ({"train": []}, r"pairs: holds several data sets \(train\)"),
-        (Dataset.from_list(make_rows(2)).to_iterable_dataset(), "pairs: is a stream"),
         ([{"prompt": "eggs " * 40, "chosen": " a", "rejected": " b"}], "no row is left to train on"),
     ],
 )
 def test_rows_that_cannot_be_used_are_named(tmp_path: Path, rows: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         read_rows(rows, "pairs", TOKENIZER, config_of(tmp_path, max_length=40))
+
+
+EQUAL = {"prompt": "a", "chosen": " b", "rejected": " b"}
+EMPTY = {"prompt": "a", "chosen": " ", "rejected": " b"}
+NO_PROMPT = {"prompt": "", "chosen": " b", "rejected": " c"}
+
+
+def test_all_rows_that_cannot_be_used_are_counted(tmp_path: Path) -> None:
+    rows = [*make_rows(2), EQUAL, EMPTY, *make_rows(1), EMPTY]
+    with pytest.raises(DataError) as caught:
+        read_rows(rows, "pairs", TOKENIZER, config_of(tmp_path))
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "3 of 6 rows cannot be used:"
+    assert [line.split(": ")[0] for line in lines[1:-1]] == ["  pairs:3", "  pairs:4", "  pairs:6"]
+
+
+@pytest.mark.parametrize("bad", [[EQUAL], [EMPTY], [NO_PROMPT], [NO_PROMPT, EQUAL, EMPTY, NO_PROMPT]], ids=str)
+def test_rows_that_cannot_be_used_are_skipped_on_request(tmp_path: Path, bad: list[dict[str, Any]]) -> None:
+    tokenizer = make_tokenizer(bos=None)
+    assert tokenizer.bos_token is None
+    groups, report = read_rows([*bad, *make_rows(3)], "pairs", tokenizer, config_of(tmp_path, on_bad_row="skip"))
+    assert [group.origin.row for group in groups] == [len(bad) + number for number in (1, 2, 3)]
+    assert len(report.skipped) == len(bad)
+    with pytest.raises(DataError, match="pairs:1"):
+        read_rows([*bad, *make_rows(3)], "pairs", tokenizer, config_of(tmp_path))
+
+
+def test_all_rows_that_cannot_be_tokenized_are_counted(tmp_path: Path) -> None:
+    rows = [NO_PROMPT, *make_rows(3), NO_PROMPT]
+    with pytest.raises(DataError, match=r"2 of 5 rows cannot be used:\n  pairs:1: .*\n  pairs:5: "):
+        read_rows(rows, "pairs", make_tokenizer(bos=None), config_of(tmp_path))
+
+
+def test_no_usable_row_is_an_error_in_any_case(tmp_path: Path) -> None:
+    for rows in ([EQUAL, EMPTY], [NO_PROMPT, NO_PROMPT]):
+        with pytest.raises(DataError, match="pairs"):
+            read_rows(rows, "pairs", make_tokenizer(bos=None), config_of(tmp_path, on_bad_row="skip"))
+
+
+def test_thumbs_of_one_prompt_are_matched_with_each_other(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "Bake", "completion": f" {word}.", "label": word == "cake"} for word in ("cake", "eggs", "flour")
+    ]
+    groups, _ = read_rows(rows, "rows", TOKENIZER, KTOConfig(**settings_of(tmp_path)))
+    completions = [group.completions[0].tolist() for group in groups]
+    assert [group.mismatched[0].tolist() for group in groups] == [*completions[1:], completions[0]]
+    with pytest.raises(DataError, match="the same prompt"):
+        read_rows(rows[:1], "rows", TOKENIZER, KTOConfig(**settings_of(tmp_path)))

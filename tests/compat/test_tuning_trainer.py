@@ -330,12 +330,7 @@ def test_reference_log_probs_computed_before_give_the_same_losses(
 
 
 def test_rows_without_precomputed_log_probs_are_refused(tmp_path: Path) -> None:
-    trainer = DPOTrainer(
-        model=make_model(),
-        args=config_of(tmp_path, precompute_ref_log_probs=True),
-        train_dataset=make_rows(4),
-        processing_class=TOKENIZER,
-    )
+    trainer = trainer_of(tmp_path, ref_model=make_model(), rows=make_rows(4), precompute_ref_log_probs=True)
     with pytest.raises(ConfigError, match="the reference left memory"):
         trainer.evaluate(make_rows(4, seed=1))
 

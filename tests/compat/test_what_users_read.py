@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import transformers.trainer
-from datasets import Dataset
+from datasets import Dataset, IterableDataset, IterableDatasetDict
 from huggingface_hub import ModelCard
 from transformers import LlamaForSequenceClassification, TrainerCallback
 
@@ -119,6 +119,54 @@ def test_predict_gives_the_metrics_of_evaluate(tmp_path: Path) -> None:
         found = trainer.predict(rows).metrics
         assert found["test_loss"] == of_evaluate["eval_loss"]
         assert {name.replace("test_", "eval_") for name in found} <= set(of_evaluate) | {"epoch"}
+
+
+def stream(rows: list[dict[str, Any]]) -> IterableDataset:
+    return Dataset.from_list(rows).to_iterable_dataset()
+
+
+def test_a_stream_gives_as_many_rows_as_the_steps_take(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    weights = make_model().state_dict()
+    found = []
+    rows = make_rows(40)
+    for given, changes in ((stream(rows), {"max_steps": 3}), (rows[:24], {"train_sampling_strategy": "sequential"})):
+        model = make_model()
+        model.load_state_dict(weights)
+        trainer = trainer_of(tmp_path, model, rows=given, **{"num_train_epochs": 1, **SIZES, **changes})
+        assert trainer.train_dataset is given
+        trainer.train()
+        found.append(losses(trainer))
+    assert len(found[0]) == 3
+    assert found[0] == found[1]
+
+
+def test_a_stream_needs_a_number_of_steps(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="max_steps = -1: train_dataset is a stream"):
+        trainer_of(tmp_path, rows=stream(make_rows(4)))
+
+
+def test_held_out_streams_are_read_whole(tmp_path: Path) -> None:
+    rows = make_rows(6, seed=1)
+    expected = trainer_of(tmp_path, eval_dataset=rows).evaluate()["eval_loss"]
+    for held_out in (stream(rows), IterableDatasetDict(near=stream(rows)), {"near": stream(rows)}):
+        found = trainer_of(tmp_path, eval_dataset=held_out).evaluate()
+        assert found["eval_near_loss" if isinstance(held_out, dict) else "eval_loss"] == expected
+
+
+@pytest.mark.parametrize("with_adapter", [False, True])
+def test_new_rows_are_evaluated_after_precomputing(tmp_path: Path, with_adapter: bool) -> None:
+    torch.manual_seed(0)
+    arguments: dict[str, Any] = {"peft_config": lora()} if with_adapter else {}
+    trainer = trainer_of(tmp_path, precompute_ref_log_probs=True, num_train_epochs=1, learning_rate=1e-2, **arguments)
+    assert trainer.evaluate(make_rows(4, seed=2))["eval_loss"] == pytest.approx(0.6931, abs=1e-4)
+    trainer.train()
+    assert trainer.evaluate(make_rows(4, seed=2))["eval_loss"] != pytest.approx(0.6931, abs=1e-4), "known from before"
+    if with_adapter:
+        assert trainer.evaluate(make_rows(4, seed=3))["eval_loss"] > 0
+    else:
+        with pytest.raises(ConfigError, match="evaluate them before training"):
+            trainer.evaluate(make_rows(4, seed=3))
 
 
 @pytest.mark.parametrize("name", [None, "far"])

@@ -25,11 +25,24 @@ def mixed(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_the_first_bad_row_is_an_error_that_ends_with_the_ways_out(mixed: str) -> None:
+def test_bad_rows_are_an_error_that_counts_them_and_ends_with_the_ways_out(mixed: str) -> None:
     with pytest.raises(DataError) as caught:
         load_groups(mixed)
-    assert str(caught.value).startswith(f"{mixed}:2: the line is not valid JSON")
-    assert str(caught.value).endswith("Fix the row, or skip such rows with --on-bad-row skip.")
+    first, *rows, last = str(caught.value).splitlines()
+    assert first == "2 of 4 rows cannot be used:"
+    assert rows[0].startswith(f"  {mixed}:2: the line is not valid JSON")
+    assert rows[1] == f"  {mixed}:3: field 'rejected' is missing."
+    assert last == "Fix these rows, or skip such rows with --on-bad-row skip."
+
+
+@pytest.mark.parametrize("num_bad", [2, 5, 6, 40])
+def test_an_error_counts_all_bad_rows_and_shows_a_few(num_bad: int) -> None:
+    with pytest.raises(DataError) as caught:
+        groups_from_rows([PAIR, *[PAIR | {"chosen": ""}] * num_bad])
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"{num_bad} of {num_bad + 1} rows cannot be used:"
+    assert sum(line.startswith("  rows:") for line in lines) == min(num_bad, 5)
+    assert (f"  and {num_bad - 5} more" in lines) == (num_bad > 5)
 
 
 def test_a_missing_field_is_named_with_line_and_ways_out() -> None:
@@ -49,7 +62,7 @@ def test_skipped_rows_are_counted_and_named(mixed: str) -> None:
 
 
 def test_nothing_left_after_skipping_is_an_error() -> None:
-    with pytest.raises(DataError, match=r"all 2 rows were skipped.*The first: rows:1: field 'chosen' has an empty"):
+    with pytest.raises(DataError, match=r"none of the 2 rows can be used.*The first: rows:1: field 'chosen'"):
         groups_from_rows([PAIR | {"chosen": ""}, PAIR | {"chosen": ""}], on_bad_row="skip")
 
 

@@ -98,6 +98,7 @@ _ORDERS = ("random", "sequential")
 
 _LEAVE = "Leave it at its default."
 _ACCEPTED: Accepted = {
+    "on_bad_row": (("error", "skip"), "Use error or skip."),
     "truncation_mode": (("keep_start",), "Use keep_start: sequences that are too long are cut at the end."),
     "padding_free": ((False,), "Rows are packed without padding wherever the model allows it. " + _LEAVE),
     "pad_to_multiple_of": (("auto", None), _LEAVE),
@@ -131,6 +132,8 @@ class TuningConfig(TrainingArguments, ABC):
             save memory: results do not depend on it. Default: what `per_device_train_batch_size` rows need.
         disable_dropout: Turn off all dropout, including that of adapters.
         dataset_num_proc: Processes that tokenize.
+        on_bad_row: `error`: rows that cannot be used, such as an empty completion or equal chosen and rejected, are
+            counted in an error. `skip`: they are left out and counted in `data_reports`. TRL does not have it.
         model_init_kwargs: Arguments of `from_pretrained` for a model given by id or path. Weights are float32 unless
             `dtype` says otherwise.
         trust_remote_code: Run the Python code in the model's repository.
@@ -171,6 +174,9 @@ class TuningConfig(TrainingArguments, ABC):
     max_tokens_per_microbatch: int | None = field(
         default=None,
         metadata={"help": "Most tokens per forward; lower saves memory. Default: as a batch needs."},
+    )
+    on_bad_row: str = field(
+        default="error", metadata={"help": "error: stop at rows that cannot be used; skip: leave them out."}
     )
     truncation_mode: str = field(
         default="keep_start", metadata={"help": "Part of a too long sequence that is kept: keep_start."}
@@ -230,6 +236,11 @@ class TuningConfig(TrainingArguments, ABC):
     def reference_plan(self) -> ReferencePlan:
         """Treatment of the reference: frozen and computed on the fly by default."""
         return ReferencePlan()
+
+    @property
+    def skips_bad_rows(self) -> bool:
+        """True if rows that cannot be used are left out."""
+        return self.on_bad_row == "skip"
 
     @property
     def shuffles(self) -> bool:

@@ -3,10 +3,12 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from datasets import IterableDataset
 from peft import PeftConfig, PeftModel
 from torch import nn
 from torch.utils.data import DataLoader
@@ -15,13 +17,13 @@ from typing_extensions import override
 
 from preftune.compat.given import Model, given_policy, given_tokenizer, load_model, model_name, set_padding
 from preftune.compat.overrides import check_overrides
-from preftune.compat.rows import Rows, read_rows
-from preftune.compat.sizes import check_fits, most_tokens, with_mismatched_groups
+from preftune.compat.precomputed import LaterRows, precomputed
+from preftune.compat.rows import Rows, read_rows, rows_for_steps
+from preftune.compat.sizes import check_fits, most_tokens
 from preftune.compat.tuning_config import TuningConfig, given_config
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.errors import ConfigError
 from preftune.files.json_files import write_whole
-from preftune.files.terminal import PlainConsole
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
 from preftune.model.forward.model_size import work_of
@@ -33,7 +35,6 @@ from preftune.model.reference.reference import FrozenCopy
 from preftune.runs.folder import Environment
 from preftune.runs.model_card import CARD, Card
 from preftune.runs.prepare_data import PartReport, microbatch_budget
-from preftune.runs.reference import cache_reference
 from preftune.training.objective import Objective
 from preftune.training.steps import Batching, InParts, Step, StepDataset
 from preftune.training.trainer import PreferenceTrainer
@@ -55,7 +56,8 @@ class TuningTrainer(PreferenceTrainer):
         args: An instance of `config_class`, which the trainer keeps as its own; or plain `TrainingArguments`, with the
             fields of that config given as `settings`.
         data_collator, compute_metrics: Not supported: batches are planned, and the method defines the metrics.
-        train_dataset: Rows: a `datasets.Dataset` or a list of dicts.
+        train_dataset: Rows: a `datasets.Dataset` or a list of dicts; or an `IterableDataset`, of which as many rows are
+            read as `max_steps` steps take, in their order.
         eval_dataset: Held-out rows, or a dict of several sets.
         processing_class: The tokenizer. Default: the one in the model's repository or folder.
         callbacks, optimizers: As for `transformers.Trainer`.
@@ -114,7 +116,8 @@ class TuningTrainer(PreferenceTrainer):
         self._config, self._base_name = config, model_name(model)
         self._tokenizer = given_tokenizer(tokenizer if processing_class is None else processing_class, model, config)
         self.data_reports: dict[str, PartReport] = {}
-        train = self._read(train_dataset, "train_dataset")
+        assert train_dataset is not None, "checked above"
+        train = self._read(rows_for_steps(train_dataset, config), "train_dataset")
         held_out = self._read_held_out(eval_dataset)
         set_seed(config.seed)  # a new adapter starts at random
         policy = given_policy(_instance(model, config, quantization_config), ref_model, peft_config, config)
@@ -122,13 +125,17 @@ class TuningTrainer(PreferenceTrainer):
         forward = _choose_forward(policy, config)
         self._layout = forward.layout
         if config.reference_plan.num_at_once is not None:
-            policy = self._precompute(policy, forward, [train, *held_out.values()])
+            self._later_rows = LaterRows.of(policy)
+            policy = precomputed(policy, forward, list(chain(train, *held_out.values())), config)
+            self._models = _models(policy)
         self._eval_steps = {name: self._held_out_steps(groups) for name, groups in held_out.items()}
         super().__init__(
             policy.model,
             config,
             objective=Objective(config.method, policy.reference, forward),
-            train_steps=self._train_steps(train, policy.model),
+            train_steps=self._train_steps(
+                train, policy.model, shuffle=config.shuffles and not isinstance(train_dataset, IterableDataset)
+            ),
             eval_steps=self._eval_steps or None,
             reference_sync=config.reference_plan.sync(policy.reference),
             starts_at_reference=policy.starts_at_reference and not _is_noisy(config),
@@ -162,27 +169,9 @@ class TuningTrainer(PreferenceTrainer):
         for groups in parts:
             check_fits(groups, self._models)
 
-    def _precompute(self, policy: Policy, forward: Forward, parts: Sequence[list[TokenGroup]]) -> Policy:
-        """The policy with the reference model replaced by its log-probs for all rows."""
-        config = self._config
-        groups = with_mismatched_groups([group for part in parts for group in part])
-        at_once = config.reference_plan.num_at_once
-        assert at_once is not None, "called only if log-probs are precomputed"
-        self._models = (policy.model,)
-        return cache_reference(
-            policy,
-            forward,
-            groups,
-            config,
-            max_tokens=most_tokens(groups, forward.layout, config.method.counted, at_once),
-            console=PlainConsole(stderr=True, quiet=bool(config.disable_tqdm)),
-            per_token=config.method.needs("reference_token_logps") or any(group.weights for group in groups),
-        )
-
     # --- rows and steps ---------------------------------------------------------------------------------------
 
-    def _read(self, rows: Rows | None, name: str) -> list[TokenGroup]:
-        assert rows is not None, "checked before"
+    def _read(self, rows: Rows, name: str) -> list[TokenGroup]:
         groups, self.data_reports[name] = read_rows(rows, name, self._tokenizer, self._config)
         return groups
 
@@ -194,10 +183,10 @@ class TuningTrainer(PreferenceTrainer):
             return {"": self._read(rows, "eval_dataset")}
         return {name: self._read(part, f"eval_dataset[{name!r}]") for name, part in rows.items()}
 
-    def _train_steps(self, groups: Sequence[TokenGroup], model: Model) -> StepDataset:
+    def _train_steps(self, groups: Sequence[TokenGroup], model: Model, *, shuffle: bool) -> StepDataset:
         config = self._config
         batching = self._batching(groups, config.per_device_train_batch_size, config.gradient_accumulation_steps)
-        batching = replace(batching, work=work_of(model), seed=config.seed, shuffle=config.shuffles)
+        batching = replace(batching, work=work_of(model), seed=config.seed, shuffle=shuffle)
         return StepDataset(groups, config.method, batching)
 
     def _held_out_steps(self, groups: Sequence[TokenGroup]) -> StepDataset:
@@ -276,15 +265,14 @@ class TuningTrainer(PreferenceTrainer):
         for name, part in (given if isinstance(given, Mapping) else {"": given}).items():
             if part is rows:
                 return self._eval_steps[name]
-        if isinstance(self.objective.reference, Cached):
-            raise ConfigError(
-                [
-                    "eval_dataset: the reference left memory when its log-probs were computed, and other rows have "
-                    "none. Give them to the constructor, or set precompute_ref_log_probs=False."
-                ]
-            )
         groups = self._read(rows, "eval_dataset")
         check_fits(groups, self._models)
+        if isinstance(self.objective.reference, Cached):
+            forward, has_trained = self.objective.forward, self.state.global_step > 0
+            table = self._later_rows.joined(
+                self.objective.reference, forward, groups, self._config, has_trained=has_trained
+            )
+            self.objective = replace(self.objective, reference=table)
         return self._held_out_steps(groups)
 
     # --- the hub ----------------------------------------------------------------------------------------------

@@ -18,13 +18,13 @@ from preftune.data.tables import located
 from preftune.errors import ConfigError, DataError
 from preftune.groups import PromptGroup
 
-__all__ = ["GroupStream", "LoadedGroups", "OnBadRow", "groups_from_rows", "iter_groups", "load_groups"]
+__all__ = ["GroupStream", "LoadedGroups", "OnBadRow", "groups_from_rows", "iter_groups", "load_groups", "unusable_rows"]
 
 _MOST_ROWS_OF_NO_FORMAT = 100
 """Number of rows at the start of a file that may fit no format before the file is refused."""
 
 OnBadRow = Literal["error", "skip"]
-"""Stop at the first unusable row, or skip such rows and list them."""
+"""Count unusable rows in an error, or skip such rows and list them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +234,7 @@ def _check_on_bad_row(choice: OnBadRow) -> None:
 
 def _loaded(stream: GroupStream, sources: Sequence[str], on_bad_row: OnBadRow) -> LoadedGroups:
     groups: list[PromptGroup] = []
-    skipped: list[BadRow] = []
+    bad: list[BadRow] = []
     left_out: list[LeftOut] = []
     num_by_source = [0] * len(sources)
     for item in stream:
@@ -243,13 +243,35 @@ def _loaded(stream: GroupStream, sources: Sequence[str], on_bad_row: OnBadRow) -
             num_by_source[stream.source] += 1
         elif isinstance(item, LeftOut):
             left_out.append(item)
-        elif on_bad_row == "error":
-            raise DataError(f"{item} Fix the row, or skip such rows with --on-bad-row skip.")
         else:
-            skipped.append(item)
+            bad.append(item)
+    if bad and on_bad_row == "error":
+        raise unusable_rows(bad, stream.num_rows)
     if not groups:
-        raise _nothing_loaded(", ".join(sources), stream.num_rows, skipped, left_out)
-    return LoadedGroups(groups, stream.num_rows, tuple(skipped), tuple(left_out), tuple(num_by_source), stream.notes)
+        raise _nothing_loaded(", ".join(sources), stream.num_rows, bad, left_out)
+    return LoadedGroups(groups, stream.num_rows, tuple(bad), tuple(left_out), tuple(num_by_source), stream.notes)
+
+
+_MOST_NAMED = 5
+"""Unusable rows that an error shows."""
+
+
+def unusable_rows(bad: Sequence[BadRow], num_rows: int) -> DataError:
+    """The error that counts all unusable rows and shows the first ones.
+
+    >>> from preftune.groups import Origin
+    >>> print(unusable_rows([BadRow(Origin("rows", row), "the completion is empty.") for row in (2, 5)], 9))
+    2 of 9 rows cannot be used:
+      rows:2: the completion is empty.
+      rows:5: the completion is empty.
+    Fix these rows, or skip such rows with --on-bad-row skip.
+    """
+    if len(bad) == 1:
+        return DataError(f"{bad[0]} Fix the row, or skip such rows with --on-bad-row skip.", fault=bad[0].fault)
+    shown = [f"  {row}" for row in bad[:_MOST_NAMED]]
+    further = [f"  and {len(bad) - _MOST_NAMED:,} more"] if len(bad) > _MOST_NAMED else []
+    lines = [f"{len(bad):,} of {num_rows:,} rows cannot be used:", *shown, *further]
+    return DataError("\n".join([*lines, "Fix these rows, or skip such rows with --on-bad-row skip."]))
 
 
 def _nothing_loaded(source: str, num_rows: int, skipped: Sequence[BadRow], left_out: Sequence[LeftOut]) -> DataError:
@@ -259,7 +281,7 @@ def _nothing_loaded(source: str, num_rows: int, skipped: Sequence[BadRow], left_
         )
     if skipped:
         return DataError(
-            f"{source}: all {num_rows} rows were skipped, so nothing is left to learn from. "
+            f"{source}: none of the {num_rows} rows can be used, so nothing is left to learn from. "
             f"The first: {skipped[0]} Correct the data, or check --format and --columns."
         )
     return DataError(

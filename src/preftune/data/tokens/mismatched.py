@@ -10,7 +10,9 @@ from preftune.errors import DataError
 __all__ = ["partner_places", "with_mismatched"]
 
 
-def with_mismatched(groups: Sequence[TokenGroup], *, max_length: int | None) -> list[TokenGroup]:
+def with_mismatched(
+    groups: Sequence[TokenGroup], *, max_length: int | None, within_prompt: bool = False
+) -> list[TokenGroup]:
     """Add to each group as many completions of other prompts as it has of its own.
 
     KTO compares a completion's reward with the mean reward of such mismatched ones: an estimate of
@@ -23,6 +25,10 @@ def with_mismatched(groups: Sequence[TokenGroup], *, max_length: int | None) -> 
     Args:
         groups: Groups of at least two different prompts.
         max_length: Most tokens of a prompt and a completion; completions are cut at their end.
+        within_prompt: If all groups have one prompt, each completion is matched with the next one, as TRL does. If
+            false, that is an error.
+    Raises:
+        DataError: all completions answer one prompt.
     Source: Ethayarajh et al. 2024 (KTO), arXiv:2402.01306, Sec. 4.1.
     Differs: the authors' code shifts completions by one within each micro-batch and epoch. Here the match
         depends on the data set alone. So a micro-batch of one completion has its estimate, no completion meets its own
@@ -37,6 +43,8 @@ def with_mismatched(groups: Sequence[TokenGroup], *, max_length: int | None) -> 
     [[2], [3], [1]]
     """
     blocks = _indices_by_prompt(groups)
+    if len(blocks) < 2 and within_prompt and sum(len(group.completions) for group in groups) > 1:
+        blocks = [[index] for index in range(len(groups))]
     if len(blocks) < 2:
         raise DataError(
             f"{groups[0].origin}: all completions answer the same prompt, and this method compares them with "

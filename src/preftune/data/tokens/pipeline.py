@@ -44,6 +44,8 @@ class TokenPipeline:
         too_long: Treatment of longer groups: see `LengthLimit`.
         learns_prompts: Train on prompts too: all tokens but the first belong to the completion.
         auxiliary: Weight of each auxiliary score: see `with_auxiliary`.
+        matches_within_prompt: Allow mismatched completions of the same prompt if there is only one: see
+            `with_mismatched`.
         from_first_difference: Give weight 0 to the tokens that chosen and rejected share at their start.
     """
 
@@ -54,6 +56,7 @@ class TokenPipeline:
     learns_prompts: bool = False
     auxiliary: Mapping[str, float] = field(default_factory=dict)
     from_first_difference: bool = False
+    matches_within_prompt: bool = False
     num_processes: int = 1
     show_progress: bool = False
 
@@ -116,5 +119,8 @@ class TokenPipeline:
             capped = cap_per_prompt(fitted.groups, max_per_prompt, feedback=method.feedback, seed=seed)
         tokenized = self.tokens(capped.groups)
         if method.needs("mismatched"):
-            tokenized = replace(tokenized, groups=with_mismatched(tokenized.groups, max_length=self.max_length))
+            matched = with_mismatched(
+                tokenized.groups, max_length=self.max_length, within_prompt=self.matches_within_prompt
+            )
+            tokenized = replace(tokenized, groups=matched)
         return MethodGroups(tokenized, fitted.report, capped.left_out)

@@ -32,6 +32,13 @@ class Cached:
     table: Mapping[bytes, float]
     token_table: Mapping[bytes, TokenArray] | None = None
 
+    def joined(self, other: "Cached") -> "Cached":
+        """A table with the completions of both."""
+        of_tokens = None
+        if self.token_table is not None and other.token_table is not None:
+            of_tokens = {**self.token_table, **other.token_table}
+        return Cached({**self.table, **other.table}, of_tokens)
+
     def logps(self, forward: Forward, policy: nn.Module, batch: PackedBatch) -> Tensor:  # noqa: ARG002
         """See `Reference.logps`.
 

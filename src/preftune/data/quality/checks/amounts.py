@@ -74,7 +74,7 @@ class Counts(Check):
 _BAD_ROWS = CheckRule(
     title="Rows that cannot be used: {count:,}. The first: {problem}",
     unit="rows",
-    reason="Training stops at the first such row, or skips them with --on-bad-row skip.",
+    reason="Training stops at such rows, or skips them with --on-bad-row skip.",
     advice="Correct the rows, or leave them out: `preftune clean {remedy}`.",
     remedy="--drop-unusable",
     error=0.0,
