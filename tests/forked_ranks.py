@@ -67,13 +67,15 @@ class RanksEnd:
         codes: Exit statuses, negative numbers for signals; None for a rank that did not end.
         texts: Standard output and error.
         points: Operations inside the watched folder, in their order.
-        seconds: From the first end to the last.
+        seconds: Duration, from the moment when all ranks had found each other.
+        seconds_between: From the first end to the last.
     """
 
     codes: tuple[int | None, ...]
     texts: tuple[str, ...]
     points: tuple[tuple[str, ...], ...]
     seconds: float
+    seconds_between: float
 
     def __str__(self) -> str:
         ranks = enumerate(zip(self.codes, self.texts, strict=True))
@@ -99,7 +101,7 @@ def run_ranks(
 
     Args:
         acts: Delays and signals.
-        kill_after: A rank, and the seconds after which it is killed.
+        kill_after: A rank, and the seconds after which it is killed, once all ranks have found each other.
         is_sharded: Shard the model by FSDP2, else DDP.
         at_most: Seconds until ranks that still run are ended.
     """
@@ -121,10 +123,10 @@ def run_ranks(
             own = environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
             _become(work, folder, _Points(folder, rank, acts), own, is_sharded=is_sharded)
         children.append(child)
-    codes, seconds = _wait(children, kill_after, at_most)
+    codes, *seconds = _wait(children, kill_after, folder.with_name(f"{folder.name}-0.points"), at_most)
     texts = [_read(folder.with_name(f"{folder.name}-{rank}.log")) for rank in range(num_ranks)]
     points = [_read(folder.with_name(f"{folder.name}-{rank}.points")).splitlines() for rank in range(num_ranks)]
-    return RanksEnd(tuple(codes), tuple(texts), tuple(map(tuple, points)), seconds)
+    return RanksEnd(tuple(codes), tuple(texts), tuple(map(tuple, points)), *seconds)
 
 
 def _free_port() -> int:
@@ -133,12 +135,20 @@ def _free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _wait(children: list[int], kill_after: tuple[int, float] | None, at_most: float) -> tuple[list[int | None], float]:
+def _wait(
+    children: list[int], kill_after: tuple[int, float] | None, begun: Path, at_most: float
+) -> tuple[list[int | None], float, float]:
+    """Exit statuses, the duration, and the time from the first end to the last.
+
+    Args:
+        begun: A file that the first rank fills once it has met the others.
+    """
     codes: list[int | None] = [None] * len(children)
-    started = time.monotonic()
-    first_end = 0.0
-    while None in codes and time.monotonic() < started + at_most:
-        if kill_after is not None and time.monotonic() > started + kill_after[1]:
+    launched, met, first_end = time.monotonic(), 0.0, 0.0
+    while None in codes and time.monotonic() < launched + at_most:
+        if not met and begun.exists() and begun.stat().st_size:
+            met = time.monotonic()
+        if met and kill_after is not None and time.monotonic() > met + kill_after[1]:
             if codes[kill_after[0]] is None:
                 os.kill(children[kill_after[0]], signal.SIGKILL)
             kill_after = None
@@ -154,7 +164,7 @@ def _wait(children: list[int], kill_after: tuple[int, float] | None, at_most: fl
         if codes[rank] is None:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-    return codes, last_end - (first_end or started)
+    return codes, last_end - (met or launched), last_end - (first_end or launched)
 
 
 def _read(file: Path) -> str:

@@ -88,9 +88,8 @@ def naming_lost_ranks() -> Iterator[None]:
         if isinstance(error, PreftuneError) or not _is_of_lost_rank(error):
             raise
         raise TrainingError(
-            "another process of the run has ended or cannot be reached, and no process can go on alone "
-            f"({first_line(error)}). If it printed an error, correct that; if not, it was killed, for example for lack "
-            "of memory. Then continue with --resume."
+            "another process of the run has ended or cannot be reached, and no process can go on alone. If it printed "
+            "an error, correct that; if not, it was killed, for example for lack of memory. Then continue with --resume."
         ) from error
 
 

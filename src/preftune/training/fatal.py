@@ -37,6 +37,11 @@ def all_finite(tensors: Iterable[Tensor]) -> Tensor:
     found = [tensor for tensor in tensors if tensor.is_floating_point()]
     if not found:
         return torch.tensor(True)
+    # After an evaluation FSDP keeps the outermost weights whole and the others sharded; no operation takes both.
+    sharded = [tensor for tensor in found if isinstance(tensor, DTensor)]
+    whole = [tensor for tensor in found if not isinstance(tensor, DTensor)]
+    if sharded and whole:
+        return all_finite(sharded) & all_finite(whole)
     norm = nn.utils.get_total_norm(found)
     if isinstance(norm, DTensor):
         norm = norm.full_tensor()
