@@ -89,7 +89,7 @@ def naming_lost_ranks() -> Iterator[None]:
             raise
         raise TrainingError(
             "another process of the run has ended or cannot be reached, and no process can go on alone. If it printed "
-            "an error, correct that; if not, it was killed, for example for lack of memory. Then continue with --resume."
+            "an error, correct that; if not, it was killed, for lack of memory for example. Continue with --resume."
         ) from error
 
 

@@ -20,10 +20,14 @@ OF_LISTS = {"rewards/length_correlation", "logratios/absolute", "logratios/per_t
 OF_THUMBS = OF_LISTS - {"rewards/length_correlation"}
 
 
-def evaluated(groups: list[TokenGroup], folder: Path, max_tokens: int, method: str = "dpo") -> Mapping[str, float]:
-    """Metrics of a policy that differs from its reference."""
+def evaluated(
+    groups: list[TokenGroup], folder: Path, max_tokens: int, method: str = "dpo", *, shift: float | None = None
+) -> Mapping[str, float]:
+    """Metrics of a policy that differs from its reference, by a share of each weight if `shift` says so."""
     torch.manual_seed(0)
     policy, reference = tiny_llama().double(), tiny_llama().double()
+    if shift is not None:
+        policy.load_state_dict({name: weight * (1 + shift) for name, weight in reference.state_dict().items()})
     trainer = make_trainer(
         policy,
         arguments(folder),
@@ -46,6 +50,16 @@ def test_they_are_the_same_however_a_step_is_cut(method: str, tmp_path: Path) ->
     assert whole.keys() == cut.keys()
     for name, value in whole.items():
         assert math.isclose(value, cut[name], rel_tol=1e-9), name
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e-10])
+@pytest.mark.parametrize("method", ["dpo", "kto", "plackett_luce", "beta_dpo", "ipo"])
+def test_a_policy_that_equals_its_reference_to_rounding_has_no_share_and_no_correlation(
+    method: str, shift: float, tmp_path: Path
+) -> None:
+    found = evaluated(groups_with_all_feedback(16), tmp_path, 160, method, shift=shift)
+    assert abs(found["rewards/margins"]) < 1e-6
+    assert not found.keys() & {"rewards/rejected_share", "rewards/length_correlation"}
 
 
 def test_they_are_what_they_say(tmp_path: Path) -> None:

@@ -7,9 +7,18 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-__all__ = ["MetricSums", "add_squares", "preference_metrics", "standard_errors", "without_squares"]
+__all__ = [
+    "ROUNDING",
+    "MetricSums",
+    "add_squares",
+    "is_tie",
+    "preference_metrics",
+    "standard_errors",
+    "without_squares",
+]
 
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
+"""Rounding error of a difference of log-probs, as a share of them: what is within it is no difference."""
 _SQUARES = "squares/"
 _PRODUCTS = ("total-total", "total-size", "size-size")
 
@@ -96,6 +105,15 @@ def without_squares(means: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in means.items() if not name.startswith(_SQUARES)}
 
 
+def is_tie(margin: Tensor, chosen_logps: Tensor, rejected_logps: Tensor) -> Tensor:
+    """True for margins within the rounding error of the log-probs that they are made of. Shape: (pair,).
+
+    >>> is_tie(torch.tensor([1e-5, 1e-3]), torch.tensor([-90.0, -90.0]), torch.tensor([-70.0, -70.0]))
+    tensor([ True, False])
+    """
+    return margin.abs() <= ROUNDING * (chosen_logps.abs() + rejected_logps.abs())
+
+
 def preference_metrics(
     *, chosen_logratio: Tensor, rejected_logratio: Tensor, chosen_logps: Tensor, rejected_logps: Tensor, scale: float
 ) -> Mapping[str, Tensor]:
@@ -119,12 +137,12 @@ def preference_metrics(
     (1.0, 1.0)
     """
     margin = chosen_logratio - rejected_logratio
-    is_tie = margin.abs() <= _ROUNDING * (chosen_logps.abs() + rejected_logps.abs())
+    accuracy = torch.where(is_tie(margin, chosen_logps, rejected_logps), 0.5, (margin > 0).to(margin.dtype))
     return {
         "rewards/chosen": scale * chosen_logratio,
         "rewards/rejected": scale * rejected_logratio,
         "rewards/margins": scale * margin,
-        "rewards/accuracies": torch.where(is_tie, 0.5, (margin > 0).to(margin.dtype)),
+        "rewards/accuracies": accuracy,
         "logps/chosen": chosen_logps,
         "logps/rejected": rejected_logps,
     }

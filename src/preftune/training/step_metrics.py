@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from preftune.losses import Method, Part
 from preftune.metrics.implicit_reward import ImplicitReward
-from preftune.metrics.sums import MetricSums, add_squares, preference_metrics
+from preftune.metrics.sums import ROUNDING, MetricSums, add_squares, is_tie, preference_metrics
 from preftune.training.step_values import StepValues
 
 __all__ = ["add_metrics", "error_metrics", "total_metrics"]
@@ -56,9 +56,9 @@ def total_metrics(method: Method, means: Mapping[str, float]) -> dict[str, float
     if "rewards/margins" not in totals and totals.keys() >= set(sides):
         totals["rewards/margins"] = totals[sides[0]] - totals[sides[1]]
     part = method.rewarding
-    is_against_reference = part is not None and part.loss.reward in ("logratio", "mean_logratio")
-    if is_against_reference and totals.keys() >= set(sides):
-        totals.update(_rejected_share(totals[sides[0]], totals[sides[1]]))
+    if part is not None and part.loss.reward in ("logratio", "mean_logratio") and totals.keys() >= set(sides):
+        noise = part.reward_scale * ROUNDING * sum(abs(means[f"logps/{side}"]) for side in ("chosen", "rejected"))
+        totals.update(_rejected_share(totals[sides[0]], totals[sides[1]], noise=noise))
     if means.keys() >= set(_MOMENTS):
         totals.update(_length_correlation(*(means[name] for name in _MOMENTS)))
     return totals
@@ -73,14 +73,17 @@ def error_metrics(method: Method, errors: Mapping[str, float]) -> dict[str, floa
     return found
 
 
-def _rejected_share(chosen: float, rejected: float) -> dict[str, float]:
+def _rejected_share(chosen: float, rejected: float, *, noise: float = 0.0) -> dict[str, float]:
     """Share of the margin that comes from rejected answers alone, in [0, 1]; nothing where neither side made any.
 
-    >>> _rejected_share(0.25, -0.75), _rejected_share(-0.5, -0.8), _rejected_share(0.0, 0.0)
+    Args:
+        noise: Rounding error of the rewards, which is no margin.
+
+    >>> _rejected_share(0.25, -0.75), _rejected_share(-0.5, -0.8), _rejected_share(1e-7, -1e-6, noise=1e-5)
     ({'rewards/rejected_share': 0.75}, {'rewards/rejected_share': 1.0}, {})
     """
     gain, fall = max(chosen, 0.0), max(-rejected, 0.0)
-    return {"rewards/rejected_share": fall / (gain + fall)} if gain + fall else {}
+    return {"rewards/rejected_share": fall / (gain + fall)} if gain + fall > noise else {}
 
 
 def _length_correlation(product: float, margin: float, length: float) -> dict[str, float]:
@@ -115,7 +118,9 @@ def _add_pairs(metrics: MetricSums, part: Part | None, values: StepValues, weigh
         metrics.add(name, value, weight=weight)
         if with_errors and name in ("rewards/accuracies", "rewards/margins"):
             add_squares(metrics, name, value, values.prompts[chosen], weight=weight)
-    margin, length = found["rewards/margins"], values.num_tokens[chosen] - values.num_tokens[rejected]
+    is_rounding = is_tie(unscaled[chosen] - unscaled[rejected], logps[chosen], logps[rejected])
+    margin = found["rewards/margins"].masked_fill(is_rounding, 0.0)
+    length = values.num_tokens[chosen] - values.num_tokens[rejected]
     for name, value in zip(_MOMENTS, (margin * length, margin.square(), length.square()), strict=True):
         metrics.add(name, value, weight=weight)
 
