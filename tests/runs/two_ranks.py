@@ -25,8 +25,8 @@ from tests.runs.inputs import write_model, write_pairs
 
 __all__ = ["command", "run_all", "warm"]
 
-STEPS = {"epochs": 2, "batch_size": 4, "learning_rate": 0.01, "save_every": 2}
-"""Six steps, three checkpoints."""
+STEPS = {"epochs": 2, "batch_size": 4, "learning_rate": 0.01, "save_every": 2, "eval_fraction": 0.25}
+"""Six steps, three checkpoints, and an evaluation just before the model is saved."""
 MOVED = ("os.mkdir run/.model.partial", "os.rename run/.model.partial/model.safetensors", "open run/.summary.json*")
 
 
