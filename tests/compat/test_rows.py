@@ -1,4 +1,5 @@
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from pandas import DataFrame
 
 from preftune import KTOConfig, SFTConfig
 from preftune.compat.rows import read_rows
-from preftune.errors import DataError
+from preftune.errors import DataError, PreftuneError
 from tests.compat.runs import TOKENIZER, config_of, make_rows, make_thumbs, settings_of
 from tests.data.tokenizers_for_tests import make_tokenizer
 
@@ -90,6 +91,7 @@ def test_rows_that_cannot_be_used_are_named(tmp_path: Path, rows: Any, message: 
         read_rows(rows, "pairs", TOKENIZER, config_of(tmp_path, max_length=40))
 
 
+PAIR = {"prompt": "a", "chosen": " b", "rejected": " c"}
 EQUAL = {"prompt": "a", "chosen": " b", "rejected": " b"}
 EMPTY = {"prompt": "a", "chosen": " ", "rejected": " b"}
 NO_PROMPT = {"prompt": "", "chosen": " b", "rejected": " c"}
@@ -136,3 +138,25 @@ def test_thumbs_of_one_prompt_are_matched_with_each_other(tmp_path: Path) -> Non
     assert [group.mismatched[0].tolist() for group in groups] == [*completions[1:], completions[0]]
     with pytest.raises(DataError, match="the same prompt"):
         read_rows(rows[:1], "rows", TOKENIZER, KTOConfig(**settings_of(tmp_path)))
+
+
+UNREADABLE: dict[str, list[Any]] = {
+    "equal": [EQUAL],
+    "several": [EQUAL, EMPTY],
+    "no format": [{"question": "a", "better": "b"}],
+    "not a row": ["text"],
+    "empty prompt": [NO_PROMPT],
+    "too long": [{"prompt": "eggs " * 40, "chosen": " a", "rejected": " b"}],
+    "no pairs": [{"prompt": "a", "completion": " b"}],
+    "messages": [{name: [{"role": "tool", "content": text}] for name, text in PAIR.items()}],
+    "without a template": [{name: [{"role": "user", "content": text}] for name, text in PAIR.items()}],
+}
+
+
+@pytest.mark.parametrize("on_bad_row", ["error", "skip"])
+@pytest.mark.parametrize("rows", UNREADABLE.values(), ids=UNREADABLE)
+def test_messages_name_no_flag_of_the_command_line(tmp_path: Path, rows: list[Any], on_bad_row: str) -> None:
+    tokenizer = make_tokenizer(bos=None, chat_template=None)
+    with pytest.raises(PreftuneError) as caught:
+        read_rows(rows, "pairs", tokenizer, config_of(tmp_path, max_length=40, on_bad_row=on_bad_row))
+    assert not re.search(r"(?<!\w)--[a-z]", str(caught.value).replace("preftune train --", "")), str(caught.value)

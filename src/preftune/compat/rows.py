@@ -9,6 +9,7 @@ from typing import Any
 from datasets import IterableDataset
 from transformers import PreTrainedTokenizerBase
 
+from preftune.compat.messages import in_words_of_scripts
 from preftune.compat.tuning_config import TuningConfig
 from preftune.data.load import LoadedGroups, groups_from_rows, unusable_rows
 from preftune.data.rows import BadRow
@@ -28,6 +29,7 @@ Rows = Iterable[Mapping[str, Any]]
 _logger = logging.getLogger(__name__)
 
 
+@in_words_of_scripts()
 def read_rows(
     rows: Rows, name: str, tokenizer: PreTrainedTokenizerBase, config: TuningConfig
 ) -> tuple[list[TokenGroup], PartReport]:
