@@ -75,7 +75,7 @@ class Ended:
     def last_lines(self) -> str:
         """The end of what it wrote."""
         text = re.sub(r"\x1b\[[0-9;]*m", "", self.text)
-        return " | ".join(line.strip() for line in text.splitlines() if line.strip())[-400:]
+        return " | ".join(line.strip()[:160] for line in text.splitlines() if line.strip())[-400:]
 
 
 def run_forked(

@@ -33,3 +33,14 @@ def test_a_run_leaves_a_card_of_its_facts_and_files_that_others_can_read(
     for file in (tmp_path / "run").iterdir():
         if file.is_file() and not file.name.startswith("."):
             assert file.stat().st_mode == (tmp_path / "probe").stat().st_mode, file.name
+
+
+def test_an_argument_longer_than_a_file_name_is_in_the_card_as_it_was_given(
+    model_folder: Path, pairs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    condition = "prompt != '" + "x" * 300 + "'"
+    monkeypatch.setattr("sys.argv", ["preftune", "train", "--where", condition, "--data", str(pairs_file)])
+    train(config_of(model_folder, pairs_file, tmp_path / "run", max_steps=1))
+    text = (tmp_path / "run" / "README.md").read_text()
+    assert "x" * 300 in text
+    assert "--data pairs.jsonl" in text

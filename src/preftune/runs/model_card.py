@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,7 +123,10 @@ def _sections(result: RunResult, environment: Environment) -> Iterator[str]:
 
 
 def _is_local(name: str) -> bool:
-    return Path(name).exists() or name.startswith(("/", ".", "~"))
+    with suppress(OSError):  # longer than a name of a file may be, for example
+        if Path(name).exists():
+            return True
+    return name.startswith(("/", ".", "~"))
 
 
 def _shown(name: str) -> str:
