@@ -11,6 +11,7 @@ from preftune.cli.console import main_console, quiet_libraries
 from preftune.cli.options import Place, chosen_model, model_flags, output_flags
 from preftune.errors import ConfigError, ModelError, OutputError, SaveError
 from preftune.files.outputs import check_folder, give_usual_mode
+from preftune.files.partial import partial_path
 from preftune.files.run_files import is_run
 from preftune.settings import ModelSettings
 
@@ -116,8 +117,7 @@ def _merge(settings: ModelSettings, folder: Path) -> None:
 
 def _save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
     """Beside the folder first, so that a model which is already there stays until the new one is whole."""
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = partial_path(folder)
     try:
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -15,10 +16,10 @@ from typing import IO, Any, cast
 import zstandard
 
 from preftune.data.rows import BadRow, Row
-from preftune.errors import DataError
+from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin
 
-__all__ = ["COMPRESSIONS", "TEXT_READERS", "data_suffix", "load_json", "open_bytes", "read_text_file"]
+__all__ = ["COMPRESSIONS", "TEXT_READERS", "data_suffix", "load_json", "longest_row", "open_bytes", "read_text_file"]
 
 
 class _ZstdReader(io.RawIOBase):
@@ -104,8 +105,76 @@ def open_bytes(path: Path) -> IO[bytes]:
     return opener(path) if opener else path.open("rb")
 
 
+_LIMIT_VARIABLE = "PREFTUNE_MAX_ROW_MIB"
+_DEFAULT_LIMIT_MIB = 64
+_ROWS_OF_A_WHOLE_FILE = 16
+
+
+def longest_row() -> int:
+    """Most bytes of a line or field, so that a damaged or hostile file does not fill the memory.
+
+    64 MiB, or the number of MiB in the variable PREFTUNE_MAX_ROW_MIB.
+
+    Raises:
+        ConfigError: the variable holds no whole number above 0.
+    """
+    text = os.environ.get(_LIMIT_VARIABLE, str(_DEFAULT_LIMIT_MIB))
+    if not text.isdecimal() or not 0 < int(text) <= 2**20:
+        raise ConfigError([f"{_LIMIT_VARIABLE} = {text}: must be a whole number of MiB, such as {_DEFAULT_LIMIT_MIB}."])
+    return int(text) * 2**20
+
+
+def _too_long(what: str, limit: int) -> str:
+    return (
+        f"{what} is longer than {limit // 2**20:,} MiB: the file may be damaged, or not what its name says. If it is "
+        f"right, raise the limit with the environment variable {_LIMIT_VARIABLE}."
+    )
+
+
+def _lines_of(stream: IO[bytes]) -> Iterator[bytes | None]:
+    """The lines of a stream; None for one that is too long, which is skipped piece by piece."""
+    limit = longest_row()
+    while line := stream.readline(limit + 1):
+        if len(line) <= limit:
+            yield line
+            continue
+        while line and not line.endswith(b"\n"):
+            line = stream.readline(limit)
+        yield None
+
+
+def _text_lines(stream: io.TextIOWrapper, source: str) -> Iterator[str]:
+    """The lines of delimited text.
+
+    Raises:
+        DataError: one is too long.
+    """
+    limit, number = longest_row(), 0
+    while line := stream.readline(limit + 1):
+        number += 1
+        if len(line) > limit:
+            raise DataError(f"{source}:{number}: {_too_long('the line', limit)}")
+        yield line
+
+
+def _whole(stream: IO[bytes], source: str) -> bytes:
+    """The content of a stream. A plain file may have any size.
+
+    Raises:
+        DataError: a compressed one is too long.
+    """
+    if isinstance(stream, io.BufferedReader) and isinstance(stream.raw, io.FileIO):
+        return stream.read()
+    limit = _ROWS_OF_A_WHOLE_FILE * longest_row()
+    content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise DataError(
+            f"{source}: {_too_long('the decompressed file', limit)} JSON Lines (.jsonl) have no limit for a whole file."
+        )
+    return content
+
+
 _STREAM_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
-_MAX_FIELD_CHARACTERS = 2**31 - 1
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -134,7 +203,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def read_json_lines(stream: IO[bytes], source: str) -> Iterator[Row | BadRow]:
     """Rows of JSON Lines: one object per line; blank lines are ignored. Origins count lines."""
-    for number, line in enumerate(stream, start=1):
+    limit = longest_row()
+    for number, line in enumerate(_lines_of(stream), start=1):
+        if line is None:
+            yield BadRow(Origin(source, number), _too_long("the line", limit))
+            continue
         text = line.removeprefix(_BOM) if number == 1 else line
         if text.strip():
             yield _object_of(text, Origin(source, number))
@@ -160,7 +233,7 @@ def _row_of(value: object, origin: Origin) -> Row | BadRow:
 
 def read_json(stream: IO[bytes], source: str) -> Iterator[Row | BadRow]:
     """Rows of JSON: a list of objects, or one object per line. Origins count elements, or lines."""
-    content = stream.read()
+    content = _whole(stream, source)
     if content.removeprefix(_BOM).lstrip().startswith(b"{"):
         yield from _objects(content, source)
         return
@@ -203,14 +276,14 @@ def _is_json(content: bytes) -> bool:
 def read_delimited(stream: IO[bytes], source: str, *, delimiter: str) -> Iterator[Row | BadRow]:
     """Rows of delimited text with a header. A quoted field may contain line breaks. Origins count lines."""
     # The csv module has one limit per process; its default of 128 KiB is less than a long conversation.
-    csv.field_size_limit(_MAX_FIELD_CHARACTERS)
+    csv.field_size_limit(longest_row())
     # Invalid UTF-8 becomes lone surrogates, which no valid text contains; `_record_of` finds them.
     with io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
         yield from _records(text, source, delimiter)
 
 
 def _records(text: io.TextIOWrapper, source: str, delimiter: str) -> Iterator[Row | BadRow]:
-    reader = csv.reader(text, delimiter=delimiter, strict=True)
+    reader = csv.reader(_text_lines(text, source), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     while True:
         line = reader.line_num + 1

@@ -46,7 +46,7 @@ def exhausted(error: BaseException) -> Resource | None:
 
 
 def _of_one(error: BaseException) -> Resource | None:
-    if isinstance(error, OSError) and error.errno in _ERRNOS:
+    if isinstance(error, OSError) and error.errno is not None and error.errno in _ERRNOS:
         return _ERRNOS[error.errno]
     # PyTorch's error of a full GPU, without importing PyTorch.
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":

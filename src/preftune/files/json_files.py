@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import types
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from preftune.errors import DataError, SaveError
+from preftune.files.partial import partial_path
 
 __all__ = [
     "append_json_line",
@@ -219,7 +219,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
     Raises:
         SaveError: the file cannot be written, or the disk is full.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = partial_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -6,7 +6,7 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -14,6 +14,7 @@ from typing import IO
 from filelock import FileLock, Timeout
 
 from preftune.errors import OutputError, SaveError
+from preftune.files.partial import is_partial, partial_path
 
 __all__ = [
     "WholeFile",
@@ -23,12 +24,14 @@ __all__ = [
     "empty_folder",
     "give_usual_mode",
     "holds_earlier",
+    "is_leftover",
     "saving",
     "writing_into",
 ]
 
 
 _LOCK, _HOLDER = ".lock", ".lock.json"
+_PROBE = ".writable"
 _LOCK_FILES = frozenset({_LOCK, _HOLDER})
 """Files of the lock. A killed process leaves them behind; they hold nothing then."""
 
@@ -86,7 +89,7 @@ def holds_earlier(path: Path, kind: str, holds_kind: Callable[[Path], bool]) -> 
         OutputError: The path is a file, or a folder with something else.
     """
     _check_no_file(path)
-    if not path.is_dir() or all(inside.name in _LOCK_FILES for inside in path.iterdir()):
+    if not path.is_dir() or all(map(is_leftover, path.iterdir())):
         return False
     if not holds_kind(path):
         raise OutputError(
@@ -96,7 +99,21 @@ def holds_earlier(path: Path, kind: str, holds_kind: Callable[[Path], bool]) -> 
     return True
 
 
+def is_leftover(path: Path) -> bool:
+    """True for a file that a killed process has left behind, and that holds nothing.
+
+    >>> is_leftover(Path("run/.lock")), is_leftover(Path("run/config.yaml"))
+    (True, False)
+    """
+    return path.name in (*_LOCK_FILES, _PROBE) or is_partial(path.name)
+
+
 def _check_no_file(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        raise OutputError(
+            f"output = {path}: is a link to {path.readlink()}, which does not exist. Delete the link, or name another "
+            "folder with --output."
+        )
     if path.exists() and not path.is_dir():
         raise OutputError(f"output = {path}: is a file. Name another folder with --output.")
 
@@ -119,7 +136,7 @@ def check_writable(path: Path) -> None:
 
 def give_usual_mode(path: Path) -> None:
     """Give a file the mode of new files by the umask: some libraries write files that only the owner can read."""
-    probe = path.with_name(f".{path.name}.{os.getpid()}.mode")
+    probe = path.with_name(f".{os.getpid()}.mode")
     probe.touch()
     path.chmod(probe.stat().st_mode)
     probe.unlink()
@@ -178,9 +195,13 @@ def _take(lock: FileLock, folder: Path, use: str) -> None:
         ) from None
 
 
-def empty_folder(folder: Path) -> None:
-    """Delete all files of a held folder except those of the lock."""
-    for inside in folder.iterdir():
+def empty_folder(folder: Path, *, last: Sequence[str] = ()) -> None:
+    """Delete all files of a held folder except those of the lock.
+
+    Args:
+        last: Files that are deleted after all others, so that the folder is known for what it was when this is killed.
+    """
+    for inside in sorted(folder.iterdir(), key=lambda path: path.name in last):
         if inside.name in _LOCK_FILES:
             continue
         if inside.is_dir() and not inside.is_symlink():
@@ -202,7 +223,7 @@ class WholeFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        self._partial = partial_path(path)
         self.file: IO[str] = self._partial.open("w", encoding="utf-8")
 
     def finish(self) -> None:

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+from preftune.files.outputs import is_leftover
+
 __all__ = [
     "CONFIG",
+    "CONFIG_START",
     "DATA_CHECK",
     "ENVIRONMENT",
     "EVALUATION",
@@ -14,11 +17,14 @@ __all__ = [
     "SUMMARY",
     "TRAINER_STATE",
     "checkpoint_step",
+    "is_barely_begun",
     "is_checkpoint",
     "is_run",
 ]
 
 CONFIG = "config.yaml"
+CONFIG_START = "# Method\n"
+"""First line of a run's `config.yaml`."""
 ENVIRONMENT = "run.json"
 METRICS = "metrics.jsonl"
 SAMPLES = "samples.jsonl"
@@ -36,6 +42,26 @@ _CHECKPOINT = "checkpoint-"
 def is_run(folder: Path) -> bool:
     """True if a folder belongs to a run of this package; other tools write a `config.yaml`, too, but no `run.json`."""
     return (folder / CONFIG).is_file() and (folder / ENVIRONMENT).is_file()
+
+
+def is_barely_begun(folder: Path) -> bool:
+    """True if a run was killed while it emptied the folder or wrote its first files, so that nothing is in it yet.
+
+    A `config.yaml` of another tool does not count: a run's begins with its method.
+    """
+    if not folder.is_dir() or is_run(folder):
+        return False
+    inside = [path for path in folder.iterdir() if not is_leftover(path)]
+    return bool(inside) and all(
+        path.name == ENVIRONMENT or (path.name == CONFIG and path.is_file() and _is_config_of_run(path))
+        for path in inside
+    )
+
+
+def _is_config_of_run(file: Path) -> bool:
+    """True for a `config.yaml` of a run, or one that was not written before the kill."""
+    content = file.read_bytes()
+    return not content or content.startswith(CONFIG_START.encode())
 
 
 def is_checkpoint(folder: Path) -> bool:

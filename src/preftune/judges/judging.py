@@ -149,7 +149,7 @@ def _progress(name: str, total: int, left: int, *, show: bool) -> Iterator[_Adva
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=PlainConsole(stderr=True)) as progress:
         task = progress.add_task(f"Asking {name}", total=total, completed=total - left)
         yield lambda: progress.advance(task)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from preftune.errors import ConfigError, DataError, OutputError
-from preftune.files.json_files import append_json_line, read_record, write_json
+from preftune.files.json_files import append_json_line, read_record, write_json, write_whole
 from preftune.files.outputs import check_writable, empty_folder, holds_earlier
 from preftune.files.run_files import (
     CONFIG,
@@ -25,6 +25,7 @@ from preftune.files.run_files import (
     SUMMARY,
     TRAINER_STATE,
     checkpoint_step,
+    is_barely_begun,
     is_checkpoint,
     is_run,
 )
@@ -120,17 +121,17 @@ class RunFolder:
         """
         if config.output.resume:
             self._check_resumable(config)
-        elif holds_earlier(self.path, "preftune run", is_run):
+        elif not is_barely_begun(self.path) and holds_earlier(self.path, "preftune run", is_run):
             self._check_replaceable(config)
         check_writable(self.path)
 
     def begin(self, config: TrainConfig, inputs: Mapping[str, InputDigest] = MappingProxyType({})) -> None:
         """Start writing: empty the folder unless the run resumes, and write settings, environment and inputs."""
         if not config.output.resume:
-            empty_folder(self.path)
+            empty_folder(self.path, last=(CONFIG, ENVIRONMENT))
             # Repeating or resuming the run from this file must not delete it.
             kept = replace(config, output=replace(config.output, overwrite=False))
-            (self.path / CONFIG).write_text(kept.to_yaml(), encoding="utf-8")
+            write_whole(self.path / CONFIG, kept.to_yaml())
         write_json(self.path / ENVIRONMENT, Environment.now(inputs))
 
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
@@ -238,7 +239,8 @@ class RunFolder:
             )
 
     def _check_resumable(self, config: TrainConfig) -> None:
-        if not (self.path / CONFIG).is_file():
+        config_file = self.path / CONFIG
+        if not config_file.is_file() or not config_file.stat().st_size:
             raise OutputError(f"output = {self.path}: holds no run to resume. Leave out --resume to start one.")
         before = TrainConfig.of(**self.settings()).flat()
         changed = [

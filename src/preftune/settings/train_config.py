@@ -9,6 +9,7 @@ from typing import Any
 from typing_extensions import Unpack
 
 from preftune.errors import ConfigError
+from preftune.files.run_files import CONFIG_START
 from preftune.losses import LOSSES, Method, Option, OptionValue, loss_options, losses_of
 from preftune.settings.choice import ChoiceSettings, DrawSettings
 from preftune.settings.config import (
@@ -110,7 +111,7 @@ class TrainConfig:
     def to_yaml(self) -> str:
         """The config as a commented YAML file that `read` takes."""
         flat = self.flat()
-        lines = ["# Method", yaml_line("method", self.method.name)]
+        lines = [CONFIG_START.strip(), yaml_line("method", self.method.name)]
         lines += [yaml_line(name, value) for name, value in self.method.options.items()]
         for section in SECTIONS.values():
             lines += ["", f"# {section.title}"]

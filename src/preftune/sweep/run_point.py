@@ -15,6 +15,7 @@ from rich.style import Style
 from typing_extensions import override
 
 from preftune.files.run_files import checkpoint_step
+from preftune.files.terminal import PlainConsole
 from preftune.model.reference.reference_pass import count_passes
 from preftune.runs.folder import RunFolder
 from preftune.runs.result import RunResult
@@ -40,7 +41,7 @@ def logging_console(sweep: Path, name: str, shown: Console) -> Iterator[Console]
         yield _LogConsole(file, shown, name)
 
 
-class _LogConsole(Console):
+class _LogConsole(PlainConsole):
     def __init__(self, file: TextIO, shown: Console, name: str) -> None:
         super().__init__(file=file, width=_WIDTH)
         self._shown, self._name = shown, name
