@@ -28,7 +28,7 @@ def test_a_loss_type_can_be_given_alone_or_in_a_list(tmp_path: Path, loss_type: 
 
 
 def test_all_invalid_settings_are_reported_at_once(tmp_path: Path) -> None:
-    wrong = {"beta": -1.0, "discopop_tau": 0.5, "max_length": 1, "padding_free": True, "precompute_ref_batch_size": 2}
+    wrong = {"beta": -1.0, "discopop_tau": 0.5, "max_length": 1, "pad_token": "a", "ref_model_sync_steps": 0}
     with pytest.raises(ConfigError) as caught:
         make(tmp_path, **wrong)
     assert all(f"{name} = " in str(caught.value) for name in wrong)

@@ -154,9 +154,6 @@ def test_conversations_have_no_separate_completion(tmp_path: Path) -> None:
     [
         ("loss_type", "dft"),
         ("assistant_only_loss", True),
-        ("packing", True),
-        ("eval_packing", True),
-        ("packing_strategy", "wrapped"),
         ("chat_template_path", "template.jinja"),
         ("eos_token", "<eos>"),
         ("dataset_text_field", "content"),

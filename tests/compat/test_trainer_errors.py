@@ -51,8 +51,8 @@ def test_a_reference_that_the_loss_does_not_need_is_refused(tmp_path: Path) -> N
 
 def test_a_field_that_was_set_after_the_config_was_made_is_checked(tmp_path: Path) -> None:
     args = config_of(tmp_path)
-    args.padding_free = True
-    with pytest.raises(ConfigError, match="padding_free"):
+    args.auto_find_batch_size = True
+    with pytest.raises(ConfigError, match="auto_find_batch_size"):
         DPOTrainer(make_model(), args=args, train_dataset=make_rows(), processing_class=TOKENIZER)
 
 

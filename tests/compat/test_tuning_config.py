@@ -16,7 +16,6 @@ KINDS: list[type[TuningConfig]] = [CPOConfig, DPOConfig, KTOConfig, ORPOConfig, 
 
 UNSUPPORTED: dict[str, Any] = {
     "truncation_mode": "keep_end",
-    "padding_free": True,
     "pad_to_multiple_of": 8,
     "router_aux_loss_coef": 0.1,
     "activation_offloading": True,

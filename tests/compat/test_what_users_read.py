@@ -275,6 +275,33 @@ def test_a_model_without_a_head_for_tokens_is_refused(tmp_path: Path, place: str
         trainer_of(tmp_path, **{place: classifier})
 
 
+IDLE: list[tuple[type[TuningTrainer], str, Any]] = [
+    (DPOTrainer, "padding_free", True),
+    (DPOTrainer, "precompute_ref_batch_size", 4),
+    (KTOTrainer, "ref_model_mixup_alpha", 0.5),
+    (DPOTrainer, "ref_model_sync_steps", 64),
+    (SFTTrainer, "packing", True),
+    (SFTTrainer, "eval_packing", True),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), IDLE, ids=lambda given: str(given))
+def test_a_field_that_changes_nothing_is_told_in_a_line_and_changes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: type[TuningTrainer], name: str, value: Any
+) -> None:
+    rows = ROWS.get(kind, make_rows)(8)
+    found = []
+    for changes in ({name: value}, {}):
+        torch.manual_seed(0)
+        caplog.clear()
+        trainer = trainer_of(tmp_path, rows=rows, kind=kind, max_steps=2, **changes)
+        told = [line for line in caplog.messages if line.startswith(name.removeprefix("eval_") + ":")]
+        assert len(told) == len(changes)
+        trainer.train()
+        found.append(losses(trainer))
+    assert found[0] == found[1]
+
+
 # --- the hub --------------------------------------------------------------------------------------------------
 
 

@@ -166,12 +166,6 @@ class ORPOTrainer(ReferenceFreeTrainer):
     _tag_names: ClassVar[list[str]] = ["preftune", "orpo"]
 
 
-_PACKED = (
-    "Rows are packed without padding wherever the model allows it, and a step keeps its number of rows. Leave it out, "
-    "and raise per_device_train_batch_size if memory is left."
-)
-
-
 @dataclass
 class SFTConfig(TuningConfig):
     """Settings of supervised fine-tuning: `TuningConfig` plus the SFT fields of TRL 1.16, with its defaults.
@@ -191,9 +185,6 @@ class SFTConfig(TuningConfig):
         **TuningConfig.accepted,
         "loss_type": (("nll", "chunked_nll"), "Loss types: nll."),
         "assistant_only_loss": ((False,), "Give rows of prompt and completion: the loss is then on completions alone."),
-        "packing": ((False,), _PACKED),
-        "eval_packing": ((None, False), _PACKED),
-        "packing_strategy": (("bfd",), _PACKED),
         "chat_template_path": ((None,), "Set tokenizer.chat_template."),
         "eos_token": ((None,), "Set tokenizer.eos_token."),
         "dataset_text_field": (("text",), "Give rows of prompt and completion, or of messages."),
@@ -210,9 +201,9 @@ class SFTConfig(TuningConfig):
         default=False, metadata={"help": "Loss on the assistant's turns of messages alone: not supported."}
     )
     loss_type: str = field(default="nll", metadata={"help": "The loss: nll."})
-    packing: bool = field(default=False, metadata={"help": "Join several rows into one example: not supported."})
-    packing_strategy: str = field(default="bfd", metadata={"help": "Strategy for joining rows: not supported."})
-    eval_packing: bool | None = field(default=None, metadata={"help": "Packing of held-out rows: not supported."})
+    packing: bool = field(default=False, metadata={"help": "Pack rows: they always are, and a step counts rows."})
+    packing_strategy: str = field(default="bfd", metadata={"help": "Strategy for packing rows: unused."})
+    eval_packing: bool | None = field(default=None, metadata={"help": "Pack held-out rows: they always are."})
     chat_template_path: str | None = field(
         default=None, metadata={"help": "The chat template: set it on the tokenizer."}
     )
@@ -229,6 +220,15 @@ class SFTConfig(TuningConfig):
     @override
     def method(self) -> Method:
         return Method.named("sft")
+
+    @override
+    def remarks(self) -> Iterator[str]:
+        yield from super().remarks()
+        if self.packing or self.eval_packing:
+            yield (
+                "packing: rows are packed without padding in any case, where the model allows it. "
+                "per_device_train_batch_size counts rows; in TRL it counts packed sequences of max_length tokens."
+            )
 
     @override
     def learns_prompts(self, row: Mapping[str, Any]) -> bool:

@@ -53,15 +53,21 @@ class ReferencedConfig(TuningConfig):
         )
 
     @override
+    def remarks(self) -> Iterator[str]:
+        yield from super().remarks()
+        if self.precompute_ref_batch_size is not None and not self.precompute_ref_log_probs:
+            yield "precompute_ref_batch_size: unused without precompute_ref_log_probs."
+        for name, default in {"ref_model_mixup_alpha": _MIX, "ref_model_sync_steps": _EVERY}.items():
+            if getattr(self, name) != default and not self.sync_ref_model:
+                yield f"{name}: unused without sync_ref_model."
+
+    @override
     def attributes(self) -> dict[str, Any]:
         return {**super().attributes(), "precompute_ref_logps": self.precompute_ref_log_probs}
 
     @override
     def _problems(self) -> Iterator[str]:
         yield from super()._problems()
-        if self.precompute_ref_batch_size is not None and not self.precompute_ref_log_probs:
-            value = self.precompute_ref_batch_size
-            yield f"precompute_ref_batch_size = {value}: unused without precompute_ref_log_probs. Set both or neither."
         yield from self._sync_problems()
 
     @override
@@ -78,10 +84,6 @@ class ReferencedConfig(TuningConfig):
         if not 0 < self.ref_model_mixup_alpha <= 1:
             yield f"ref_model_mixup_alpha = {self.ref_model_mixup_alpha}: must be a weight in (0, 1]."
         if not self.sync_ref_model:
-            usual = {"ref_model_mixup_alpha": _MIX, "ref_model_sync_steps": _EVERY}
-            for name, default in usual.items():
-                if getattr(self, name) != default:
-                    yield f"{name} = {getattr(self, name)}: unused without sync_ref_model. Set it, or leave {name} out."
             return
         if self.precompute_ref_log_probs:
             yield (

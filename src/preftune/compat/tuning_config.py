@@ -100,7 +100,6 @@ _LEAVE = "Leave it at its default."
 _ACCEPTED: Accepted = {
     "on_bad_row": (("error", "skip"), "Use error or skip."),
     "truncation_mode": (("keep_start",), "Use keep_start: sequences that are too long are cut at the end."),
-    "padding_free": ((False,), "Rows are packed without padding wherever the model allows it. " + _LEAVE),
     "pad_to_multiple_of": (("auto", None), _LEAVE),
     "router_aux_loss_coef": ((None, 0.0), "Set it to 0.0 to train without the loss that balances experts."),
     "activation_offloading": ((False,), _LEAVE),
@@ -181,7 +180,9 @@ class TuningConfig(TrainingArguments, ABC):
     truncation_mode: str = field(
         default="keep_start", metadata={"help": "Part of a too long sequence that is kept: keep_start."}
     )
-    padding_free: bool = field(default=False, metadata={"help": "Rows without padding: not supported."})
+    padding_free: bool = field(
+        default=False, metadata={"help": "Rows without padding: they always are where the model allows it."}
+    )
     pad_to_multiple_of: int | str | None = field(
         default="auto", metadata={"help": "Pad rows to a multiple of this: not supported."}
     )
@@ -246,6 +247,11 @@ class TuningConfig(TrainingArguments, ABC):
     def shuffles(self) -> bool:
         """True if every epoch has its own order."""
         return self.train_sampling_strategy == "random"
+
+    def remarks(self) -> Iterator[str]:
+        """A line for each field that is set and changes nothing, as in TRL or since rows are packed in any case."""
+        if self.padding_free:
+            yield "padding_free: rows are packed without padding in any case, where the model allows it."
 
     def attributes(self) -> dict[str, Any]:
         """Attributes that TRL's trainers set from their config, by name."""

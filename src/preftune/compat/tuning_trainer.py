@@ -148,9 +148,11 @@ class TuningTrainer(PreferenceTrainer):
         self._set_attributes()
 
     def _set_attributes(self) -> None:
-        """Set the attributes that TRL's trainers have, and the model's tags."""
+        """Set the attributes that TRL's trainers have, and the model's tags; log the fields that change nothing."""
         for name, value in self._config.attributes().items():
             setattr(self, name, value)
+        for line in self._config.remarks():
+            _logger.warning(line)
         model: Any = self.model
         model.add_model_tags(self._tag_names)
 
