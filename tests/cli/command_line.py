@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from preftune.cli.bug_report import BUG
 from preftune.cli.main import preftune
+from preftune.report.panels import panels_of
 
 __all__ = ["call", "call_with_bugs", "error_of", "tune"]
 
@@ -18,8 +20,13 @@ def call(*arguments: str | Path) -> Result:
 
 
 def call_with_bugs(*arguments: str | Path) -> Result:
-    """Like `call`, and a bug gives its message. An exception that is no message at all is raised on."""
-    result = CliRunner().invoke(preftune, [str(argument) for argument in arguments], env={"COLUMNS": "100"})
+    """Like `call`, and a bug gives its message. An exception that is no message at all is raised on.
+
+    Reports show one panel: a dozen take longer than a tiny run, and have their own tests in `tests/report`.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("preftune.report.pictures.panels_of", lambda logs: panels_of(logs)[:1])
+        result = CliRunner().invoke(preftune, [str(argument) for argument in arguments], env={"COLUMNS": "100"})
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
