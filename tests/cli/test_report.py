@@ -23,7 +23,7 @@ def run_folder(model_folder: Path, pairs_file: Path, tmp_path_factory: pytest.Te
 def test_a_run_ends_with_its_report(run_folder: Path) -> None:
     page = (run_folder / "report.html").read_text()
     assert asks_for_nothing(page)
-    for text in ("Finished: 1 step", "Preference accuracy", "Before", "After 1 steps", "Data check"):
+    for text in ("Finished: 1 step", "Loss", "Before", "After 1 steps", "Data check"):
         assert text in page
     assert (run_folder / "plots" / "loss.png").is_file()
 
