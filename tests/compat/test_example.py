@@ -10,7 +10,7 @@ def test_the_rule_counts_words() -> None:
 
 
 def test_the_walk_through_makes_the_letters_brighter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    improvement = dpo_finetuning.main(num_pairs=96, sft_steps=120, dpo_steps=30, folder=tmp_path)
+    improvement = dpo_finetuning.main(num_pairs=96, sft_steps=60, dpo_steps=30, folder=tmp_path)
     assert improvement > 0.2
     printed = capsys.readouterr().out
     assert "DPO: step   1  loss 0.6931" in printed
@@ -18,6 +18,6 @@ def test_the_walk_through_makes_the_letters_brighter(tmp_path: Path, capsys: pyt
 
 
 def test_thumbs_make_the_letters_brighter_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    improvement = kto_finetuning.main(num_letters=192, sft_steps=120, kto_steps=30, folder=tmp_path)
+    improvement = kto_finetuning.main(num_letters=192, sft_steps=60, kto_steps=30, folder=tmp_path)
     assert improvement > 0.2
     assert "KTO: step   1  loss 0.5000" in capsys.readouterr().out
