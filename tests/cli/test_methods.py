@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from preftune.cli.main import preftune
-from preftune.losses import LOSSES, loss_options
+from preftune.losses import ALL_LOSSES, loss_options
 from preftune.report.losses_page import losses_page
 from tests.cli.command_line import call, error_of
 
@@ -17,7 +17,7 @@ def words(text: str) -> str:
 
 def test_the_list_has_a_row_for_each_method_with_its_options_and_paper() -> None:
     lines = call("methods").stdout.splitlines()
-    for name, loss in LOSSES.items():
+    for name, loss in ALL_LOSSES.items():
         (row,) = [line for line in lines if line.split()[:1] == [name]]
         assert loss.source in row
         assert ("reference" in row) == loss.needs_reference
@@ -35,25 +35,25 @@ def test_the_list_is_grouped_by_what_methods_learn_from() -> None:
 
 def test_the_list_names_methods_that_need_margins() -> None:
     text = call("methods").stdout
-    assert text.count("margins") == sum(loss.needs("margins") for loss in LOSSES.values())
+    assert text.count("margins") == sum(loss.needs("margins") for loss in ALL_LOSSES.values())
 
 
 @pytest.mark.parametrize("width", ["80", "140"])
 def test_no_name_option_or_paper_is_cut_off_at_a_usual_width(width: str) -> None:
     text = CliRunner().invoke(preftune, ["methods"], env={"COLUMNS": width}).stdout
     assert "…" not in text
-    assert all(name in text and loss.source in text for name, loss in LOSSES.items())
+    assert all(name in text and loss.source in text for name, loss in ALL_LOSSES.items())
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", ALL_LOSSES)
 def test_one_method_is_described_with_formula_options_source_and_example(name: str) -> None:
     text = call("methods", name).stdout
     for heading in ("Use", "Learns from", "Inputs", "Returns", "Source", "Differs", "Example"):
         assert f"\n{heading}\n" in text
     assert "loss" in text.partition("\nUse\n")[0]
-    for option in loss_options(LOSSES[name]):
+    for option in loss_options(ALL_LOSSES[name]):
         assert f"  --{option.name.replace('_', '-')}" in text
-    assert ("\nOptions\n" in text) == bool(loss_options(LOSSES[name]))
+    assert ("\nOptions\n" in text) == bool(loss_options(ALL_LOSSES[name]))
     assert "\n  >>> " in text
 
 
@@ -71,7 +71,7 @@ def test_an_unknown_method_is_refused_with_the_nearest() -> None:
 
 def test_machines_get_all_methods_or_one_as_json() -> None:
     found = json.loads(call("methods", "--json").stdout)
-    assert [item["name"] for item in found] == list(LOSSES)
+    assert [item["name"] for item in found] == list(ALL_LOSSES)
     (one,) = [item for item in found if item["name"] == "ipo"]
     assert json.loads(call("methods", "ipo", "--json").stdout) == one
     assert one["feedback"] == "pairs"
@@ -85,7 +85,7 @@ def test_machines_get_all_methods_or_one_as_json() -> None:
 def test_the_page_is_written_into_a_file(tmp_path: Path) -> None:
     result = call("methods", "--page", tmp_path / "losses.md")
     assert result.exit_code == 0
-    assert words(result.stdout).endswith(f"{len(LOSSES)} methods")
+    assert words(result.stdout).endswith(f"{len(ALL_LOSSES)} methods")
     assert (tmp_path / "losses.md").read_text(encoding="utf-8") == losses_page()
 
 

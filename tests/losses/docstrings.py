@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from preftune.losses import LOSSES
+from preftune.losses import ALL_LOSSES
 from preftune.losses.texts import TEXTS_FILE, loss_texts
 from preftune.report.losses_page import losses_page
 
@@ -24,7 +24,7 @@ _USE = "Use it when"
 
 def texts_of_losses() -> dict[str, Mapping[str, Any]]:
     """The texts of all losses of the table, by name."""
-    return {name: parse_docstring(inspect.getdoc(loss.function) or "") for name, loss in LOSSES.items()}
+    return {name: parse_docstring(inspect.getdoc(loss.function) or "") for name, loss in ALL_LOSSES.items()}
 
 
 def parse_docstring(docstring: str) -> dict[str, Any]:

@@ -52,6 +52,7 @@ for _command in (
     LazyCommand("clean", "preftune.cli.clean", "Write preference data without the rows that given rules remove."),
     LazyCommand("sft", "preftune.cli.train:sft_command", "Fine-tune a model on completions (SFT)."),
     LazyCommand("train", "preftune.cli.train", "Fine-tune a model on preference data, by any method."),
+    LazyCommand("reward", "preftune.cli.train:reward_command", "Train a reward model on preference data."),
     LazyCommand("methods", "preftune.cli.methods", "List the training methods, or describe one."),
     LazyCommand("convert", "preftune.cli.convert", "Convert preference data from one format to another."),
     LazyCommand("formats", "preftune.cli.formats", "List the data formats and the presets for public data sets."),

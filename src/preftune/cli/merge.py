@@ -98,10 +98,18 @@ def _merge(settings: ModelSettings, folder: Path) -> None:
 
     from preftune.model.load.load_model import load_causal_lm, load_config, load_tokenizer
     from preftune.model.load.merging import merge_adapter
+    from preftune.model.load.pretrained import adapter_config
+    from preftune.model.load.reward_model import is_reward_adapter, load_reward_model, note_text, noted_text
     from preftune.model.load.savable import make_savable
 
     tokenizer = load_tokenizer(settings)
-    model = load_causal_lm(replace(settings, weights_dtype="float32"))
+    if is_reward_adapter(adapter_config(settings.model, settings.revision)):
+        arguments = {"dtype": torch.float32, "trust_remote_code": settings.trust_remote_code}
+        model = load_reward_model(settings.model, arguments, revision=settings.revision)
+        if (text := noted_text(settings.model, model)) is not None:
+            note_text(model, text)
+    else:
+        model = load_causal_lm(replace(settings, weights_dtype="float32"))
     assert isinstance(model, PeftModel), "an adapter was found"
     try:
         merged = merge_adapter(model)

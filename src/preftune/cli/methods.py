@@ -16,9 +16,9 @@ from preftune.cli.console import main_console
 from preftune.cli.options import Place, output_flags
 from preftune.errors import ConfigError, OutputError
 from preftune.files.number_text import value_text
-from preftune.losses import LOSSES, Loss, Option, find_loss, loss_options
+from preftune.losses import ALL_LOSSES, Loss, Option, find_loss, loss_options
 from preftune.losses.options import option_texts, range_text
-from preftune.losses.table import losses_by_feedback
+from preftune.losses.table import losses_by_title
 from preftune.losses.texts import FEEDBACK_TEXTS, abilities, loss_text, needs
 
 __all__ = ["command"]
@@ -33,7 +33,7 @@ def command(name: str | None, as_json: bool, page: str | None, verbose: bool) ->
     if page is not None:
         _write_page(page, name, as_json=as_json)
     elif as_json:
-        found: Any = [_as_dict(method, loss) for method, loss in LOSSES.items()]
+        found: Any = [_as_dict(method, loss) for method, loss in ALL_LOSSES.items()]
         click.echo(json.dumps(_as_dict(name, find_loss(name)) if name else found, indent=2, ensure_ascii=False))
     elif name:
         _show_method(name, find_loss(name), main_console())
@@ -53,7 +53,7 @@ def _write_page(page: str, name: str | None, *, as_json: bool) -> None:
         Path(page).write_text(losses_page(), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"page = {page}: cannot be written ({error.strerror}). Name another file.") from None
-    main_console().print(f"{page}: {len(LOSSES)} methods", highlight=False, markup=False, soft_wrap=True)
+    main_console().print(f"{page}: {len(ALL_LOSSES)} methods", highlight=False, markup=False, soft_wrap=True)
 
 
 def _as_dict(name: str, loss: Loss) -> dict[str, Any]:
@@ -82,10 +82,10 @@ def _option_as_dict(option: Option) -> dict[str, Any]:
 
 
 def _list_methods(console: Console) -> None:
-    rows = [_row(name, loss) for name, loss in LOSSES.items()]
+    rows = [_row(name, loss) for name, loss in ALL_LOSSES.items()]
     method, _, _, paper = (max(map(len, column)) for column in zip(*rows, strict=True))
-    for feedback, losses in losses_by_feedback().items():
-        table = Table(title=FEEDBACK_TEXTS[feedback], title_justify="left", title_style="bold", box=None, expand=True)
+    for title, losses in losses_by_title().items():
+        table = Table(title=title, title_justify="left", title_style="bold", box=None, expand=True)
         table.add_column("method", style="bold", width=method)
         table.add_column("needs", width=len("reference,"))
         table.add_column("options", ratio=1)

@@ -16,7 +16,7 @@ from preftune.data.progress import track
 from preftune.data.rows import DataRow
 from preftune.data.text_files import data_suffix, open_bytes
 from preftune.files.number_text import value_text
-from preftune.losses import LOSSES, Option, loss_options, losses_of
+from preftune.losses import ALL_LOSSES, Option, loss_options, losses_of
 from preftune.settings import DataSettings, ModelSettings, Setting, TrainConfig, build_section, settings_of
 from preftune.settings.config import expanded, names_of
 from preftune.settings.setting import Command, Section, settings_for
@@ -92,7 +92,7 @@ def loss_option_flags(panel: str, method: str | None = None) -> list[click.RichO
     Raises:
         ConfigError: There is no such method.
     """
-    kinds = {option.name: option for loss in LOSSES.values() for option in loss_options(loss)}
+    kinds = {option.name: option for loss in ALL_LOSSES.values() for option in loss_options(loss)}
     shown = {} if method is None else _method_options(method)
     own = [
         _option_flag(next(iter(by_part.values())), help=_option_help(by_part), panel=panel)

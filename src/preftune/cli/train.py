@@ -15,6 +15,7 @@ from preftune.cli.console import INTERRUPTED, SICK, is_main_process, loading, ma
 from preftune.cli.options import given_values, loss_option_flags, output_flags, setting_flags
 from preftune.errors import ConfigError, TrainingError
 from preftune.files.run_files import CONFIG, METRICS
+from preftune.losses import REWARD_LOSSES
 from preftune.settings import SECTIONS, SETTINGS, TrainConfig, read_settings, settings_of
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from preftune.runs.result import RunResult
     from preftune.runs.verdict import Verdict
 
-__all__ = ["command", "method_flags", "sft_command"]
+__all__ = ["command", "method_flags", "reward_command", "sft_command"]
 
 _METHOD, _FILE = "Method", "Config file"
 
@@ -39,7 +40,7 @@ class TuningCommand(click.RichCommand):
             return super().make_context(info_name, args, parent, **extra)
         own = copy(self)
         others = [param for param in self.params if param.name not in {flag.name for flag in method_flags()}]
-        own.params = [*method_flags(named), *others]
+        own.params = [*method_flags(named, default=named), *others]
         return click.RichCommand.make_context(own, info_name, args, parent, **extra)
 
 
@@ -57,16 +58,24 @@ def _named_method(args: list[str]) -> str | None:
     return None
 
 
-def tuning_command(name: str, help_: str, *, method: str | None = None) -> click.RichCommand:
+def tuning_command(
+    name: str, help_: str, *, method: str | None = None, trains_rewards: bool = False
+) -> click.RichCommand:
     """A command with an option per setting of a run and per option of a loss.
 
     Args:
         method: The only method it trains by, or None if `--method` names it.
+        trains_rewards: It trains reward models: the method is one of theirs, and the help leaves out samples.
     """
-    flags = [*(method_flags() if method is None else loss_option_flags(_METHOD)), *_file_flags()]
-    for section in SECTIONS.values():
+    default = "bradley_terry" if trains_rewards else "dpo"
+    own = method_flags(default=default) if method is None else loss_option_flags(_METHOD)
+    flags = [*own, *_file_flags()]
+    for topic, section in SECTIONS.items():
         items = [item for item in settings_of(section) if method is None or not item.for_preferences]
-        flags += setting_flags(items, panel=section.title)
+        of_section = setting_flags(items, panel=section.title)
+        for flag in of_section:
+            flag.hidden |= trains_rewards and topic == "samples"
+        flags += of_section
     hidden = [item for item in SETTINGS.values() if method is not None and item.for_preferences]
     for flag in setting_flags(hidden, panel=_METHOD):
         flag.hidden = True
@@ -75,7 +84,15 @@ def tuning_command(name: str, help_: str, *, method: str | None = None) -> click
     @click.pass_context
     def run(context: click.RichContext, /, *, config: str | None, print_config: bool, verbose: bool, **_: Any) -> None:
         names = [flag.name for flag in flags if flag.name and flag.name not in ("config", "print_config")]
-        resolved = _resolve(config, given_values(context, names), method)
+        given = given_values(context, names)
+        resolved = _resolve(config, given, method, default=default)
+        if trains_rewards and not resolved.method.needs("rewards"):
+            raise ConfigError(
+                [
+                    f"method = {resolved.method.name}: trains no reward model. `preftune reward` trains by "
+                    f"{', '.join(REWARD_LOSSES)}. Name one of them, or use `preftune train`."
+                ]
+            )
         if print_config:
             click.echo(resolved.to_yaml(), nl=False)
             return
@@ -85,16 +102,18 @@ def tuning_command(name: str, help_: str, *, method: str | None = None) -> click
     return TuningCommand(name=name, callback=run, params=[*flags, *output_flags()], help=help_)
 
 
-def method_flags(method: str | None = None) -> list[click.RichOption]:
+def method_flags(method: str | None = None, *, default: str = "dpo") -> list[click.RichOption]:
     """`--method`, and the options of all losses. Help shows the options of `method` only.
 
+    Args:
+        default: The method if the option is not given.
     Raises:
         ConfigError: There is no such method.
     """
     choice = click.RichOption(
         ["--method"],
         metavar="NAME",
-        default="dpo",
+        default=default,
         show_default=True,
         help="Method, or weighted sum of methods such as '0.8*dpo + 0.2*ipo'. `preftune methods` lists all; `preftune "
         "train --method NAME --help` shows the options of one.",
@@ -115,7 +134,7 @@ def _file_flags() -> list[click.RichOption]:
     ]
 
 
-def _resolve(file: str | None, given: dict[str, Any], method: str | None) -> TrainConfig:
+def _resolve(file: str | None, given: dict[str, Any], method: str | None, *, default: str) -> TrainConfig:
     settings = read_settings(file) if file is not None else {}
     if method is not None:
         in_file = settings.get("method", method)
@@ -127,7 +146,7 @@ def _resolve(file: str | None, given: dict[str, Any], method: str | None) -> Tra
                 ]
             )
         settings["method"] = method
-    return TrainConfig.of(**{**settings, **given})
+    return TrainConfig.of(**{"method": default, **settings, **given})
 
 
 def _train(config: TrainConfig, console: Console, context: click.Context) -> None:
@@ -193,6 +212,9 @@ def _what_next(config: TrainConfig, run: "RunRecord | None") -> Iterator[str]:
 
     model, base = shlex.quote(config.output.output), shlex.quote(config.model.model)
     yield "Next:"
+    if config.method.needs("rewards"):
+        yield f"  preftune eval --model MODEL --data DATA --judge reward:{model}"
+        return
     yield f"  preftune generate --model {model} --compare {base} --prompt '...'"
     evaluation = None if run is None else further_evaluation(run)
     if evaluation is not None:
@@ -212,6 +234,19 @@ command = tuning_command(
     All settings can be given in a YAML file, by the names of the flags with _ for -. Every run writes config.yaml into
     its output folder, which repeats the run.
     """,
+)
+
+
+reward_command = tuning_command(
+    "reward",
+    """Train a reward model on pairs or lists.
+
+    preftune reward --model MODEL --data prefs.jsonl --output reward
+
+    MODEL is a language model, whose head is replaced by one output, or a reward model. The folder is a sequence
+    classifier of transformers, and a judge: --judge reward:FOLDER. `--method plackett_luce_rewards` learns from lists.
+    """,
+    trains_rewards=True,
 )
 
 

@@ -10,14 +10,17 @@ from preftune.losses.method import Method, Part, ReferenceUse, find_loss, losses
 from preftune.losses.options import Option, loss_options
 from preftune.losses.pairwise import dpo, hinge, ipo, robust_dpo
 from preftune.losses.reference_free import cpo, orpo, preferred_ft, sft, simpo, slic, unlikelihood
-from preftune.losses.table import LOSSES
+from preftune.losses.reward_model import bradley_terry, bradley_terry_margin, plackett_luce_rewards
+from preftune.losses.table import ALL_LOSSES, LOSSES, REWARD_LOSSES
 from preftune.losses.thumbs import apo_zero_unpaired, bco, kto, kto_weight_problem
 from preftune.losses.token_level import tdpo, wpo
 from preftune.losses.whole_step import aot, aot_unpaired, beta_dpo
 
 __all__ = [
+    "ALL_LOSSES",
     "INPUTS",
     "LOSSES",
+    "REWARD_LOSSES",
     "Argument",
     "Feedback",
     "Input",
@@ -41,6 +44,8 @@ __all__ = [
     "bco",
     "bco_pair",
     "beta_dpo",
+    "bradley_terry",
+    "bradley_terry_margin",
     "cpo",
     "discopop",
     "dpo",
@@ -62,6 +67,7 @@ __all__ = [
     "odpo",
     "orpo",
     "plackett_luce",
+    "plackett_luce_rewards",
     "preferred_ft",
     "rdpo_length",
     "robust_dpo",

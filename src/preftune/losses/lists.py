@@ -8,7 +8,7 @@ from preftune.errors import Problem
 from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta
 
-__all__ = ["infonca", "lipo_lambda", "nca", "plackett_luce"]
+__all__ = ["infonca", "lipo_lambda", "nca", "order_loss", "plackett_luce", "sum_by"]
 
 
 def plackett_luce(completions: ReferencedLogps, scores: Tensor, prompts: Tensor, *, beta: float) -> Tensor:
@@ -41,7 +41,17 @@ def plackett_luce(completions: ReferencedLogps, scores: Tensor, prompts: Tensor,
     tensor([0.4644])
     """
     check_beta(beta)
-    rewards = beta * completions.logratio
+    return order_loss(beta * completions.logratio, scores, prompts)
+
+
+def order_loss(rewards: Tensor, scores: Tensor, prompts: Tensor) -> Tensor:
+    """Negative log-likelihood of the order of each list, by the rewards of its completions: see `plackett_luce`.
+
+    Args:
+        rewards, scores, prompts: Shape: (completion,).
+    Returns:
+        Shape: (prompt,). Unit: nats.
+    """
     better, worse = _ordered_pairs(scores, prompts)
     itself = torch.arange(len(rewards), device=rewards.device)
     leads = torch.cat([torch.zeros_like(rewards), rewards[worse] - rewards[better]])

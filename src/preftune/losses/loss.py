@@ -21,14 +21,22 @@ Feedback = Literal["pairs", "thumbs", "lists", "demonstrations"]
 """Kind of data that a loss learns from: pairs, thumbs up or down, ranked lists, or completions to imitate."""
 
 Need = Literal[
-    "margins", "mismatched", "token_logps", "reference_token_logps", "reference_distributions", "log_collision", "state"
+    "margins",
+    "mismatched",
+    "token_logps",
+    "reference_token_logps",
+    "reference_distributions",
+    "log_collision",
+    "state",
+    "rewards",
 ]
 """Requirements of an input beyond the log-prob of each completion.
 
 `margins`: rows that say by how much the chosen completion is better. `mismatched`: log-probs of completions after
 prompts of other rows. `token_logps`, `reference_token_logps`: the log-prob of each token under the policy or the
 reference. `reference_distributions`: the reference's next-token distributions, so that it must be in memory.
-`log_collision`: log sum_v p(v)^2 of the policy's next-token distributions. `state`: memory over steps.
+`log_collision`: log sum_v p(v)^2 of the policy's next-token distributions. `state`: memory over steps. `rewards`: the
+model is a reward model, with one output instead of a language model's head.
 """
 
 
@@ -75,6 +83,11 @@ _SHARED: Mapping[str, Any] = {
     "needs": frozenset({"token_logps", "reference_token_logps"}),
     "cost": "log-probs per token, not only per completion",
     "probe": _same,
+}
+_REWARDS: Mapping[str, Any] = {
+    "needs": frozenset({"rewards"}),
+    "cost": "a reward model: one output in place of the language model's head",
+    "probe": lambda logps: torch.zeros_like(logps.policy),
 }
 
 _ROWS = (
@@ -141,6 +154,9 @@ _ROWS = (
         cost="log-probs per token, not only per completion",
         probe=_tokens,
     ),
+    Input("chosen_rewards", "(pair,)", "Rewards of the preferred completion.", feedback="pairs", **_REWARDS),
+    Input("rejected_rewards", "(pair,)", "Rewards of the other completion.", feedback="pairs", **_REWARDS),
+    Input("rewards", "(completion,)", "Rewards of all completions.", **_REWARDS),
     Input(
         "state",
         "(2,)",
@@ -158,8 +174,9 @@ INPUTS: Mapping[Argument, Input] = {row.name: row for row in _ROWS}
 Unit = Literal["pair", "completion", "token", "prompt"]
 """Unit that the loss of a step is averaged over."""
 
-Reward = Literal["logratio", "mean_logratio", "logp", "mean_logp"]
-"""Quantity that the implicit reward is proportional to: policy minus reference, the policy's log-prob, or a mean."""
+Reward = Literal["logratio", "mean_logratio", "logp", "mean_logp", "output"]
+"""Quantity that the reward is proportional to: policy minus reference, the policy's log-prob, a mean of one of them, or
+the output of a reward model."""
 
 OptionValue = float | bool | str
 

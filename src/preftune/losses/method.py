@@ -13,7 +13,7 @@ from preftune.errors import ConfigError, did_you_mean
 from preftune.losses.logps import PolicyLogps, ReferencedLogps
 from preftune.losses.loss import INPUTS, Argument, Feedback, Loss, Need, OptionValue, Unit
 from preftune.losses.options import loss_options, value_problem
-from preftune.losses.table import LOSSES
+from preftune.losses.table import ALL_LOSSES
 
 __all__ = ["Method", "Part", "ReferenceUse", "find_loss", "losses_of", "probe_arguments"]
 
@@ -92,7 +92,7 @@ class Method:
         losses = losses_of(name)
         given = dict(options or {})
         parts = tuple(Part(part, losses[part], _bind(part, losses[part], given), weights[part]) for part in weights)
-        problems = [*_unknown_options(given, name, losses), *_mixed_feedback(losses)]
+        problems = [*_unknown_options(given, name, losses), *_mixed_feedback(losses), *_mixed_models(losses)]
         problems += [problem for part in parts for problem in _range_problems(part)]
         if problems:
             raise ConfigError(problems)
@@ -169,12 +169,12 @@ def find_loss(name: str) -> Loss:
     Raises:
         ConfigError: there is none; the text lists all names and the nearest.
     """
-    if name not in LOSSES:
-        hint = did_you_mean(name, LOSSES)
+    if name not in ALL_LOSSES:
+        hint = did_you_mean(name, ALL_LOSSES)
         raise ConfigError(
-            [f"method = {name}: there is no such method.{' ' * bool(hint)}{hint} Methods: {', '.join(LOSSES)}."]
+            [f"method = {name}: there is no such method.{' ' * bool(hint)}{hint} Methods: {', '.join(ALL_LOSSES)}."]
         )
-    return LOSSES[name]
+    return ALL_LOSSES[name]
 
 
 _TERM = re.compile(r"(?:(?P<weight>[^*]+)\*)?(?P<name>[^*]+)")
@@ -232,6 +232,16 @@ def _mixed_feedback(losses: Mapping[str, Loss]) -> Iterator[str]:
         listed = ", ".join(f"{name} from {kind}" for name, kind in kinds.items())
         hint = " For SFT on the chosen answers add preferred_ft." if kinds.get("sft") else ""
         yield f"the parts of a sum must learn from the same feedback, but: {listed}.{hint}"
+
+
+def _mixed_models(losses: Mapping[str, Loss]) -> Iterator[str]:
+    of_rewards = [name for name, loss in losses.items() if loss.needs("rewards")]
+    others = [name for name in losses if name not in of_rewards]
+    if of_rewards and others:
+        yield (
+            f"{', '.join(of_rewards)}: trains a reward model, which has no log-probs for {', '.join(others)}. Train "
+            "two models."
+        )
 
 
 def _range_problems(part: Part) -> Iterator[str]:

@@ -8,16 +8,17 @@ from torch import Tensor
 from preftune.losses.anchored import apo_down, apo_zero, bco_pair, nca_pair, sppo_hard, updated_bco_pair
 from preftune.losses.length import dpo_length_normalized, ld_dpo, rdpo_length
 from preftune.losses.lists import infonca, lipo_lambda, nca, plackett_luce
-from preftune.losses.loss import Argument, Feedback, Loss
+from preftune.losses.loss import Argument, Loss, Unit
 from preftune.losses.margin import discopop, dpop, exo_pair, odpo
 from preftune.losses.pairwise import dpo, hinge, ipo, robust_dpo
 from preftune.losses.reference_free import cpo, orpo, preferred_ft, sft, simpo, slic, unlikelihood
+from preftune.losses.reward_model import bradley_terry, bradley_terry_margin, plackett_luce_rewards
 from preftune.losses.texts import FEEDBACK_TEXTS
 from preftune.losses.thumbs import apo_zero_unpaired, bco, kto, updated_bco
 from preftune.losses.token_level import tdpo, wpo
 from preftune.losses.whole_step import aot, aot_unpaired, average_gap, beta_dpo
 
-__all__ = ["LOSSES", "losses_by_feedback"]
+__all__ = ["ALL_LOSSES", "LOSSES", "REWARD_LOSSES", "losses_by_title"]
 
 
 def _with_reference(function: Callable[..., Tensor], source: str, *more: Argument, **fields: Any) -> Loss:
@@ -115,13 +116,32 @@ LOSSES: Mapping[str, Loss] = {
 }
 
 
-def losses_by_feedback() -> dict[Feedback, dict[str, Loss]]:
-    """The table, grouped by feedback.
+def _of_rewards(function: Callable[..., Tensor], unit: Unit, *takes: Argument, source: str) -> Loss:
+    """A loss of the outputs of a reward model."""
+    return Loss(function, takes, unit, needs_reference=False, source=source, reward="output")
 
-    >>> list(losses_by_feedback()["demonstrations"])
+
+_SIDES: tuple[Argument, ...] = ("chosen_rewards", "rejected_rewards")
+
+REWARD_LOSSES: Mapping[str, Loss] = {
+    "bradley_terry": _of_rewards(bradley_terry, "pair", *_SIDES, source="arXiv:2203.02155"),
+    "bradley_terry_margin": _of_rewards(bradley_terry_margin, "pair", *_SIDES, "margins", source="arXiv:2307.09288"),
+    "plackett_luce_rewards": _of_rewards(
+        plackett_luce_rewards, "prompt", "rewards", "scores", "prompts", source="arXiv:2305.18290"
+    ),
+}
+"""Losses of reward models, which `preftune reward` trains."""
+
+ALL_LOSSES: Mapping[str, Loss] = {**LOSSES, **REWARD_LOSSES}
+
+
+def losses_by_title() -> dict[str, dict[str, Loss]]:
+    """All losses, grouped by the data that they learn from; those of reward models by themselves.
+
+    >>> list(losses_by_title()["Demonstrations: completions to imitate"])
     ['sft']
     """
-    groups: dict[Feedback, dict[str, Loss]] = {feedback: {} for feedback in FEEDBACK_TEXTS}
+    groups: dict[str, dict[str, Loss]] = {title: {} for title in FEEDBACK_TEXTS.values()}
     for name, loss in LOSSES.items():
-        groups[loss.feedback][name] = loss
-    return groups
+        groups[FEEDBACK_TEXTS[loss.feedback]][name] = loss
+    return {**groups, "Reward models: a reward of a completion, learned from pairs or lists": dict(REWARD_LOSSES)}

@@ -317,6 +317,15 @@ METRICS: Mapping[str, Metric] = {
         is_given=_has_pairs,
         panel=None,
     ),
+    "rewards/calibration_error": Metric(
+        label="expected calibration error",
+        about="distance of sigmoid(|margin|) from the share of correct pairs, averaged over ten bins of it",
+        form="percent",
+        is_given=lambda method: method.needs("rewards"),
+        shown="detail",
+        panel=None,
+        is_held_out_only=True,
+    ),
     "grad_norm": Metric(
         label="gradient norm",
         about="norm before clipping",

@@ -16,7 +16,8 @@ class ImplicitReward:
     reward = beta * kind
 
     Args:
-        kind: `logratio`, policy minus reference; `logp`, the policy's log-prob; `mean_...`, per token.
+        kind: `logratio`, policy minus reference; `logp`, the policy's log-prob; `mean_...`, per token;
+            `output`, that of a reward model, which stands in the place of log-probs.
         beta: Reward per nat, > 0.
     Raises:
         ValueError: a beta out of its range.
@@ -58,7 +59,7 @@ class ImplicitReward:
 
     def unscaled(self, logps: PolicyLogps | ReferencedLogps) -> Tensor:
         """The reward at beta = 1. Shape: (completion,). Unit: nats."""
-        if self.kind == "logp":
+        if self.kind in ("logp", "output"):
             return logps.policy
         if self.kind == "mean_logp":
             return logps.mean_logp

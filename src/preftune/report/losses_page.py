@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from preftune.files.number_text import markdown_table, value_text
 from preftune.losses import Loss, loss_options
 from preftune.losses.options import option_texts, range_text
-from preftune.losses.table import losses_by_feedback
-from preftune.losses.texts import FEEDBACK_TEXTS, abilities, loss_text, needs
+from preftune.losses.table import losses_by_title
+from preftune.losses.texts import abilities, loss_text, needs
 
 __all__ = ["losses_page"]
 
@@ -31,15 +31,15 @@ _UNITS: Mapping[str, str] = {"pair": "pairs", "completion": "answers", "token": 
 def losses_page() -> str:
     """The page, in Markdown."""
     blocks = [_INTRODUCTION.strip(), *_overview()]
-    for feedback, losses in losses_by_feedback().items():
-        blocks.append(f"## {FEEDBACK_TEXTS[feedback]}")
+    for title, losses in losses_by_title().items():
+        blocks.append(f"## {title}")
         for name, loss in losses.items():
             blocks += _section(name, loss)
     return "\n\n".join(blocks) + "\n"
 
 
 def _overview() -> Iterator[str]:
-    for feedback, losses in losses_by_feedback().items():
+    for title, losses in losses_by_title().items():
         rows = [
             [
                 f"[{name}](#{name})",
@@ -51,7 +51,7 @@ def _overview() -> Iterator[str]:
             for name, loss in losses.items()
         ]
         if losses:
-            yield f"**{FEEDBACK_TEXTS[feedback]}**"
+            yield f"**{title}**"
             header = ["method", "in one sentence", "reference", "options and their defaults", "paper"]
             yield markdown_table(header, rows)
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from preftune.data.sources import check_source
 from preftune.data.tokens.token_group import TokenGroup
-from preftune.errors import ConfigError, DataError, ModelError, PreftuneError
+from preftune.data.tokens.tokenize import check_vocabulary
+from preftune.errors import ConfigError, DataError, ModelError, PreftuneError, TokenizerError
+from preftune.model.forward.model_size import num_embeddings
 from preftune.model.load.load_model import Policy, load_config
 from preftune.model.load.places import check_place
 from preftune.model.load.pretrained import TRAINED, adapter_config, loading_base
@@ -17,7 +19,7 @@ from preftune.runs.prepare_data import PreparedData
 from preftune.settings import TrainConfig
 from preftune.settings.packages import missing_loggers, missing_optimizer
 
-__all__ = ["check_inputs", "check_unchanged", "data_digests", "model_digests"]
+__all__ = ["check_fits", "check_inputs", "check_unchanged", "data_digests", "model_digests"]
 
 _DIGEST_BYTES = 16
 
@@ -101,6 +103,23 @@ def model_digests(config: TrainConfig, policy: Policy) -> dict[str, InputDigest]
             size = sum(parameter.numel() for parameter in model.parameters())
             found[name] = InputDigest(digest_weights(model, names).hex(), f"{size:,} weights")
     return found
+
+
+def check_fits(policy: Policy, data: PreparedData, config: TrainConfig) -> None:
+    """Check that policy and reference have an embedding for every token of the data.
+
+    Raises:
+        TokenizerError: the policy has not.
+        ModelError: a reference model of its own has not.
+    """
+    check_vocabulary(data.all_groups, num_embeddings(policy.model))
+    if isinstance(policy.reference, FrozenCopy):
+        try:
+            check_vocabulary(data.all_groups, num_embeddings(policy.reference.model))
+        except TokenizerError as error:
+            raise ModelError(
+                f"reference_model = {config.model.reference_model}: does not share the policy's tokenizer. {error}"
+            ) from None
 
 
 def check_unchanged(before: Mapping[str, InputDigest], now: Mapping[str, InputDigest]) -> None:

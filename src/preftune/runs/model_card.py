@@ -49,14 +49,15 @@ class Card:
         """The YAML block that the hub reads. Local paths are not written as names on the hub."""
         yield "---"
         yield f"library_name: {'peft' if self.is_lora else 'transformers'}"
-        yield "pipeline_tag: text-generation"
+        gives_rewards = self.method.needs("rewards")
+        yield f"pipeline_tag: {'text-classification' if gives_rewards else 'text-generation'}"
         if self.base and not _is_local(self.base):
             yield yaml_line("base_model", self.base)
         sources = [name for name in self.data if not _is_local(name) and name.count("/") == 1]
         if sources:
             yield yaml_line("datasets", sources)
         kind = "sft" if self.method.feedback == "demonstrations" else "preference-tuning"
-        tags = ["preftune", kind, *(["lora"] if self.is_lora else []), *self.tags]
+        tags = ["preftune", "reward-model" if gives_rewards else kind, *(["lora"] if self.is_lora else []), *self.tags]
         yield yaml_line("tags", list(dict.fromkeys(tags)))
         yield "---"
 
@@ -64,7 +65,8 @@ class Card:
         """Title, method, data, steps and versions as Markdown."""
         yield f"# {self.title}"
         yield ""
-        kind = "A LoRA adapter for" if self.is_lora else "A model tuned from"
+        whole = "A reward model made of" if self.method.needs("rewards") else "A model tuned from"
+        kind = "A LoRA adapter for" if self.is_lora else whole
         base = f"`{_shown(self.base)}`" if self.base else "a model without a name"
         yield f"{kind} {base}, trained with preftune by the method `{self.method.name}`."
         yield ""

@@ -15,17 +15,17 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedTokenizerBase, PrinterCallback, TrainingArguments, set_seed
 from typing_extensions import Unpack
 
-from preftune.data.tokens.tokenize import check_vocabulary
-from preftune.errors import ConfigError, ModelError, TokenizerError
+from preftune.errors import ConfigError
 from preftune.files.outputs import writing_into
 from preftune.files.terminal import PlainConsole, accept_any_text
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
-from preftune.model.forward.model_size import context_length, num_embeddings, work_of
+from preftune.model.forward.model_size import context_length, work_of
 from preftune.model.load.adapter_settings import with_adapter_settings
 from preftune.model.load.choose_forward import choose_forward_for
 from preftune.model.load.device_memory import device_line, peak_memory_bytes
 from preftune.model.load.load_model import Policy, load_config, load_policy, load_tokenizer
+from preftune.model.load.reward_model import make_usable
 from preftune.model.load.savable import make_savable
 from preftune.model.reference.reference import FrozenCopy, KeptAdapter
 from preftune.ranks import check_no_deepspeed, naming_lost_ranks, on_main
@@ -34,7 +34,7 @@ from preftune.runs.callbacks import WARNING, HealthCallback, MetricsFile, StopOn
 from preftune.runs.checkpoints import check_within_budget, choice_callbacks, guarded_saves, kept_checkpoint, save_model
 from preftune.runs.folder import Environment, InputDigest, RunFolder
 from preftune.runs.given_rows import config_of
-from preftune.runs.inputs import check_inputs, check_unchanged, data_digests, model_digests
+from preftune.runs.inputs import check_fits, check_inputs, check_unchanged, data_digests, model_digests
 from preftune.runs.judged_samples import judged_measures
 from preftune.runs.logs import Log
 from preftune.runs.manifest import WritesManifests
@@ -242,9 +242,11 @@ class _Run:
         set_seed(self.config.steps.seed)  # a new adapter starts at random
         with self.progress.phase("loading the model"):
             policy = load_policy(self.config)
+        if self.config.method.needs("rewards"):
+            make_usable(policy.model, tokenizer, self.config.model.chat_choice)
         for line in make_savable(policy.model, tokenizer):
             self._say(line)
-        self._check_fits(policy, data)
+        check_fits(policy, data, self.config)
         inputs = model_digests(self.config, policy)
         if isinstance(policy.reference, FrozenCopy):
             nn.Module.to(policy.reference.model, arguments.device)
@@ -287,17 +289,6 @@ class _Run:
         if why and model.reference_cache and method.needs_reference:
             self.console.print(f"reference: stays in memory, {why}", highlight=False)
         return why is None
-
-    def _check_fits(self, policy: Policy, data: PreparedData) -> None:
-        check_vocabulary(data.all_groups, num_embeddings(policy.model))
-        if isinstance(policy.reference, FrozenCopy):
-            try:
-                check_vocabulary(data.all_groups, num_embeddings(policy.reference.model))
-            except TokenizerError as error:
-                raise ModelError(
-                    f"reference_model = {self.config.model.reference_model}: does not share the policy's tokenizer. "
-                    f"{error}"
-                ) from None
 
     def _trainer(
         self,

@@ -62,8 +62,11 @@ class DrawSettings(Section):
         if self.judge_against != "start":
             yield f"judge_against = {self.judge_against}: there is no judge. Name one with --judge, or leave it out."
 
-    def problems_with(self, data: DataSettings) -> Iterator[str]:
-        """Messages about settings that do not fit the data."""
+    def problems_with(self, method: Method, data: DataSettings) -> Iterator[str]:
+        """Messages about settings that do not fit the method or the data."""
+        if method.needs("rewards") and self.num_prompts:
+            name, value = ("eval_samples", self.eval_samples) if self.judge is None else ("judge", self.judge)
+            yield f"{name} = {value}: {method.name} trains a reward model, which generates no text. Leave it out."
         if self.judge is not None and not data.holds_out:
             yield (
                 f"judge = {self.judge}: rates samples at evaluations, and nothing is held out to evaluate on. Hold out "

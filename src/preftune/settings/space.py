@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 
 from preftune.errors import did_you_mean
 from preftune.files.number_text import value_text
-from preftune.losses import LOSSES, loss_options, losses_of
+from preftune.losses import ALL_LOSSES, loss_options, losses_of
 from preftune.settings.config import coerce
 from preftune.settings.train_config import SETTINGS, TrainConfig
 
@@ -131,7 +131,7 @@ def _readings(text: str, kind: Any) -> Iterator[Value]:
 
 
 def _option_kinds() -> dict[str, type]:
-    return {option.name: option.kind for loss in LOSSES.values() for option in loss_options(loss)}
+    return {option.name: option.kind for loss in ALL_LOSSES.values() for option in loss_options(loss)}
 
 
 Setup = Mapping[str, Value]

@@ -10,7 +10,7 @@ from typing_extensions import Unpack
 
 from preftune.errors import ConfigError
 from preftune.files.run_files import CONFIG_START
-from preftune.losses import LOSSES, Method, Option, OptionValue, loss_options, losses_of
+from preftune.losses import ALL_LOSSES, Method, Option, OptionValue, loss_options, losses_of
 from preftune.settings.choice import ChoiceSettings, DrawSettings
 from preftune.settings.config import (
     build_sections,
@@ -83,6 +83,8 @@ class TrainConfig:
         """
         problems: list[str] = []
         bound = _bind_method(method, settings, problems)
+        if bound is not None and bound.needs("rewards"):
+            settings = {"eval_samples": 0, **settings}
         known = {*SETTINGS, *_all_options(), *_options_among(settings)}
         problems += unknown_settings(settings, known, command="train")
         sections = build_sections(SECTIONS, settings, problems)
@@ -123,7 +125,10 @@ class TrainConfig:
         """Peak learning rate: the setting, or the default for the kind of method, ten times that with an adapter."""
         if self.optimizer.learning_rate is not None:
             return self.optimizer.learning_rate
-        default = 2e-5 if self.method.feedback == "demonstrations" else 1e-6
+        if self.method.needs("rewards"):
+            default = 1e-5
+        else:
+            default = 2e-5 if self.method.feedback == "demonstrations" else 1e-6
         return 10 * default if self.adapter.lora else default
 
 
@@ -158,7 +163,7 @@ def _option_value(name: str, value: Any, own: Mapping[str, Option]) -> OptionVal
 
 @cache
 def _all_options() -> frozenset[str]:
-    return frozenset(option.name for loss in LOSSES.values() for option in loss_options(loss))
+    return frozenset(option.name for loss in ALL_LOSSES.values() for option in loss_options(loss))
 
 
 def _misfits(method: Method, sections: Mapping[str, Any]) -> Iterator[str]:
@@ -170,6 +175,6 @@ def _misfits(method: Method, sections: Mapping[str, Any]) -> Iterator[str]:
         yield from model.problems_with(method, lora=adapter is not None and adapter.lora)
     choice, output, draws = (sections[topic] for topic in ("choice", "output", "samples"))
     if None not in (data, draws):
-        yield from draws.problems_with(data)
+        yield from draws.problems_with(method, data)
     if None not in (choice, data, output, draws):
         yield from choice.problems_with(method, data, output, draws)

@@ -3,6 +3,9 @@
 import math
 from collections.abc import Mapping
 
+import torch
+from torch import Tensor
+
 from preftune.losses import Method, Part
 from preftune.metrics.implicit_reward import ImplicitReward
 from preftune.metrics.sums import ROUNDING, MetricSums, add_squares, is_tie, preference_metrics
@@ -12,6 +15,10 @@ __all__ = ["add_metrics", "error_metrics", "total_metrics"]
 
 _MOMENTS = ("moments/margin_length", "moments/margin", "moments/length")
 """Means over pairs of margin x length difference, margin^2 and length difference^2: what a correlation is made of."""
+
+_NUM_BINS = 10
+_BIN = "moments/calibration/"
+"""Prefix of the sums over the pairs of a bin of confidence."""
 
 
 def add_metrics(
@@ -46,9 +53,10 @@ def total_metrics(method: Method, means: Mapping[str, float]) -> dict[str, float
     """Means of metrics, with those that are made of others.
 
     The weighted sum of losses; the margin of thumbs; `rewards/rejected_share`, how much of the margin the fall of
-    rejected answers makes; `rewards/length_correlation`, how margins go with differences of length.
+    rejected answers makes; `rewards/length_correlation`, how margins go with differences of length;
+    `rewards/calibration_error`, how far the probabilities of a reward model are from the shares that come true.
     """
-    totals = {name: value for name, value in means.items() if name not in _MOMENTS}
+    totals = {name: value for name, value in means.items() if not name.startswith("moments/")}
     names = [f"loss/{part.name}" for part in method.parts] if len(method.parts) > 1 else ["loss"]
     if set(names) <= means.keys():
         totals["loss"] = sum(part.weight * means[name] for part, name in zip(method.parts, names, strict=True))
@@ -61,7 +69,8 @@ def total_metrics(method: Method, means: Mapping[str, float]) -> dict[str, float
         totals.update(_rejected_share(totals[sides[0]], totals[sides[1]], noise=noise))
     if means.keys() >= set(_MOMENTS):
         totals.update(_length_correlation(*(means[name] for name in _MOMENTS)))
-    return totals
+    bins = [abs(value) for name, value in means.items() if name.startswith(_BIN)]
+    return {**totals, "rewards/calibration_error": sum(bins)} if bins else totals
 
 
 def error_metrics(method: Method, errors: Mapping[str, float]) -> dict[str, float]:
@@ -115,6 +124,8 @@ def _add_pairs(metrics: MetricSums, part: Part | None, values: StepValues, weigh
         scale=part.reward_scale,
     )
     for name, value in found.items():
+        if part.loss.reward == "output" and name.startswith("logps/"):
+            continue
         metrics.add(name, value, weight=weight)
         if with_errors and name in ("rewards/accuracies", "rewards/margins"):
             add_squares(metrics, name, value, values.prompts[chosen], weight=weight)
@@ -123,6 +134,21 @@ def _add_pairs(metrics: MetricSums, part: Part | None, values: StepValues, weigh
     length = values.num_tokens[chosen] - values.num_tokens[rejected]
     for name, value in zip(_MOMENTS, (margin * length, margin.square(), length.square()), strict=True):
         metrics.add(name, value, weight=weight)
+    if with_errors and part.loss.reward == "output":
+        _add_calibration(metrics, margin, found["rewards/accuracies"], weight)
+
+
+def _add_calibration(metrics: MetricSums, margin: Tensor, correct: Tensor, weight: float) -> None:
+    """Sums of the expected calibration error: sum over bins of confidence of |sum over pairs of (correct - p)| / pairs.
+
+    Args:
+        margin: p = sigmoid(|margin|) is the confidence in the preferred completion. Shape: (pair,).
+        correct: 1 if the label agrees, 0 if not. Shape: (pair,).
+    """
+    confidence = margin.abs().sigmoid()
+    bins = ((confidence - 0.5) * 2 * _NUM_BINS).long().clamp_max(_NUM_BINS - 1)
+    for index in range(_NUM_BINS):
+        metrics.add(f"{_BIN}{index}", torch.where(bins == index, correct - confidence, 0.0), weight=weight)
 
 
 def _add_thumbs(

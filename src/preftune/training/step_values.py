@@ -25,7 +25,8 @@ class StepValues:
     """Log-probs and feedback of some completions. Dimensions: (completion,), (pair,) and (token,).
 
     Args:
-        policy, reference: Log-prob of each completion, its tokens weighted as the data says. Shape: (completion,).
+        policy, reference: Log-prob of each completion, its tokens weighted as the data says; of a reward model, the
+            reward as `policy`. Shape: (completion,).
         num_tokens: Length, or the sum of the weights of its tokens. Shape: (completion,).
         prompts, scores, desirable, auxiliary: As in `PackedBatch`. Shape: (completion,).
         pairs, margins: As in `PackedBatch`. Shape: (pair, 2), (pair,).
@@ -245,6 +246,9 @@ _COMPUTED: Mapping[Argument, Callable[[StepValues, PolicyLogps | ReferencedLogps
     "chosen_shared": lambda values, _: values._shared(0),
     "rejected_shared": lambda values, _: values._shared(1),
     "completions": lambda _, logps: logps,
+    "chosen_rewards": lambda values, _: values.policy[values.pairs[:, 0]],
+    "rejected_rewards": lambda values, _: values.policy[values.pairs[:, 1]],
+    "rewards": lambda values, _: values.policy,
     "desirable": lambda values, _: values.desirable == 1.0,
     "scores": lambda values, _: values.scores,
     "prompts": lambda values, _: values.prompts,
@@ -275,7 +279,7 @@ def measure(
     extras = frozenset(extra for extra, is_wanted in wanted.items() if is_wanted)
     tokens = forward.token_values(model, batch, extras=extras, reference=distributions)
     values = StepValues(
-        policy=_sum(batch, tokens.logps),
+        policy=batch.sum_by_completion(tokens.logps) if method.needs("rewards") else _sum(batch, tokens.logps),
         reference=None if of_reference is None else of_reference["sums"].to(batch.sum_dtype),
         num_tokens=batch.num_tokens if batch.weights is None else batch.sum_by_completion(batch.weights),
         prompts=batch.prompts,

@@ -27,7 +27,7 @@ from preftune.model.forward.kernels.kernels import PLAIN, AttentionKernel, Kerne
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.planning import Layout
 
-__all__ = ["PackedForward", "language_model_of"]
+__all__ = ["PackedForward", "language_model_of", "output_of_packed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class PackedForward:
             return values_of_logits(logits, batch.targets, extras=extras, reference=reference)
         at_head = _ValuesAtHead(head, batch.targets, extras, reference, self)
         with computed_at_head(model, head, batch, at_head.compute):
-            return at_head.taken_from(_output(model, batch, self.kernels.attention))
+            return at_head.taken_from(output_of_packed(model, batch, self.kernels.attention))
 
     def distributions(self, model: nn.Module, batch: PackedBatch) -> Distributions:
         """See `Forward.distributions`.
@@ -92,7 +92,7 @@ class PackedForward:
                 return hidden
 
             with computed_at_head(model, head, batch, keep):
-                _output(model, batch, self.kernels.attention)
+                output_of_packed(model, batch, self.kernels.attention)
         (states,) = found
         return states
 
@@ -149,12 +149,12 @@ class _ValuesAtHead:
 
 def _logits(model: nn.Module, batch: PackedBatch, kernel: AttentionKernel | None) -> Tensor:
     """The model's own logits at the predictors, for heads of unknown kind. Shape: (target, vocabulary)."""
-    logits = _output(model, batch, kernel, logits_to_keep=batch.predictors)[0]
+    logits = output_of_packed(model, batch, kernel, logits_to_keep=batch.predictors)[0]
     # Not every model knows `logits_to_keep`.
     return logits[batch.predictors] if len(logits) == len(batch.token_ids) else logits
 
 
-def _output(model: nn.Module, batch: PackedBatch, kernel: AttentionKernel | None, **settings: Any) -> Tensor:
+def output_of_packed(model: nn.Module, batch: PackedBatch, kernel: AttentionKernel | None, **settings: Any) -> Tensor:
     """The `logits` that the model returns on the packed row."""
     language_model = language_model_of(model)
     plan = AttentionPlan(batch.spans, kernel)

@@ -16,6 +16,7 @@ from preftune.model.forward.kernels.kernel_choice import KernelChoice, candidate
 from preftune.model.forward.kernels.kernels import PLAIN
 from preftune.model.forward.packed import PackedForward, language_model_of
 from preftune.model.forward.packed_batch import PackedBatch, pack
+from preftune.model.forward.rewards import RewardForward, is_reward_model
 from preftune.model.forward.sequences import SequencesForward
 
 __all__ = ["ForwardChoice", "choose_forward"]
@@ -49,6 +50,8 @@ def choose_forward(
 ) -> ForwardChoice:
     """Test packed rows on small groups; use them if they are correct, else one row per completion.
 
+    Of a reward model, rewards are compared instead of log-probs.
+
     Packed rows are right if their log-probs are those of one row per completion, and if those of a completion do not
     change with the tokens of its siblings: this shows state carried from one to the next (Mamba, Jamba) in any dtype.
     Then, on devices that have kernels: those that agree with plain torch on small problems of this model's shapes, in
@@ -60,8 +63,9 @@ def choose_forward(
         tiles: For `PackedForward`.
         compute_dtype: Dtype of the matrix products, where the model switches autocast on by itself (accelerate does).
     """
-    packed = PackedForward(tiles)
-    plain = SequencesForward()
+    gives_rewards = is_reward_model(model)
+    packed: PackedForward | RewardForward = RewardForward() if gives_rewards else PackedForward(tiles)
+    plain = RewardForward("sequences") if gives_rewards else SequencesForward()
     try:
         groups = groups or _random_groups(_vocabulary_size(model))
         with torch.no_grad(), evaluating(model):
@@ -69,21 +73,26 @@ def choose_forward(
     except Exception as error:  # Whatever a model may raise, it means that it cannot do this.
         return ForwardChoice(plain, f"one row per completion: {first_line(error)}")
     tolerance = TOLERANCES[compute_dtype or _dtype(model)]
-    finding = f"log-probs differ by {share:.1e} of their spread, {tolerance:.0e} allowed"
+    values = "rewards" if gives_rewards else "log-probs"
+    finding = f"{values} differ by {share:.1e} of their spread, {tolerance:.0e} allowed"
     if not share <= tolerance:
         return ForwardChoice(
             plain,
             f"one row per completion: packed {finding}; the model mixes tokens outside "
             "attention or makes positions of its own",
         )
-    kernels = _right_kernels(model, tiles, groups, tolerance)
+    kernels = _right_kernels(model, packed, plain, groups, tolerance)
     if kernels is None:
         return ForwardChoice(packed, f"packed rows: {finding}")
     return ForwardChoice(replace(packed, kernels=kernels.kernels), f"packed rows: {finding}; {kernels.reason}")
 
 
 def _right_kernels(
-    model: nn.Module, tiles: Tiles, groups: Sequence[TokenGroup], tolerance: float
+    model: nn.Module,
+    packed: PackedForward | RewardForward,
+    plain: Forward,
+    groups: Sequence[TokenGroup],
+    tolerance: float,
 ) -> KernelChoice | None:
     """The kernels with which this model is correct on packed rows; None if there is only plain torch."""
     device = next(model.parameters()).device
@@ -93,7 +102,7 @@ def _right_kernels(
     try:
         with torch.no_grad(), evaluating(model):
             choice = choose_kernels(model, pack(groups).to(device), candidates)
-            share = _error(model, PackedForward(tiles, kernels=choice.kernels), SequencesForward(), groups)
+            share = _error(model, replace(packed, kernels=choice.kernels), plain, groups)
     except Exception as error:  # As above: plain torch is known to do.
         return KernelChoice(PLAIN, f"no kernels: {first_line(error)}")
     if not share <= tolerance:

@@ -9,7 +9,7 @@ from preftune.model.forward.head.token_values import AllLogps, Distributions, To
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.planning import Layout
 
-__all__ = ["SequencesForward"]
+__all__ = ["Sequences", "SequencesForward", "unpacked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class SequencesForward:
 
 def _logits(model: nn.Module, batch: PackedBatch) -> Tensor:
     """The model's logits at the predictors. Shape: (target, vocabulary)."""
-    sequences = _unpack(batch)
+    sequences = unpacked(batch)
     logits: Tensor = model(
         input_ids=sequences.token_ids,
         attention_mask=sequences.mask,
@@ -59,7 +59,7 @@ def _logits(model: nn.Module, batch: PackedBatch) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Sequences:
+class Sequences:
     """(sequence, token) tensors, and where the (target,) predictions are among them."""
 
     token_ids: Tensor
@@ -68,7 +68,8 @@ class _Sequences:
     predictor_columns: Tensor
 
 
-def _unpack(batch: PackedBatch) -> _Sequences:
+def unpacked(batch: PackedBatch) -> Sequences:
+    """The sequences of a batch: each completion behind its own copy of the prompt."""
     device = batch.token_ids.device
     rows = [
         torch.cat([batch.token_ids[slice(*group.prompt)], batch.token_ids[slice(*completion)]])
@@ -78,7 +79,7 @@ def _unpack(batch: PackedBatch) -> _Sequences:
     token_ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
     columns = torch.arange(token_ids.shape[1], device=device)
     lengths = torch.tensor([len(row) for row in rows], device=device)
-    return _Sequences(
+    return Sequences(
         token_ids=token_ids,
         mask=(columns < lengths[:, None]).long(),
         predictor_rows=batch.owners,

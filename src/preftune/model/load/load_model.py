@@ -24,6 +24,7 @@ from preftune.model.load.adapter_settings import ALL_LINEAR
 from preftune.model.load.merging import merge_adapter
 from preftune.model.load.places import check_place, lasting_name, loading, not_loadable
 from preftune.model.load.pretrained import TRAINED, base_of, load_pretrained, loading_base
+from preftune.model.load.reward_model import load_reward_model
 from preftune.model.reference.reference import AdapterOff, FrozenCopy, KeptAdapter, NoReference, Reference
 from preftune.settings import ModelSettings, TrainConfig
 
@@ -120,14 +121,18 @@ def load_causal_lm(settings: ModelSettings, name: str | None = None) -> PreTrain
     Raises:
         ModelError: it cannot be loaded.
     """
-    arguments = {
+    setting = "model" if name in (None, settings.model) else "reference_model"
+    return load_pretrained(name or settings.model, _arguments(settings), revision=settings.revision, setting=setting)
+
+
+def _arguments(settings: ModelSettings) -> dict[str, Any]:
+    """Arguments of `from_pretrained`."""
+    return {
         "dtype": "auto" if settings.weights_dtype == "auto" else getattr(torch, settings.weights_dtype),
         "attn_implementation": settings.attention,
         "trust_remote_code": settings.trust_remote_code,
         **_quantization(settings),
     }
-    setting = "model" if name in (None, settings.model) else "reference_model"
-    return load_pretrained(name or settings.model, arguments, revision=settings.revision, setting=setting)
 
 
 def _quantization(settings: ModelSettings) -> dict[str, Any]:
@@ -172,13 +177,16 @@ def frozen(model: Model) -> Model:
 def load_policy(config: TrainConfig) -> Policy:
     """Policy and reference of a run.
 
-    The policy is trained in full or by an adapter. The reference is a frozen copy, the model with its adapter off, a
-    kept copy of the adapter, or another model.
+    The policy is trained in full or by an adapter; a method of rewards trains a reward model. The reference is a frozen
+    copy, the model with its adapter off, a kept copy of the adapter, or another model.
 
     Raises:
         ModelError: a model cannot be loaded, or does not support the adapter.
     """
-    model = load_causal_lm(config.model)
+    if config.method.needs("rewards"):
+        model = load_reward_model(config.model.model, _arguments(config.model), revision=config.model.revision)
+    else:
+        model = load_causal_lm(config.model)
     needs_reference = config.method.needs_reference
     if not config.adapter.lora:
         policy = _full(model, needs_reference=needs_reference)
@@ -240,7 +248,7 @@ def _new_adapter(model: PreTrainedModel, config: TrainConfig, *, needs_reference
         lora_alpha=settings.alpha,
         lora_dropout=settings.lora_dropout,
         target_modules=targets[0] if targets == ALL_LINEAR else targets,
-        task_type="CAUSAL_LM",
+        task_type="SEQ_CLS" if config.method.needs("rewards") else "CAUSAL_LM",
         revision=config.model.revision,
     )
     try:

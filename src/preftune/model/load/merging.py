@@ -58,10 +58,15 @@ def _check(before: Tensor, after: Tensor, name: str) -> None:
 
 
 def _logps(model: PreTrainedModel | PeftModel) -> Tensor:
-    """Log-probs of every token after each of some tokens spread over the vocabulary. Shape: (token, vocabulary)."""
+    """Log-probs of every token after each of some tokens spread over the vocabulary; of a reward model, its rewards.
+
+    Shape: (token, vocabulary), or (token, 1).
+    """
     device = next(model.parameters()).device
     token_ids = torch.linspace(0, num_embeddings(model) - 1, _NUM_TOKENS).long().to(device)
     with torch.no_grad(), evaluating(model):
+        if getattr(model.config, "num_labels", None) == 1:
+            return model(input_ids=token_ids[:, None], use_cache=False).logits  # type: ignore[no-any-return]
         logits: Tensor = model(input_ids=token_ids[None], use_cache=False).logits[0]
     return logits.log_softmax(-1)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from peft import PeftConfig, PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from preftune.errors import ModelError, first_line
@@ -81,12 +81,26 @@ def load_pretrained(
     with loading(name, setting):
         adapter = adapter_config(name, revision)
         if adapter is None:
+            _check_generates(name, arguments, revision, setting)
             whole: PreTrainedModel = AutoModelForCausalLM.from_pretrained(name, revision=revision, **arguments)
             return whole
         model = _with_adapter(name, adapter, arguments, revision=revision, setting=setting)
     config = model.peft_config[TRAINED]
     config.base_model_name_or_path = lasting_name(str(config.base_model_name_or_path))
     return model
+
+
+def _check_generates(name: str, arguments: Mapping[str, Any], revision: str | None, setting: str) -> None:
+    """Refuse a classifier: transformers would load it with a head of random weights."""
+    config = AutoConfig.from_pretrained(
+        name, revision=revision, trust_remote_code=arguments.get("trust_remote_code", False)
+    )
+    kinds = [kind for kind in config.architectures or () if "Classification" in kind]
+    if kinds:
+        raise ModelError(
+            f"{setting} = {name}: is a classifier or reward model ({kinds[0]}), which generates no text. Name a causal "
+            f"language model; use a reward model as a judge: reward:{name}."
+        )
 
 
 def _with_adapter(
