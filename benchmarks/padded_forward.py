@@ -12,7 +12,7 @@ from preftune.model.forward.head.linear_logp import linear_logp
 from preftune.model.forward.head.tiles import Tiles
 from preftune.model.forward.head.token_values import Distributions, TokenExtra, TokenValues
 from preftune.model.forward.packed_batch import PackedBatch
-from preftune.planning import Layout
+from preftune.planning.sizes import Layout
 
 __all__ = ["PaddedFused"]
 

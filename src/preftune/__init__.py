@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # `X as X` re-exports a name to type checkers
     from preftune.compat import ORPOTrainer as ORPOTrainer
     from preftune.compat import SFTConfig as SFTConfig
     from preftune.compat import SFTTrainer as SFTTrainer
-    from preftune.data import load_groups as load_groups
+    from preftune.data.load import load_groups as load_groups
     from preftune.groups import Completion as Completion
     from preftune.groups import Message as Message
     from preftune.groups import Origin as Origin
@@ -32,7 +32,7 @@ __version__ = "0.1.0"
 _NAMES = {
     "preftune.compat": "CPOConfig CPOTrainer DPOConfig DPOTrainer KTOConfig KTOTrainer ORPOConfig ORPOTrainer "
     "SFTConfig SFTTrainer",
-    "preftune.data": "load_groups",
+    "preftune.data.load": "load_groups",
     "preftune.groups": "Completion Message Origin Pair PromptGroup",
     "preftune.losses": "Method",
     "preftune.runs.run": "train",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from preftune.data.quality import CHECKS
+from preftune.data.quality.checks import CHECKS
 from tests.cli.command_line import call, error_of, tune
 from tests.data.quality.planted import PLANTED, clean_rows, planted_rows, write_rows
 from tests.data.tokenizers_for_tests import make_tokenizer
@@ -94,7 +94,7 @@ def test_only_and_skip_choose_checks_and_list_names_them(clean: Path) -> None:
 
 
 def test_a_tokenizer_counts_tokens_as_training_does(clean: Path, tokenizer: Path) -> None:
-    from preftune.data import load_groups
+    from preftune.data.load import load_groups
     from preftune.data.tokens.tokenize import tokenize_groups
     from preftune.settings.chat import ChatChoice, ChatMode
 

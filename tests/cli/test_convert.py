@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from preftune.data import load_groups
+from preftune.data.load import load_groups
 from preftune.groups import Pair
 from tests.cli.command_line import call, error_of
 from tests.data.formats.published import path_of

@@ -2,8 +2,9 @@ import pytest
 from click.testing import CliRunner
 
 from preftune.cli.main import preftune
-from preftune.data import FORMATS, PRESETS
 from preftune.data.convert import TARGETS
+from preftune.data.formats.table import FORMATS
+from preftune.data.presets import PRESETS
 
 
 @pytest.mark.parametrize("width", ["80", "140"])

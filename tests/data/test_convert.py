@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preftune.data import BadRow, LeftOut, groups_from_rows
 from preftune.data.conversations import conversation_of
 from preftune.data.convert import TARGETS, Conversion, Converter
+from preftune.data.load import groups_from_rows
+from preftune.data.rows import BadRow, LeftOut
 from preftune.data.views import Pairing, PairRule
 from preftune.errors import ConfigError, DataError
 from preftune.groups import Completion, Message, Origin, Pair, PromptGroup, TemplateInputs, Text, WeightedSpan

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preftune.data import BadRow, LeftOut, groups_from_rows, iter_groups, load_groups
+from preftune.data.load import groups_from_rows, iter_groups, load_groups
+from preftune.data.rows import BadRow, LeftOut
 from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin, PromptGroup
 

@@ -7,8 +7,11 @@ from typing import Any
 import datasets
 import pytest
 
-from preftune.data import FORMATS, PRESETS, Row, groups_from_rows, iter_groups, load_groups, read_rows
-from preftune.data.presets import find_preset
+from preftune.data.formats.table import FORMATS
+from preftune.data.load import groups_from_rows, iter_groups, load_groups
+from preftune.data.presets import PRESETS, find_preset
+from preftune.data.rows import Row
+from preftune.data.sources import read_rows
 from preftune.errors import DataError
 from preftune.groups import PromptGroup
 from tests.data.formats.published import FILES, path_of

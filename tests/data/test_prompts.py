@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preftune.data import split_by_prompt
-from preftune.data.prompts import cap_per_prompt, normalised_prompt
+from preftune.data.prompts import cap_per_prompt, normalised_prompt, split_by_prompt
 from preftune.errors import ConfigError, DataError
 from preftune.groups import Completion, Message, Origin, Pair, PromptGroup, Text
 from preftune.losses import Feedback

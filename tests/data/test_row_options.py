@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from preftune.data import Row
 from preftune.data.row_options import holds as row_holds
+from preftune.data.rows import Row
 from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin
 from preftune.settings.data import Condition

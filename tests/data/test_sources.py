@@ -16,7 +16,9 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preftune.data import BadRow, Row, load_groups, read_rows
+from preftune.data.load import load_groups
+from preftune.data.rows import BadRow, Row
+from preftune.data.sources import read_rows
 from preftune.errors import DataError
 
 ROWS = [{"prompt": "2+2=", "chosen": "4", "rejected": "5"}, {"prompt": "ü?", "chosen": "ä", "rejected": "ö"}]

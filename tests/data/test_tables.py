@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preftune.data import BadRow, groups_from_rows, read_rows
+from preftune.data.load import groups_from_rows
+from preftune.data.rows import BadRow
+from preftune.data.sources import read_rows
 from preftune.data.tables import as_written, located
 from preftune.errors import DataError
 

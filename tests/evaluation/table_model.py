@@ -12,7 +12,7 @@ from preftune.groups import Origin, Pair
 from preftune.model.forward.head.token_values import Distributions, TokenExtra, TokenValues
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.model.generation.completions import Generation
-from preftune.planning import Layout
+from preftune.planning.sizes import Layout
 from studies.enumerable import World
 from studies.enumerable.feedback import Pairs
 

@@ -6,7 +6,7 @@ import torch
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from preftune.data import load_groups
+from preftune.data.load import load_groups
 from preftune.data.tokens.tokenize import tokenize_groups
 from preftune.errors import ConfigError, DataError, ModelError
 from preftune.evaluation.label_check import LabelCheck, check_labels

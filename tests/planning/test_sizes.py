@@ -3,7 +3,9 @@ from itertools import chain
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preftune.planning import TOKENS, GroupSize, Layout, MicroBatchShape, WorkModel, plan_step, work_of_ranks
+from preftune.planning.sizes import TOKENS, GroupSize, Layout, WorkModel
+from preftune.planning.step import MicroBatchShape, plan_step
+from preftune.planning.summary import work_of_ranks
 
 KEYS = WorkModel(per_token=0, per_target=0, per_attended_key=1)
 REAL = WorkModel(per_token=100, per_target=20, per_attended_key=1)

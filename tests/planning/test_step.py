@@ -3,7 +3,8 @@ from itertools import chain
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preftune.planning import GroupSize, Layout, MicroBatchShape, epoch_steps, plan_step
+from preftune.planning.sizes import GroupSize, Layout
+from preftune.planning.step import MicroBatchShape, epoch_steps, plan_step
 
 units = st.lists(st.integers(0, 5), min_size=1, max_size=40)
 

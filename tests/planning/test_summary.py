@@ -1,4 +1,6 @@
-from preftune.planning import GroupSize, WorkModel, epoch_steps, summarise_plan
+from preftune.planning.sizes import GroupSize, WorkModel
+from preftune.planning.step import epoch_steps
+from preftune.planning.summary import summarise_plan
 
 SIZES = [GroupSize(10, (5, 5), 1), GroupSize(4, (2, 8), 1), GroupSize(6, (1, 1), 1)]
 STEPS = epoch_steps([1, 1, 1], batch_size=2, seed=0, epoch=0, shuffle=False)

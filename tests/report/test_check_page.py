@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from preftune.data.quality import CheckSettings, DataFinding, Example, Histogram, QualityReport, check_groups
+from preftune.data.quality.check import CheckSettings, DataFinding, Example
+from preftune.data.quality.histogram import Histogram
+from preftune.data.quality.report import QualityReport
+from preftune.data.quality.run import check_groups
 from preftune.groups import Origin, PromptGroup
 from preftune.report.check_page import check_page, histogram_svg
 from tests.data.quality.groups import by_word, numbered, pair

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from preftune.data import LoadedGroups, groups_from_rows
-from preftune.data.quality import CHECKS
+from preftune.data.load import LoadedGroups, groups_from_rows
+from preftune.data.quality.checks import CHECKS
 from preftune.runs import data_report
 from preftune.runs.data_report import LEFT_OUT, check_data
 from preftune.runs.folder import RunFolder

@@ -15,7 +15,8 @@ from preftune.model.forward.packed import PackedForward
 from preftune.model.forward.packed_batch import pack
 from preftune.model.load.device_memory import HostMemory
 from preftune.model.reference.reference import FrozenCopy
-from preftune.planning import MicroBatchShape, sizes_of
+from preftune.planning.sizes import sizes_of
+from preftune.planning.step import MicroBatchShape
 from preftune.runs import memory_budget
 from preftune.runs.arguments import checkpointing_argument
 from preftune.runs.memory_budget import MeasuredBudget, Pace, measure_budget

@@ -1,7 +1,7 @@
 import torch
 
 from preftune.losses import Method
-from preftune.planning import TOKENS, WorkModel
+from preftune.planning.sizes import TOKENS, WorkModel
 from preftune.training.steps import Batching, StepDataset
 from tests.builders import token_groups
 

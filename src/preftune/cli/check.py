@@ -26,17 +26,10 @@ from preftune.cli.options import (
     setting_flags,
     source_flags,
 )
-from preftune.data.quality import (
-    CHECKS,
-    DATA_SEVERITIES,
-    CheckSettings,
-    DataFinding,
-    QualityReport,
-    TokenCounter,
-    check_groups,
-    chosen_checks,
-    prompt_keys,
-)
+from preftune.data.quality.check import CheckSettings, DataFinding
+from preftune.data.quality.checks import CHECKS, chosen_checks
+from preftune.data.quality.report import DATA_SEVERITIES, QualityReport
+from preftune.data.quality.run import TokenCounter, check_groups, prompt_keys
 from preftune.data.rows import DataRow
 from preftune.errors import ConfigError
 from preftune.files.outputs import check_output, saving
@@ -199,7 +192,7 @@ def _tokenizer(settings: ModelSettings) -> tuple[TokenCounter, tuple[str, ...]]:
     from preftune.model.load.load_model import load_tokenizer
 
     tokenizer = load_tokenizer(settings)
-    from preftune.data.quality import special_tokens, token_counter
+    from preftune.data.quality.run import special_tokens, token_counter
 
     return token_counter(tokenizer, settings.chat_choice), special_tokens(tokenizer)
 

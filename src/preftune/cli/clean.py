@@ -18,9 +18,11 @@ from preftune.cli.options import (
     section_flags,
     source_flags,
 )
-from preftune.data.quality import RowTable, RowTableBuilder, check_groups, decide, facts_of
-from preftune.data.quality.cleaning import Decision
+from preftune.data.quality.cleaning import Decision, decide
+from preftune.data.quality.facts import facts_of
 from preftune.data.quality.keys import Places
+from preftune.data.quality.row_table import RowTable, RowTableBuilder
+from preftune.data.quality.run import check_groups
 from preftune.data.rows import BadRow, LeftOut, Row
 from preftune.data.sources import read_rows
 from preftune.errors import ConfigError, DataError

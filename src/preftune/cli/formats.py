@@ -10,7 +10,8 @@ from rich.text import Text
 from preftune.cli.console import main_console
 from preftune.cli.options import output_flags
 from preftune.data.convert import TARGETS
-from preftune.data.formats import FORMATS, Format
+from preftune.data.formats.format import Format
+from preftune.data.formats.table import FORMATS
 from preftune.data.presets import PRESETS
 
 __all__ = ["command"]

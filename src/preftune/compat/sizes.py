@@ -9,7 +9,8 @@ from preftune.data.tokens.tokenize import check_vocabulary
 from preftune.errors import ConfigError
 from preftune.losses import Unit
 from preftune.model.forward.model_size import context_length, num_embeddings
-from preftune.planning import Layout, MicroBatchShape, sizes_of
+from preftune.planning.sizes import Layout, sizes_of
+from preftune.planning.step import MicroBatchShape
 
 __all__ = ["check_fits", "most_tokens", "with_mismatched_groups"]
 

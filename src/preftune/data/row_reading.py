@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from preftune.data.formats import FORMATS, Format, find_format, recognise
 from preftune.data.formats.columns import ColumnLog, check_refused, prompt_columns
+from preftune.data.formats.format import Format
 from preftune.data.formats.serialised import parsed, serialised_columns
+from preftune.data.formats.table import FORMATS, find_format, recognise
 from preftune.data.row_options import RowOptions, holds
 from preftune.data.rows import BadRow, LeftOut, Row
 from preftune.errors import DataError

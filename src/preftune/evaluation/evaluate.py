@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 from torch import Tensor
 
-from preftune.data import LoadedGroups
+from preftune.data.load import LoadedGroups
 from preftune.data.tokens.chat import ChatFormat
 from preftune.errors import ConfigError
 from preftune.evaluation.best_of import BestOf, best_samples, rate_best

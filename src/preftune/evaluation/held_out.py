@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
 
-from preftune.data import LoadedGroups, load_groups, split_by_prompt
+from preftune.data.load import LoadedGroups, load_groups
+from preftune.data.prompts import split_by_prompt
 from preftune.data.tokens.pipeline import TokenPipeline
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.data.tokens.tokenize import CUT_TEXTS

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from preftune.data import BadRow, Row, load_groups, read_rows
 from preftune.data.formats.chat_columns import prompt_of
+from preftune.data.load import load_groups
+from preftune.data.rows import BadRow, Row
+from preftune.data.sources import read_rows
 from preftune.errors import DataError
 from preftune.groups import Prompt
 

@@ -3,7 +3,8 @@
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from preftune.data.quality import DATA_SEVERITIES, Histogram, QualityReport
+from preftune.data.quality.histogram import Histogram
+from preftune.data.quality.report import DATA_SEVERITIES, QualityReport
 from preftune.files.pictures import COLOURS, new_figure, picture_style, svg_element, svg_file
 from preftune.report.page import render
 

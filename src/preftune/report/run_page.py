@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from preftune.data.quality import DATA_SEVERITIES
+from preftune.data.quality.report import DATA_SEVERITIES
 from preftune.evaluation.result import EvaluationResult, tables_of
 from preftune.files.number_text import number_text, percent_text
 from preftune.metrics.catalogue import find_metric, metric_text

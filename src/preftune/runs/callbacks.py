@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from preftune.groups import Origin
 from preftune.model.load.load_model import Policy
-from preftune.planning import sizes_of
+from preftune.planning.sizes import sizes_of
 from preftune.ranks import highest_over_ranks
 from preftune.runs.folder import RunFolder
 from preftune.runs.prepare_data import PreparedData

@@ -8,16 +8,11 @@ from typing import Any, get_args
 
 from transformers import PreTrainedTokenizerBase
 
-from preftune.data import LeftOut, LoadedGroups
-from preftune.data.quality import (
-    CheckSettings,
-    QualityReport,
-    check_groups,
-    prompt_keys,
-    special_tokens,
-    token_counter,
-)
-from preftune.data.rows import DataRow
+from preftune.data.load import LoadedGroups
+from preftune.data.quality.check import CheckSettings
+from preftune.data.quality.report import QualityReport
+from preftune.data.quality.run import check_groups, prompt_keys, special_tokens, token_counter
+from preftune.data.rows import DataRow, LeftOut
 from preftune.data.tokens.pipeline import MethodGroups
 from preftune.data.tokens.shown import Hidden
 from preftune.data.tokens.token_group import TokenGroup
@@ -26,7 +21,7 @@ from preftune.data.views import LOST
 from preftune.files.json_files import from_json
 from preftune.findings import Severity
 from preftune.groups import PromptGroup
-from preftune.planning import sizes_of
+from preftune.planning.sizes import sizes_of
 from preftune.runs.samples import evenly_spaced
 from preftune.settings.chat import ChatChoice
 
@@ -176,7 +171,7 @@ class CheckExample:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckFinding:
-    """A finding of `preftune check` as its JSON has it; see `preftune.data.quality.DataFinding`."""
+    """A finding of `preftune check` as its JSON has it; see `preftune.data.quality.check.DataFinding`."""
 
     check: str
     severity: Severity

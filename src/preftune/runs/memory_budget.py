@@ -20,7 +20,9 @@ from preftune.files.number_text import bytes_text, duration_text
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.packed_batch import pack
 from preftune.model.load.device_memory import DeviceMemory, memory_of
-from preftune.planning import GroupSize, Layout, MicroBatchShape, WorkModel, few_steps_text, pace_text, sizes_of
+from preftune.planning.sizes import GroupSize, Layout, WorkModel, sizes_of
+from preftune.planning.step import MicroBatchShape
+from preftune.planning.summary import few_steps_text, pace_text
 from preftune.runs.arguments import checkpointing_argument
 from preftune.training.objective import Objective
 from preftune.training.out_of_memory import is_out_of_memory, ways_out_of_memory

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from transformers import PreTrainedTokenizerBase
 
-from preftune.data import LoadedGroups, load_groups, normalised_prompt, split_by_prompt
+from preftune.data.load import LoadedGroups, load_groups
 from preftune.data.mixture import Mixture
+from preftune.data.prompts import normalised_prompt, split_by_prompt
 from preftune.data.tokens.chat import ChatFormat
 from preftune.data.tokens.pipeline import MethodGroups, TokenPipeline
 from preftune.data.tokens.token_group import TokenGroup
@@ -18,7 +19,8 @@ from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin, PromptGroup
 from preftune.losses import Method
 from preftune.losses.thumbs import kto_weight_problem
-from preftune.planning import Layout, MicroBatchShape, sizes_of
+from preftune.planning.sizes import Layout, sizes_of
+from preftune.planning.step import MicroBatchShape
 from preftune.runs.data_report import DataCheck, PartReport, check_data
 from preftune.runs.samples import SamplePrompt, sample_prompts
 from preftune.settings import DataSettings, StepSettings, TrainConfig

@@ -15,19 +15,9 @@ from preftune.groups import Origin
 from preftune.losses import Loss, Method
 from preftune.model.forward.model_size import work_of
 from preftune.model.forward.packed_batch import PackedBatch, pack
-from preftune.planning import (
-    TOKENS,
-    Layout,
-    MicroBatchShape,
-    PlanSummary,
-    StepPlan,
-    WorkModel,
-    epoch_steps,
-    plan_step,
-    sizes_of,
-    summarise_plan,
-    work_of_ranks,
-)
+from preftune.planning.sizes import TOKENS, Layout, WorkModel, sizes_of
+from preftune.planning.step import MicroBatchShape, StepPlan, epoch_steps, plan_step
+from preftune.planning.summary import PlanSummary, summarise_plan, work_of_ranks
 
 __all__ = ["Batching", "InParts", "Step", "StepDataset", "StepSource"]
 

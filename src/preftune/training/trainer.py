@@ -21,7 +21,7 @@ from typing_extensions import override
 from preftune.groups import Origin
 from preftune.metrics.sums import MetricSums
 from preftune.model.load.device_memory import peak_memory_bytes
-from preftune.planning import PlanSummary
+from preftune.planning.summary import PlanSummary
 from preftune.ranks import check_no_deepspeed
 from preftune.training.fatal import all_finite, check_start, stop_before_saving, stop_before_step, without_start
 from preftune.training.objective import Objective

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from preftune.data import Row, read_rows
+from preftune.data.rows import Row
+from preftune.data.sources import read_rows
 
 __all__ = ["FILES", "first_row", "path_of"]
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from preftune.data import BadRow, Format, LeftOut, Row, recognise
-from preftune.data.rows import RowStream
+from preftune.data.formats.format import Format
+from preftune.data.formats.table import recognise
+from preftune.data.rows import BadRow, LeftOut, Row, RowStream
 from preftune.errors import DataError
 from preftune.groups import Origin, PromptGroup
 

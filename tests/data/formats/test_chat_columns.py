@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from preftune.data import FORMATS, groups_from_rows
 from preftune.data.formats.chat_columns import CHAT_COLUMNS
+from preftune.data.formats.table import FORMATS
+from preftune.data.load import groups_from_rows
 from preftune.errors import DataError
 from preftune.groups import Message, PromptGroup, TemplateInputs
 from tests.data.formats.published import FILES, first_row

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preftune.data import FORMATS, groups_from_rows
 from preftune.data.formats.columns import REFUSED, guess_of, prompt_columns
+from preftune.data.formats.table import FORMATS
+from preftune.data.load import groups_from_rows
 from preftune.errors import DataError
 from preftune.groups import Message
 from tests.data.formats.published import FILES, first_row

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from preftune.data import FORMATS, groups_from_rows
+from preftune.data.formats.table import FORMATS
+from preftune.data.load import groups_from_rows
 from preftune.errors import DataError
 from preftune.groups import WeightedSpan
 from tests.data.formats.rows import read

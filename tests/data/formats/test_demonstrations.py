@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from preftune.data import find_format, groups_from_rows, recognise
+from preftune.data.formats.table import find_format, recognise
+from preftune.data.load import groups_from_rows
 from preftune.errors import DataError
 from preftune.groups import Message
 from tests.data.formats.rows import contents, read

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preftune.data import FORMATS, find_format, recognise
+from preftune.data.formats.table import FORMATS, find_format, recognise
 from preftune.errors import DataError
 from preftune.groups import Message, Origin, Pair
 from tests.data.formats.rows import contents, read

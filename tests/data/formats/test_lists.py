@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from preftune.data import recognise
+from preftune.data.formats.table import recognise
 from preftune.errors import DataError
 from preftune.groups import Message, Origin
 from tests.data.formats.rows import contents, read

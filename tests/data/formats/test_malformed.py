@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preftune.data import FORMATS, BadRow, Format, LeftOut, find_format, groups_from_rows
+from preftune.data.formats.format import Format
+from preftune.data.formats.table import FORMATS, find_format
+from preftune.data.load import groups_from_rows
+from preftune.data.rows import BadRow, LeftOut
 from preftune.errors import DataError
 from preftune.groups import PromptGroup
 from tests.data.formats.published import FILES, first_row

@@ -6,8 +6,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preftune.data import BadRow, LeftOut, Row, groups_from_rows, recognise
-from preftune.data.rows import RowStream
+from preftune.data.formats.table import recognise
+from preftune.data.load import groups_from_rows
+from preftune.data.rows import BadRow, LeftOut, Row, RowStream
 from preftune.groups import Origin, PromptGroup
 from tests.data.formats.rows import read_all
 

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 import datasets
 import pytest
 
-from preftune.data import FORMATS, LoadedGroups, Row, groups_from_rows, load_groups, read_rows, recognise
+from preftune.data.formats.table import FORMATS, recognise
+from preftune.data.load import LoadedGroups, groups_from_rows, load_groups
+from preftune.data.rows import Row
+from preftune.data.sources import read_rows
 from preftune.groups import Message, Pair, PromptGroup, Text
 from tests.data.formats.published import FILES, first_row, path_of
 

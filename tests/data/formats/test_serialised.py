@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preftune.data import groups_from_rows, load_groups
 from preftune.data.formats.serialised import parsed
+from preftune.data.load import groups_from_rows, load_groups
 
 QUESTION = [{"role": "user", "content": "2+2?"}]
 FOUR, FIVE = ([{"role": "assistant", "content": text}] for text in ("It's 4\n", 'not "5"'))

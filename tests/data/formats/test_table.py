@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from preftune.data import FORMATS, PRESETS, Format, recognise
 from preftune.data.convert import TARGETS
+from preftune.data.formats.format import Format
+from preftune.data.formats.table import FORMATS, recognise
+from preftune.data.presets import PRESETS
 
 PUBLISHED = {
     "pairs": "prompt prompt_id chosen rejected messages score_chosen score_rejected",

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preftune.data import FORMATS, LeftOut, groups_from_rows
 from preftune.data.convert import Conversion, Converter
 from preftune.data.feedback import groups_for
+from preftune.data.formats.table import FORMATS
+from preftune.data.load import groups_from_rows
+from preftune.data.rows import LeftOut
 from preftune.data.views import PairRule
 from preftune.errors import DataError
 from preftune.groups import Origin

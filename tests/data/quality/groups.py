@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from preftune.data.quality import CheckSettings, DataFinding, QualityReport, TokenCounts, check_groups
+from preftune.data.quality.check import CheckSettings, DataFinding
+from preftune.data.quality.facts import TokenCounts
+from preftune.data.quality.report import QualityReport
+from preftune.data.quality.run import check_groups
 from preftune.data.rows import DataRow
 from preftune.errors import DataError
 from preftune.groups import Completion, Origin, Pair, PromptGroup, Text

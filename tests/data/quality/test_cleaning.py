@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preftune.data.quality import RowTable, RowTableBuilder, decide, facts_of
-from preftune.data.quality.cleaning import Decision
+from preftune.data.quality.cleaning import Decision, decide
+from preftune.data.quality.facts import facts_of
+from preftune.data.quality.row_table import RowTable, RowTableBuilder
 from preftune.errors import ConfigError
 from preftune.groups import PromptGroup
 from preftune.settings.data_commands import CleaningRules

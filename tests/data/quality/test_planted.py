@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from preftune.cli.options import RowSource
-from preftune.data.quality import CheckSettings, DataFinding, QualityReport, check_groups, prompt_keys
+from preftune.data.quality.check import CheckSettings, DataFinding
+from preftune.data.quality.report import QualityReport
+from preftune.data.quality.run import check_groups, prompt_keys
 from tests.data.quality.planted import PLANTED, Row, clean_rows, planted_rows, write_rows
 
 NUM_HELD_OUT, NUM_SHARED = 20, 8

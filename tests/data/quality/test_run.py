@@ -1,10 +1,9 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from preftune.data.quality import check_groups
 from preftune.data.quality.facts import facts_of
 from preftune.data.quality.report import QualityReport
-from preftune.data.quality.run import MOST_ROWS
+from preftune.data.quality.run import MOST_ROWS, check_groups
 from preftune.data.quality.texts import num_words, shortened
 from preftune.data.rows import BadRow, DataRow
 from preftune.findings import Severity

@@ -18,7 +18,7 @@ from preftune.model.forward.sequences import SequencesForward
 from preftune.model.reference.reference import FrozenCopy
 from preftune.model.reference.reference_pass import ReferencePass, ReferencePassResult
 from preftune.model.reference.store import LogpStore, OptionalStore
-from preftune.planning import Layout
+from preftune.planning.sizes import Layout
 from tests.builders import tiny_llama, token_groups
 from tests.two_ranks import run_two_ranks
 

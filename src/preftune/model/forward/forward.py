@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from preftune.model.forward.head.token_values import Distributions, TokenExtra, TokenValues
 from preftune.model.forward.packed_batch import PackedBatch
-from preftune.planning import Layout
+from preftune.planning.sizes import Layout
 
 __all__ = ["Forward", "completion_logps", "evaluating"]
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig, PretrainedConfig, PreTrainedModel
 
 from preftune.model.forward.packed import language_model_of
-from preftune.planning import WorkModel
+from preftune.planning.sizes import WorkModel
 
 __all__ = ["context_length", "num_embeddings", "work_of"]
 

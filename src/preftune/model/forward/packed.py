@@ -25,7 +25,7 @@ from preftune.model.forward.head.token_values import (
 )
 from preftune.model.forward.kernels.kernels import PLAIN, AttentionKernel, Kernels
 from preftune.model.forward.packed_batch import PackedBatch
-from preftune.planning import Layout
+from preftune.planning.sizes import Layout
 
 __all__ = ["PackedForward", "language_model_of", "output_of_packed"]
 

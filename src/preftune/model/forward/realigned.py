@@ -18,7 +18,7 @@ from preftune.model.forward.head.token_values import (
     values_of_logits,
 )
 from preftune.model.forward.packed_batch import PackedBatch
-from preftune.planning import Layout
+from preftune.planning.sizes import Layout
 
 __all__ = ["HasDistributions", "RealignedForward", "check_mixable", "mixed_logits"]
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from preftune.model.forward.head.token_values import AllLogps, Distributions, TokenExtra, TokenValues, values_of_logits
 from preftune.model.forward.packed_batch import PackedBatch
-from preftune.planning import Layout
+from preftune.planning.sizes import Layout
 
 __all__ = ["Sequences", "SequencesForward", "unpacked"]
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from preftune.model.forward.arithmetic import Arithmetic, type_name
 from preftune.model.reference.reference import AdapterOff, FrozenCopy, KeptAdapter, Reference
-from preftune.planning import Layout
+from preftune.planning.sizes import Layout
 
 __all__ = ["Fingerprint", "digest_weights", "fingerprint_model", "fingerprint_reference"]
 

@@ -15,7 +15,8 @@ from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward, completion_logps, evaluating
 from preftune.model.forward.packed_batch import PackedBatch, pack
 from preftune.model.reference.reference import Reference
-from preftune.planning import plan_step, sizes_of
+from preftune.planning.sizes import sizes_of
+from preftune.planning.step import plan_step
 
 __all__ = ["Runner", "policy_logps", "referenced_logps"]
 

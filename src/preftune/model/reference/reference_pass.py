@@ -22,7 +22,8 @@ from preftune.model.reference.cached import Cached
 from preftune.model.reference.fingerprint import Fingerprint, fingerprint_reference
 from preftune.model.reference.reference import Reference
 from preftune.model.reference.store import LogpStore, OptionalStore, TokenArray, sum_of
-from preftune.planning import GroupSize, plan_step, sizes_of
+from preftune.planning.sizes import GroupSize, sizes_of
+from preftune.planning.step import plan_step
 
 __all__ = ["PassCount", "ReferencePass", "ReferencePassResult", "count_passes", "report_pass"]
 

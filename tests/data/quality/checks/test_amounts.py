@@ -2,7 +2,7 @@
 
 import pytest
 
-from preftune.data.quality import CheckSettings
+from preftune.data.quality.check import CheckSettings
 from preftune.data.rows import BadRow, DataRow, LeftOut
 from preftune.groups import Completion, Origin, PromptGroup
 from tests.data.quality.groups import by_word, checked, finding, findings, numbered, pair, scored, thumb

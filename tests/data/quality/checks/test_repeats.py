@@ -1,6 +1,7 @@
 """Rows and prompts that repeat others."""
 
-from preftune.data.quality import CheckSettings, prompt_keys
+from preftune.data.quality.check import CheckSettings
+from preftune.data.quality.run import prompt_keys
 from preftune.data.rows import BadRow
 from preftune.groups import Origin
 from tests.data.quality.groups import checked, finding, findings, numbered, pair, scored, thumb

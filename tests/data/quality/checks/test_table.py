@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preftune.data.quality import CHECKS, CheckSettings, DataFinding, TokenCounts, check_groups, chosen_checks
-from preftune.data.quality import prompt_keys as keys_of
-from preftune.data.quality.check import Check
+from preftune.data.quality.check import Check, CheckSettings, DataFinding
+from preftune.data.quality.checks import CHECKS, chosen_checks
+from preftune.data.quality.facts import TokenCounts
+from preftune.data.quality.run import check_groups
+from preftune.data.quality.run import prompt_keys as keys_of
 from preftune.data.rows import BadRow, DataRow, LeftOut
 from preftune.errors import ConfigError, DataFault
 from preftune.groups import Completion, Message, Origin, Pair, PromptGroup

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from preftune.data.quality import CheckSettings, TokenCounts
+from preftune.data.quality.check import CheckSettings
 from preftune.data.quality.checks.texts import TEMPLATE_TOKENS, bad_characters
+from preftune.data.quality.facts import TokenCounts
 from preftune.data.rows import BadRow, DataRow
 from preftune.groups import Completion, Message, Origin, Pair, PromptGroup
 from tests.data.quality.groups import by_word, checked, finding, findings, numbered, pair
