@@ -14,7 +14,7 @@ from preftune.model.forward.kernels.kernels import PLAIN, Kernels
 from preftune.model.forward.packed import language_model_of, output_of_packed
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.model.forward.sequences import unpacked
-from preftune.planning import Layout
+from preftune.planning.sizes import Layout
 
 __all__ = ["RewardForward", "is_reward_model", "reward_head_of"]
 
