@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from preftune.errors import ModelError
-from preftune.model.forward.forward import Distributions, TokenExtra, TokenValues
+from preftune.model.forward.head.token_values import Distributions, TokenExtra, TokenValues
 from preftune.model.forward.kernels.kernels import PLAIN, Kernels
 from preftune.model.forward.packed import language_model_of, output_of_packed
 from preftune.model.forward.packed_batch import PackedBatch
