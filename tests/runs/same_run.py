@@ -17,7 +17,7 @@ MAY_DIFFER: Mapping[str, tuple[str, ...]] = {
     "metrics.jsonl": _PACE,
     "summary.json": ("folder", "seconds", "peak_memory_bytes"),
     "health.json": (),
-    "data-check.json": (),
+    "data-check.json": ("seconds",),
     "config.yaml": ("output", "overwrite", "resume"),
     "run.json": ("started", "command", "git.*", "platform", "python", "versions.*"),
     "samples.jsonl": (),
