@@ -75,7 +75,8 @@ class Campaign:
         until = time.monotonic() + seconds
         running: list[_Running] = []
         self.tallies = {kind.name: Tally() for kind in self.kinds}
-        begun: Counter[str] = Counter()
+        # Short campaigns of different seeds begin with different subjects.
+        begun = {kind.name: Random(f"{self.seed}/{kind.name}").randrange(1000) for kind in self.kinds}
         while running or time.monotonic() < until:
             while len(running) < self.jobs and time.monotonic() < until:
                 kind = self._next(running)
