@@ -133,9 +133,7 @@ class TuningTrainer(PreferenceTrainer):
             policy.model,
             config,
             objective=Objective(config.method, policy.reference, forward),
-            train_steps=self._train_steps(
-                train, policy.model, shuffle=config.shuffles and not isinstance(train_dataset, IterableDataset)
-            ),
+            train_steps=self._train_steps(train, policy.model, train_dataset),
             eval_steps=self._eval_steps or None,
             reference_sync=config.reference_plan.sync(policy.reference),
             starts_at_reference=policy.starts_at_reference and not _is_noisy(config),
@@ -185,8 +183,10 @@ class TuningTrainer(PreferenceTrainer):
             return {"": self._read(rows, "eval_dataset")}
         return {name: self._read(part, f"eval_dataset[{name!r}]") for name, part in rows.items()}
 
-    def _train_steps(self, groups: Sequence[TokenGroup], model: Model, *, shuffle: bool) -> StepDataset:
+    def _train_steps(self, groups: Sequence[TokenGroup], model: Model, rows: Rows) -> StepDataset:
+        """The steps of training. A stream keeps its order."""
         config = self._config
+        shuffle = config.shuffles and not isinstance(rows, IterableDataset)
         batching = self._batching(groups, config.per_device_train_batch_size, config.gradient_accumulation_steps)
         batching = replace(batching, work=work_of(model), seed=config.seed, shuffle=shuffle)
         return StepDataset(groups, config.method, batching)
