@@ -12,6 +12,9 @@ from preftune.cli.generate import ModelCompletions, show
 from preftune.groups import Prompt
 from preftune.model.generation.completions import Generation
 from preftune.model.generation.prompts import note_on_empty
+from preftune.settings import TrainConfig
+from preftune.settings.chat import ChatChoice
+from preftune.settings.evaluation_config import EvaluationConfig
 from tests.builders import tiny_llama
 from tests.cli.command_line import call, error_of, tune
 from tests.data.tokenizers_for_tests import CHATML, make_tokenizer
@@ -176,3 +179,20 @@ def test_an_empty_completion_has_a_note_and_another_has_none(text: str, finished
     assert note is not None
     assert note in console.export_text()
     assert note_on_empty("4", finished=finished) is None
+
+
+@pytest.mark.parametrize("kept", [("--chat", "off"), ("--chat-template-kwargs", '{"shouts": true}')])
+def test_a_merged_model_remembers_the_choice_of_its_run(
+    kept: tuple[str, str], shouting: Path, pairs_file: Path, tmp_path: Path
+) -> None:
+    run, merged = tmp_path / "run", tmp_path / "merged"
+    assert call(*tune(shouting, pairs_file, run, "--lora", *kept)).exit_code == 0
+    assert call("merge", "--model", run, "--output", merged).exit_code == 0
+    assert completion(merged) == completion(merged, *kept)
+    assert completion(merged) == completion(run)
+    config = EvaluationConfig.of(model=str(merged), data=str(pairs_file))
+    assert config.model.chat_choice == TrainConfig.read(run / "config.yaml").model.chat_choice
+    overridden = EvaluationConfig.of(model=str(merged), data=str(pairs_file), chat="on", chat_template_kwargs={})
+    assert overridden.model.chat_choice == ChatChoice("on")
+    (merged / "chat.json").write_text("{")
+    assert "is damaged" in error_of("generate", "--model", merged, "--prompt", "Who?")

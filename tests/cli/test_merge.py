@@ -1,9 +1,11 @@
 """From an adapter trained on the command line to a plain model."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from preftune.model.load.load_model import load_causal_lm
@@ -32,6 +34,30 @@ def test_a_merged_model_gives_the_logits_of_the_adapter(adapter: Path, model_fol
         assert (merged(token_ids).logits - base(token_ids).logits).abs().max() > 1e-2
     assert len(AutoTokenizer.from_pretrained(tmp_path / "merged")) > 0
     assert [path.name for path in tmp_path.iterdir()] == ["merged"]
+
+
+def test_a_merged_model_has_a_card_with_the_facts_of_the_run(adapter: Path, tmp_path: Path) -> None:
+    for source in (adapter, next(adapter.glob("checkpoint-*"))):
+        merged = tmp_path / source.name
+        assert call("merge", "--model", source, "--output", merged).exit_code == 0
+        card = (merged / "README.md").read_text()
+        assert yaml.safe_load(card.split("---")[1])["library_name"] == "transformers"
+        assert f"The adapter `{source.name}`, merged into its base model" in card
+        assert "trained by the method `dpo`" in card
+        assert "| beta | 0.1 |" in card
+        assert ("## Result" in card) == (source == adapter)
+        (tmp_path / "probe").touch()
+        assert {file.stat().st_mode for file in merged.iterdir()} == {(tmp_path / "probe").stat().st_mode}
+
+
+def test_an_adapter_of_no_run_is_merged_with_a_card(adapter: Path, tmp_path: Path) -> None:
+    (tmp_path / "bare").mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(adapter / name, tmp_path / "bare" / name)
+    assert call("merge", "--model", tmp_path / "bare", "--output", tmp_path / "merged").exit_code == 0
+    card = (tmp_path / "merged" / "README.md").read_text()
+    assert "The adapter `bare`, merged into its base model" in card
+    assert "## Result" not in card
 
 
 def test_the_type_of_the_weights_can_be_chosen(adapter: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from preftune.files.terminal import printable
 from preftune.groups import Prompt
 from preftune.settings import ModelSettings, TrainConfig, build_section, settings_of
 from preftune.settings.config import expanded
-from preftune.settings.evaluation_config import run_of
+from preftune.settings.evaluation_config import chat_of, run_of
 from preftune.settings.evaluation_sections import MemorySettings
 from preftune.settings.sampling import Sampling, strength_problems
 from preftune.settings.setting import settings_for
@@ -135,8 +135,8 @@ def _checked(
 ) -> tuple[ModelSettings, Sampling, _Mix | None, list[Prompt]]:
     """Model, sampling, mix and prompts, all checked before a model is loaded."""
     problems: list[str] = []
-    run = _run_of(values, problems)
-    model = chosen_model(context, problems, run)
+    run, chat = _run_of(values, problems)
+    model = chosen_model(context, problems, chat)
     problems += check_prompt_sources(values["prompt"], values["prompts"])
     sampling = build_section(Sampling, values, problems)
     build_section(MemorySettings, given_values(context, [item.name for item in _MEMORY]), problems)
@@ -146,13 +146,17 @@ def _checked(
     return model, sampling, mix, list(map(Prompt, values["prompt"])) or read_prompts(values["prompts"])
 
 
-def _run_of(values: dict[str, Any], problems: list[str]) -> TrainConfig | None:
-    """The settings of the run that trained the model. Messages about what cannot work are added to `problems`."""
+def _run_of(values: dict[str, Any], problems: list[str]) -> tuple[TrainConfig | None, dict[str, Any]]:
+    """The settings of the run that the model is of, and the chat settings that it was trained with.
+
+    Messages about what cannot work are added to `problems`.
+    """
+    place = str(expanded(values["model"] or ""))
     try:
-        return run_of(str(expanded(values["model"] or "")))
+        return run_of(place), chat_of(place)
     except ConfigError as error:
         problems += error.problems
-        return None
+        return None, {}
 
 
 def _checked_mix(values: dict[str, Any], run: TrainConfig | None, problems: list[str]) -> _Mix | None:

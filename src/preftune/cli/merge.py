@@ -13,10 +13,13 @@ from preftune.errors import ConfigError, ModelError, OutputError, SaveError
 from preftune.files.outputs import check_folder, give_usual_mode
 from preftune.files.partial import partial_path
 from preftune.files.run_files import is_run
-from preftune.settings import ModelSettings
+from preftune.settings import ModelSettings, TrainConfig
+from preftune.settings.evaluation_config import keep_chat, run_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from preftune.runs.model_card import ModelCard
 
 __all__ = ["command"]
 
@@ -101,6 +104,7 @@ def _merge(settings: ModelSettings, folder: Path) -> None:
     from preftune.model.load.pretrained import adapter_config
     from preftune.model.load.reward_model import is_reward_adapter, load_reward_model, note_text, noted_text
     from preftune.model.load.savable import make_savable
+    from preftune.runs.model_card import ModelCard
 
     tokenizer = load_tokenizer(settings)
     if is_reward_adapter(adapter_config(settings.model, settings.revision)):
@@ -111,6 +115,7 @@ def _merge(settings: ModelSettings, folder: Path) -> None:
     else:
         model = load_causal_lm(replace(settings, weights_dtype="float32"))
     assert isinstance(model, PeftModel), "an adapter was found"
+    base_model = str(model.active_peft_config.base_model_name_or_path or "")
     try:
         merged = merge_adapter(model)
     except ModelError as error:
@@ -120,15 +125,26 @@ def _merge(settings: ModelSettings, folder: Path) -> None:
     torch.nn.Module.to(merged, wanted)
     for line in make_savable(merged, tokenizer):
         main_console().print(line, highlight=False, markup=False, soft_wrap=True)
-    _save(merged, tokenizer, folder)
+    card = ModelCard.of_merged(settings.model, folder, base_model=base_model)
+    _save(merged, tokenizer, folder, card=card, run=run_of(settings.model))
 
 
-def _save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
-    """Beside the folder first, so that a model which is already there stays until the new one is whole."""
+def _save(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    folder: Path,
+    *,
+    card: "ModelCard",
+    run: TrainConfig | None,
+) -> None:
+    """Save beside the folder first, so that a model which is already there stays until the new one is whole."""
     partial = partial_path(folder)
     try:
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
+        card.write(partial)
+        if run is not None:
+            keep_chat(run, partial)
         for file in list(partial.iterdir()):
             give_usual_mode(file)
         shutil.rmtree(folder)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar, get_args, get_origin
 
 import rich_click as click
@@ -17,7 +18,7 @@ from preftune.data.rows import DataRow
 from preftune.data.text_files import data_suffix, open_bytes
 from preftune.files.number_text import value_text
 from preftune.losses import ALL_LOSSES, Option, loss_options, losses_of
-from preftune.settings import DataSettings, ModelSettings, Setting, TrainConfig, build_section, settings_of
+from preftune.settings import DataSettings, ModelSettings, Setting, build_section, settings_of
 from preftune.settings.config import expanded, names_of
 from preftune.settings.setting import Command, Section, settings_for
 
@@ -197,14 +198,15 @@ def model_flags(command: Command, help_: Mapping[str, str] = _MODEL_HELP) -> lis
     return setting_flags(settings, panel=ModelSettings.title)
 
 
-def chosen_model(context: click.Context, problems: list[str], run: TrainConfig | None = None) -> ModelSettings | None:
+def chosen_model(
+    context: click.Context, problems: list[str], kept: Mapping[str, Any] = MappingProxyType({})
+) -> ModelSettings | None:
     """The model settings that the user gave, or None. Messages about what cannot work are added to `problems`.
 
     Args:
-        run: Settings of the run that trained the model; its chat template is the default.
+        kept: Settings by name that the model was trained with, which are the defaults.
     """
     names = [setting.name for setting in settings_of(ModelSettings) if setting.name in context.params]
-    kept = {} if run is None else {"chat": run.model.chat, "chat_template_kwargs": run.model.chat_template_kwargs}
     built = build_section(ModelSettings, {**_MODEL_DEFAULTS, **kept, **given_values(context, names)}, problems)
     assert built is None or isinstance(built, ModelSettings)
     return built

@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 
 import torch
 from datasets import IterableDataset
-from peft import PeftConfig, PeftModel
+from peft import PeftConfig
 from torch import nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainingArguments, set_seed
 from typing_extensions import override
 
 from preftune.compat.given import Model, given_policy, given_tokenizer, load_model, model_name, set_padding
+from preftune.compat.model_card import card_of
 from preftune.compat.overrides import check_overrides
 from preftune.compat.precomputed import LaterRows, precomputed
 from preftune.compat.rows import Rows, read_rows, rows_for_steps
@@ -23,7 +24,6 @@ from preftune.compat.sizes import check_fits, most_tokens
 from preftune.compat.tuning_config import TuningConfig, given_config
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.errors import ConfigError
-from preftune.files.json_files import write_whole
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
 from preftune.model.forward.model_size import work_of
@@ -32,8 +32,7 @@ from preftune.model.load.load_model import Policy
 from preftune.model.load.savable import make_savable
 from preftune.model.reference.cached import Cached
 from preftune.model.reference.reference import FrozenCopy
-from preftune.runs.folder import Environment
-from preftune.runs.model_card import CARD, Card
+from preftune.runs.model_card import ModelCard
 from preftune.runs.prepare_data import PartReport, microbatch_budget
 from preftune.training.objective import Objective
 from preftune.training.steps import Batching, InParts, Step, StepDataset
@@ -75,6 +74,7 @@ class TuningTrainer(PreferenceTrainer):
     `data_reports` reports for each data set what was cut or dropped.
     """
 
+    keeps_arguments = True  # tools of TRL's users read them in checkpoints
     config_class: ClassVar[type[TuningConfig]]
     """Class of the settings."""
 
@@ -297,21 +297,22 @@ class TuningTrainer(PreferenceTrainer):
             return
         further = [tags] if isinstance(tags, str) else list(tags or ())
         folder = Path(str(self.args.output_dir))
-        card = Card(
-            title=model_name or folder.resolve().name,
-            base=self._base_name,
-            is_lora=isinstance(self.model, PeftModel),
-            method=self._config.method,
-            data=[] if dataset_name is None else [dataset_name],
-            tags=[*self._tag_names, *further],
-            parts=self.data_reports,
-            num_steps=self.state.global_step,
-            batch_size=self.get_total_train_batch_size(self.args),
-            learning_rate=self.args.learning_rate,
-            seed=self.args.seed,
+        data = [] if dataset_name is None else [dataset_name]
+        self._card(model_name or folder.resolve().name, data=data, tags=further).write(folder)
+
+    @override
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save model and tokenizer, with a model card of this trainer's facts; checkpoints have none."""
+        super().save_model(output_dir, _internal_call)
+        if not _internal_call and self.args.should_save:
+            folder = Path(output_dir or str(self.args.output_dir))
+            self._card(folder.resolve().name).write(folder)
+
+    def _card(self, title: str, *, data: Sequence[str] = (), tags: Sequence[str] = ()) -> ModelCard:
+        tags = [*self._tag_names, *tags]
+        return card_of(
+            self, self._config.method, self.data_reports, base=self._base_name, title=title, data=data, tags=tags
         )
-        lines = [*card.front_matter(), "", *card.body(Environment.now())]
-        write_whole(folder / CARD, "\n".join(lines) + "\n")
 
 
 def _problems(train_dataset: Rows | None, tokenizer: object, processing_class: object) -> Iterator[str]:

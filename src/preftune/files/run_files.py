@@ -5,6 +5,8 @@ from pathlib import Path
 from preftune.files.outputs import is_leftover
 
 __all__ = [
+    "CARD",
+    "CHAT",
     "CONFIG",
     "CONFIG_START",
     "DATA_CHECK",
@@ -22,6 +24,8 @@ __all__ = [
     "is_run",
 ]
 
+CARD = "README.md"
+CHAT = "chat.json"
 CONFIG = "config.yaml"
 CONFIG_START = "# Method\n"
 """First line of a run's `config.yaml`."""

@@ -15,12 +15,10 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer import TRAINING_ARGS_NAME
 from typing_extensions import override
 
 from preftune.errors import ConfigError, PreftuneError, SaveError, TrainingError
 from preftune.files.exhausted import exhausted
-from preftune.files.outputs import give_usual_mode
 from preftune.metrics.catalogue import HELD_OUT, SAMPLES_KL
 from preftune.runs.folder import RunFolder
 from preftune.runs.result import KeptCheckpoint
@@ -175,8 +173,7 @@ def guarded_saves(folder: RunFolder) -> Iterator[None]:
 def save_model(trainer: Trainer, folder: RunFolder) -> None:
     """Write model and tokenizer into a hidden folder, then move file by file into the run folder.
 
-    Only the first process makes, moves and removes files; the others wait for it. The trainer's arguments, which are a
-    pickle, and the empty model card of peft are left out.
+    Only the first process makes, moves and removes files; the others wait for it.
     """
     partial = folder.path / ".model.partial"
     writes = trainer.is_world_process_zero()
@@ -186,9 +183,7 @@ def save_model(trainer: Trainer, folder: RunFolder) -> None:
         trainer.save_model(str(partial))
         if writes:
             for file in sorted(partial.iterdir()):
-                if file.name not in (TRAINING_ARGS_NAME, "README.md"):
-                    give_usual_mode(file)
-                    file.replace(folder.path / file.name)
+                file.replace(folder.path / file.name)
     finally:
         if writes:
             shutil.rmtree(partial, ignore_errors=True)

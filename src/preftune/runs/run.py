@@ -32,14 +32,14 @@ from preftune.ranks import check_no_deepspeed, naming_lost_ranks, on_main
 from preftune.runs.arguments import training_arguments
 from preftune.runs.callbacks import WARNING, HealthCallback, MetricsFile, StopOnSignal
 from preftune.runs.checkpoints import check_within_budget, choice_callbacks, guarded_saves, kept_checkpoint, save_model
-from preftune.runs.folder import Environment, InputDigest, RunFolder
+from preftune.runs.folder import InputDigest, RunFolder
 from preftune.runs.given_rows import config_of
 from preftune.runs.inputs import check_fits, check_inputs, check_unchanged, data_digests, model_digests
 from preftune.runs.judged_samples import judged_measures
 from preftune.runs.logs import Log
 from preftune.runs.manifest import WritesManifests
 from preftune.runs.memory_budget import Pace, measure_budget
-from preftune.runs.model_card import write_model_card
+from preftune.runs.model_card import ModelCard
 from preftune.runs.prepare_data import PreparedData, microbatch_budget, prepare_data
 from preftune.runs.progress import ProgressDisplay
 from preftune.runs.reference import SampleReference, cache_reference
@@ -179,7 +179,8 @@ class _Run:
         )
         if trainer.is_world_process_zero():
             folder.write_summary(result)
-            write_model_card(self.config, result, folder.environment() or Environment.now())
+            card = ModelCard.of_run(self.config, result, folder.environment(), num_steps=result.num_steps)
+            card.write(folder.path)
         return result
 
     def _verdict(

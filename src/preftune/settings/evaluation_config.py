@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, Literal, get_origin
 
 from preftune.errors import ConfigError
-from preftune.files.run_files import CONFIG, is_checkpoint, is_run
+from preftune.files.json_files import read_json_object, write_json
+from preftune.files.run_files import CHAT, CONFIG, is_checkpoint, is_run
 from preftune.metrics.intervals import Bootstrap
+from preftune.settings.chat import ChatChoice
 from preftune.settings.config import build_section, build_sections, expanded, names_of, unknown_settings
 from preftune.settings.data import DataSettings
 from preftune.settings.evaluation_sections import (
@@ -24,7 +26,7 @@ from preftune.settings.sections import ModelSettings
 from preftune.settings.setting import Section, Setting, settings_for
 from preftune.settings.train_config import TrainConfig
 
-__all__ = ["DATA", "MODEL", "SECTIONS", "EvaluationConfig", "run_of"]
+__all__ = ["DATA", "MODEL", "SECTIONS", "EvaluationConfig", "chat_of", "keep_chat", "run_of"]
 
 SECTIONS: Mapping[str, type[Section]] = {
     "reference": ReferenceSettings,
@@ -54,6 +56,7 @@ _MAX_NEW_TOKENS = 256
 
 MODEL, DATA = _shared(ModelSettings), _shared(DataSettings)
 _FROM_RUN = tuple(item.name for item in (*MODEL, *DATA) if item.from_run)
+_CHAT = ("chat", "chat_template_kwargs")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,8 +94,9 @@ class EvaluationConfig:
         known = [item.name for item in (*MODEL, *DATA)] + names_of(SECTIONS.values())
         problems = list(unknown_settings(settings, known, command="eval"))
         model = settings.get("model")
-        run = run_of(expanded(model)) if isinstance(model, str) else None
-        inherited = {} if run is None else {name: run.flat()[name] for name in _FROM_RUN}
+        place = expanded(model) if isinstance(model, str) else ""
+        run = run_of(place)
+        inherited = chat_of(place) if run is None else {name: run.flat()[name] for name in _FROM_RUN}
         values = {"weights_dtype": "auto", **inherited, **settings}
         built = build_section(ModelSettings, _part(values, MODEL), problems)
         has_data = bool(settings.get("data"))
@@ -214,6 +218,29 @@ def run_of(model: str) -> TrainConfig | None:
         if is_run(place):
             return TrainConfig.read(place / CONFIG)
     return None
+
+
+def chat_of(model: str) -> dict[str, Any]:
+    """The chat settings by name that a model was trained with, also of one merged from a run; empty if unknown.
+
+    Raises:
+        ConfigError, DataError: the folder has settings that cannot be read.
+    """
+    run = run_of(model)
+    if run is not None:
+        return {name: run.flat()[name] for name in _CHAT}
+    kept = read_json_object(Path(model) / CHAT, made_by="`preftune merge`") if Path(model).is_dir() and model else None
+    return {name: value for name, value in (kept or {}).items() if name in _CHAT}
+
+
+def keep_chat(run: TrainConfig, folder: Path) -> None:
+    """Write the chat settings of a run into the folder of a model made from its own, unless they are the defaults.
+
+    Raises:
+        SaveError: the file cannot be written.
+    """
+    if run.model.chat_choice != ChatChoice():
+        write_json(folder / CHAT, {name: run.flat()[name] for name in _CHAT})
 
 
 def _part(values: Mapping[str, Any], items: Sequence[Setting]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from preftune.model.load.device_memory import peak_memory_bytes
 from preftune.planning.summary import PlanSummary
 from preftune.ranks import check_no_deepspeed
 from preftune.training.fatal import all_finite, check_start, stop_before_saving, stop_before_step, without_start
+from preftune.training.model_files import saving_model
 from preftune.training.objective import Objective
 from preftune.training.out_of_memory import OutOfMemory
 from preftune.training.reference_sync import ReferenceSync
@@ -65,6 +66,8 @@ class PreferenceTrainer(Trainer):
     `num_tokens` counts the tokens that this rank has learned from, since the trainer was made; `train_steps` are the
     steps of the epoch.
     """
+
+    keeps_arguments = False  # training_args.bin in checkpoints, a pickle
 
     def __init__(
         self,
@@ -324,7 +327,9 @@ class PreferenceTrainer(Trainer):
         trained = (parameter.detach() for parameter in self.model.parameters() if parameter.requires_grad)
         if not self._on_all_ranks(all_finite(trained)):
             raise stop_before_saving(self.state.global_step)
-        with nullcontext() if _internal_call else self._unsharded():
+        keeps = self.keeps_arguments and _internal_call and output_dir is not None  # in a checkpoint
+        tidies = saving_model(Path(output_dir or self.args.output_dir or "."), keeps_arguments=keeps)
+        with tidies if self.args.should_save else nullcontext(), nullcontext() if _internal_call else self._unsharded():
             super().save_model(output_dir, _internal_call)
         if _internal_call and output_dir is not None and self._reference_sync and self.args.should_save:
             self._reference_sync.save(Path(output_dir))
