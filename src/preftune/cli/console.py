@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import rich_click as click
+from click.exceptions import Exit
 from rich.console import Console
 from rich.text import Text
 from typing_extensions import override
@@ -75,7 +76,7 @@ class ReportingGroup(click.RichGroup):
         except PreftuneError as error:
             _report(error, with_traceback=ctx.meta.get(_TRACEBACK, False))
             ctx.exit(exit_code(error))
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except (click.ClickException, Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
             ctx.exit(_report_unexpected(error, ctx))
