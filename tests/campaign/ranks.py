@@ -14,7 +14,7 @@ from tests.campaign.place import Place
 from tests.campaign.trial import Attempt, Kind
 from tests.forked_ranks import At, Delay, RanksEnd, points_of, run_ranks
 
-__all__ = ["DELAYED_RANKS", "KILLED_RANKS"]
+__all__ = ["DELAYED_RANKS", "KILLED_RANKS", "RUNS", "differing", "undisturbed"]
 
 _MOST_DELAYS = 4
 _LONGEST_DELAY = 1.0
@@ -42,14 +42,14 @@ class _Run:
 
 
 _LORA = Work("lora", run(lora=True, lora_rank=4))
-_RUNS = (
+RUNS = (
     *(_Run(named(name)) for name in ("dpo", "kto", "early stopping", "evaluated often", "beta dpo", "lora dropout")),
     _Run(_LORA),
     *(_Run(work, is_sharded=True) for work in (named("dpo"), named("kto"), _LORA, named("bco"))),
 )
 
 
-def _undisturbed(place: Place, subject: _Run) -> tuple[Path, RanksEnd]:
+def undisturbed(place: Place, subject: _Run) -> tuple[Path, RanksEnd]:
     """The result of a run that nothing disturbs, and the operations of its ranks on files."""
     folder = place.once(f"ranks/{subject.name}", partial(_make, place, subject))
     measured = json.loads((folder / "measured.json").read_text(encoding="utf-8"))
@@ -68,24 +68,22 @@ def _make(place: Place, subject: _Run, folder: Path) -> None:
 
 
 def _delay(place: Place, draw: Random, number: int) -> Iterator[Attempt]:
-    subject = _RUNS[number % len(_RUNS)]
-    expected, undisturbed = _undisturbed(place, subject)
-    delays = [_random_delay(draw, undisturbed) for _ in range(draw.randint(1, _MOST_DELAYS))]
+    subject = RUNS[number % len(RUNS)]
+    expected, usual = undisturbed(place, subject)
+    delays = [_random_delay(draw, usual) for _ in range(draw.randint(1, _MOST_DELAYS))]
     folder = place.new()
     end = subject.call(place, folder, acts=delays)
     yield _judged(f"{subject.name}, delayed at {'; '.join(map(_text, delays))}", subject, end, expected, folder)
 
 
-def _random_delay(draw: Random, undisturbed: RanksEnd) -> Delay:
+def _random_delay(draw: Random, usual: RanksEnd) -> Delay:
     """A delay of either rank, at any point as likely as at any other."""
     ranks: dict[int, list[str]] = {0: [], 1: []}
-    for rank, point in points_of(undisturbed):
+    for rank, point in points_of(usual):
         ranks[rank].append(point)
     rank = draw.randrange(2)
     point = draw.choice(ranks[rank])
-    return Delay(
-        At(rank, point, draw.randrange(undisturbed.points[rank].count(point))), draw.uniform(0.05, _LONGEST_DELAY)
-    )
+    return Delay(At(rank, point, draw.randrange(usual.points[rank].count(point))), draw.uniform(0.05, _LONGEST_DELAY))
 
 
 def _text(delay: Delay) -> str:
@@ -93,9 +91,9 @@ def _text(delay: Delay) -> str:
 
 
 def _kill(place: Place, draw: Random, number: int) -> Iterator[Attempt]:
-    subject = _RUNS[number % len(_RUNS)]
-    expected, undisturbed = _undisturbed(place, subject)
-    rank, seconds = draw.randrange(2), draw.uniform(0.0, undisturbed.seconds)
+    subject = RUNS[number % len(RUNS)]
+    expected, usual = undisturbed(place, subject)
+    rank, seconds = draw.randrange(2), draw.uniform(0.0, usual.seconds)
     folder = place.new()
     end = subject.call(place, folder, kill_after=(rank, seconds))
     about = f"{subject.name}, rank {rank} killed after {seconds:.2f} s"
@@ -128,13 +126,13 @@ def _judged(about: str, subject: _Run, end: RanksEnd, expected: Path, folder: Pa
         return Attempt("traceback", f"{about}: {end}")
     if end.codes != (0, 0):
         return Attempt("lost", f"{about}: {end}")
-    found = _differing(subject, expected, folder)
+    found = differing(subject, expected, folder)
     if found:
         return Attempt("silent", f"{about}: {'; '.join(found[:4])} ({len(found)} differences)")
     return Attempt("held", about)
 
 
-def _differing(subject: _Run, expected: Path, folder: Path) -> Sequence[str]:
+def differing(subject: _Run, expected: Path, folder: Path) -> Sequence[str]:
     """Differences of the results; with FSDP2 of the models, as its checkpoints hold addresses."""
     return differences(expected, folder, only_weights=subject.is_sharded)
 
