@@ -205,6 +205,21 @@ def prefers(prompt: str, first: str, second: str) -> str:
     return "tie"
 
 
+def test_a_package_that_one_point_needs_is_told_before_any_run(
+    model_folder: Path, pairs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("preftune.settings.packages.find_spec", lambda _package: None)
+    base = {"model": str(model_folder), "data": str(pairs_file), "eval_fraction": 0.2, "report_to": "wandb"}
+    over = "optimizer=adamw_torch,adamw_8bit,stable_adamw"
+    with pytest.raises(ConfigError) as caught:
+        sweep(SweepConfig.of(base, {"output": str(tmp_path / "sweep"), "over": over}))
+    told = "\n".join(caught.value.problems)
+    assert len(caught.value.problems) == 3
+    for text in ("pip install wandb", "pip install bitsandbytes", "pip install torch-optimi"):
+        assert text in told
+    assert not (tmp_path / "sweep").exists()
+
+
 def test_several_processes_are_refused(sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="in one process"):

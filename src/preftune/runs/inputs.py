@@ -19,7 +19,7 @@ from preftune.runs.prepare_data import PreparedData
 from preftune.settings import TrainConfig
 from preftune.settings.packages import missing_loggers, missing_optimizer
 
-__all__ = ["check_fits", "check_inputs", "check_unchanged", "data_digests", "model_digests"]
+__all__ = ["check_fits", "check_inputs", "check_unchanged", "data_digests", "missing_packages", "model_digests"]
 
 _DIGEST_BYTES = 16
 
@@ -31,8 +31,7 @@ def check_inputs(config: TrainConfig) -> None:
         ModelError, DataError: the one that is missing.
         ConfigError: several are, or a package; all at once.
     """
-    packages = (*missing_loggers(config.output.report_to), *missing_optimizer(config.optimizer.optimizer))
-    problems: list[PreftuneError] = [ConfigError([text]) for text in packages]
+    problems: list[PreftuneError] = [ConfigError([text]) for text in missing_packages(config)]
     problems += [*_missing_models(config), *_missing_data(config)]
     if problems and _may_be_on_hub(config.model.model):
         problems += _missing_on_hub(config)
@@ -40,6 +39,12 @@ def check_inputs(config: TrainConfig) -> None:
         raise problems[0]
     if problems:
         raise ConfigError([str(problem) for problem in problems])
+
+
+def missing_packages(config: TrainConfig) -> Iterator[str]:
+    """Messages about loggers and an optimizer that need a package which is not installed."""
+    yield from missing_loggers(config.output.report_to)
+    yield from missing_optimizer(config.optimizer.optimizer)
 
 
 def _missing_models(config: TrainConfig) -> Iterator[PreftuneError]:

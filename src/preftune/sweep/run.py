@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from preftune.errors import ConfigError, PreftuneError
 from preftune.files.outputs import writing_into
+from preftune.runs.inputs import missing_packages
 from preftune.settings import TrainConfig
 from preftune.settings.space import Point
 from preftune.settings.sweep_config import SweepConfig
@@ -99,8 +100,9 @@ class _Sweep:
         check_judge(self.config)
         realigner = Realigner(self.config, self.console)
         realigner.check()
-        folder.begin(self.config)
         probes = self.config.probes()
+        _check_packages(probes)
+        folder.begin(self.config)
         notes = list(sharing_notes(probes))
         for note in notes:
             self._say(note)
@@ -177,6 +179,13 @@ def _mean(outcomes: Sequence[PointOutcome]) -> tuple[float, float] | None:
         return None
     values, kls = [item.value.mean for item in finals], [item.kl.mean for item in finals]
     return sum(values) / len(finals), sum(kls) / len(finals)
+
+
+def _check_packages(probes: Sequence[Point]) -> None:
+    """Refuse the sweep if any point needs a package that is not installed."""
+    problems = dict.fromkeys(problem for point in probes for problem in missing_packages(point.config))
+    if problems:
+        raise ConfigError(list(problems))
 
 
 def _check_single_process() -> None:
