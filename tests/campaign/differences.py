@@ -52,7 +52,9 @@ def _differences(expected: Path, found: Path, *, only_weights: bool) -> Iterator
 def _of_names(expected: Path, found: Path) -> Iterator[str]:
     names = _names(expected)
     for name in sorted(names ^ _names(found)):
-        yield f"{name} is {'missing' if name in names else 'left over'}"
+        # A kill between a checkpoint and the deletion of the oldest one leaves one more.
+        if name in names or "checkpoint-" not in name:
+            yield f"{name} is {'missing' if name in names else 'left over'}"
 
 
 def _names(folder: Path) -> set[str]:
