@@ -141,3 +141,13 @@ def test_emptying_a_held_folder_keeps_it_held(tmp_path: Path) -> None:
         assert all(path.name.startswith(".lock") for path in tmp_path.iterdir())
         with pytest.raises(OutputError, match="is writing into it"), writing_into(tmp_path, "preftune train"):
             pass
+
+
+def test_a_link_to_itself_as_output_is_replaced(tmp_path: Path) -> None:
+    source, loop = tmp_path / "prefs.jsonl", tmp_path / "loop.jsonl"
+    source.touch()
+    loop.symlink_to(loop)
+    check_output("output", loop, inputs=[str(source)], overwrite=True)
+    with saving(loop) as [file]:
+        file.write("whole")
+    assert loop.read_text() == "whole"

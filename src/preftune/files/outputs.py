@@ -144,7 +144,7 @@ def give_usual_mode(path: Path) -> None:
 
 def _holds(source: Path, path: Path) -> bool:
     """True if a path is the source, inside of it, or another name of it."""
-    place = path.resolve()
+    place = Path(os.path.realpath(path))  # `resolve` raises RuntimeError for a link to itself
     return place == source or source in place.parents or (path.is_file() and path.samefile(source))
 
 
