@@ -107,8 +107,7 @@ def test_a_resumed_run_continues_the_file_as_if_uninterrupted(
         file.write('{"step": 8, "max_new_')  # the line that a kill cut short
     train(config_of(model_folder, pairs_file, tmp_path / "run", **settings, resume=True))
     resumed = drawn(tmp_path / "run")
-    assert [line["step"] for line in resumed] == [0, 2, 3, 4, 6]  # a resumed run evaluates where it goes on
-    assert [line for line in resumed if line["step"] != 3] == whole
+    assert resumed == whole
 
 
 @pytest.mark.parametrize("method", ["dpo", "simpo"])

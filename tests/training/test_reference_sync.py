@@ -137,7 +137,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     stop_after_step_4(tmp_path / "run")
     train(sync_config(model_folder, pairs_file, tmp_path / "run", resume=True, **kind))
     resumed = load_file(next((tmp_path / "run").glob("*model.safetensors")))
-    assert history(tmp_path / "run")[len(losses) :] == losses[4:]
+    assert history(tmp_path / "run") == losses
     assert all(torch.equal(weight, whole[name]) for name, weight in resumed.items())
     assert whole.keys() == resumed.keys()
 

@@ -3,7 +3,7 @@
 import json
 import math
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ __all__ = [
     "from_json",
     "json_line",
     "json_text",
+    "keep_json_lines",
     "read_json_lines",
     "read_json_object",
     "read_record",
@@ -184,6 +185,28 @@ def write_json_lines(path: Path, values: Iterable[Any]) -> None:
         SaveError: the file cannot be written, or the disk is full.
     """
     write_whole(path, "".join(map(json_line, values)))
+
+
+def keep_json_lines(path: Path, values: Sequence[Any]) -> None:
+    """Make a JSON lines file hold just these values, whatever it holds. Its own lines of them stay as they are.
+
+    Raises:
+        SaveError: the file cannot be written, or the disk is full.
+    """
+    before = path.read_bytes().split(b"\n") if path.is_file() else []
+    kept = []
+    for number, value in enumerate(values):
+        line = before[number] if number < len(before) else b""
+        kept.append(line + b"\n" if _holds(line, as_json(value)) else json_line(value).encode())
+    if before or kept:
+        write_whole(path, b"".join(kept))
+
+
+def _holds(line: bytes, value: Any) -> bool:
+    try:
+        return bool(json.loads(line) == value)
+    except ValueError:
+        return False
 
 
 def read_json_lines(path: Path) -> tuple[dict[str, Any], ...]:

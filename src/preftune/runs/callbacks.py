@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from accelerate import PartialState
 from rich.console import Console
 from rich.style import Style
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
 from typing_extensions import override
 
 from preftune.groups import Origin
@@ -25,6 +26,7 @@ from preftune.settings import TrainConfig
 from preftune.training.health.finding import HealthFinding, HealthRecord, SickRunError
 from preftune.training.health.monitor import HealthMonitor
 from preftune.training.health.rule import RunFacts
+from preftune.training.tally import kept_state
 
 __all__ = ["WARNING", "HealthCallback", "MetricsFile", "StopOnSignal"]
 
@@ -33,10 +35,18 @@ WARNING = Style(color="yellow", bold=True, meta={"is_warning": True})
 
 
 class MetricsFile(TrainerCallback):
-    """Appends every log to `metrics.jsonl`, and makes the trainer log the last step."""
+    """Appends every log to `metrics.jsonl`, and makes the trainer log the last step.
+
+    A resumed run begins with the logs of its checkpoint: what was logged later is logged again.
+    """
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
+
+    @override
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.is_world_process_zero:
+            self._folder.keep_metrics([_line(int(log["step"]), log) for log in state.log_history])
 
     @override
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -53,7 +63,11 @@ class MetricsFile(TrainerCallback):
         **_: Any,
     ) -> None:
         if state.is_world_process_zero and logs is not None:
-            self._folder.append_metrics({"step": state.global_step, **logs})
+            self._folder.append_metrics(_line(state.global_step, logs))
+
+
+def _line(step: int, logs: Mapping[str, Any]) -> dict[str, Any]:
+    return {"step": step, **{name: value for name, value in logs.items() if name != "step"}}
 
 
 class StopOnSignal(TrainerCallback):
@@ -95,7 +109,11 @@ class StopOnSignal(TrainerCallback):
 
     @override
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._stop(control, saves=self._evaluates and control.should_save)
+        # The trainer ends the epoch of a run that stops, wherever it is.
+        is_over = float(state.epoch or 0).is_integer() or state.global_step >= state.max_steps
+        self._stop(control, saves=self._evaluates and is_over and control.should_save)
+        if self.caught is not None and not is_over:
+            control.should_evaluate = False
 
     @override
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -124,7 +142,7 @@ class StopOnSignal(TrainerCallback):
         self._say(f"Stopping after this {self._doing}, with a checkpoint. Repeat the signal to stop at once.")
 
 
-class HealthCallback(TrainerCallback):
+class HealthCallback(TrainerCallback, ExportableState):
     """Shows findings, stores them in `health.json`, and ends a sick run if `stop_on_sick` is set.
 
     Args:
@@ -206,6 +224,8 @@ class HealthCallback(TrainerCallback):
         self._monitor = HealthMonitor(self._run)
         for logs in state.log_history:  # of a resumed run
             self._monitor.see(int(logs["step"]), logs)
+        kept = kept_state(self, state)
+        self._monitor.blame(kept["rows"] if kept else {})
         if state.is_world_process_zero:
             self._write()
 
@@ -227,9 +247,20 @@ class HealthCallback(TrainerCallback):
             self._write()
 
     @override
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.sick:  # the trainer ends the epoch, wherever it is; a resumed run makes up for its evaluation
+            control.should_evaluate = False
+
+    @override
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.is_world_process_zero:
             self._write()
+
+    @override
+    def state(self) -> dict[str, Any]:
+        """Content for checkpoints: the rows to blame by rule, which logs do not have."""
+        rows = {finding.rule: list(finding.rows) for finding in self._monitor.findings if finding.rows}
+        return {"args": {}, "attributes": {"rows": rows}}
 
     def _write(self) -> None:
         self._folder.write_health(self.record)

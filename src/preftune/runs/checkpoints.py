@@ -134,13 +134,14 @@ class _StopWithoutImprovement(EarlyStoppingCallback):
         kept = all_kept.get(type(self).__name__)
         name = "early_stopping_patience_counter"
         self.early_stopping_patience_counter = kept["attributes"][name] if state.global_step and kept else 0
-        self._began_at = state.global_step
+        if self.early_stopping_patience_counter >= self.early_stopping_patience:
+            control.should_training_stop = True  # by the evaluation of this checkpoint, before the run was interrupted
 
     @override
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **kwargs: Any
     ) -> None:
-        if state.global_step > self._began_at:
+        if state.global_step > 0:
             super().on_evaluate(args, state, control, metrics, **kwargs)  # type: ignore[no-untyped-call]
 
 

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from preftune.errors import ConfigError, DataError, OutputError
-from preftune.files.json_files import append_json_line, read_record, write_json, write_whole
+from preftune.files.json_files import append_json_line, keep_json_lines, read_record, write_json, write_whole
 from preftune.files.outputs import check_writable, empty_folder, holds_earlier
 from preftune.files.run_files import (
     CONFIG,
@@ -137,6 +137,10 @@ class RunFolder:
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Add a line to `metrics.jsonl`; NaN and infinity become null."""
         append_json_line(self.path / METRICS, metrics)
+
+    def keep_metrics(self, logs: Sequence[Mapping[str, Any]]) -> None:
+        """Make `metrics.jsonl` hold just these logs. Its own lines of them stay as they are."""
+        keep_json_lines(self.path / METRICS, logs)
 
     @property
     def samples(self) -> SamplesFile:

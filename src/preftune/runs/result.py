@@ -125,9 +125,9 @@ class RunResult:
     Args:
         num_steps: Optimizer steps taken, those before a resumption included.
         train, held_out: Path of each metric; `held_out` is empty without held-out data.
-        seconds: Time since the start or the last resumption.
+        seconds: Time of the run. Of an interrupted part, the time from its first step to its checkpoint.
         peak_memory_bytes: Peak memory of the GPU if there is one, else of the process.
-        num_tokens: Tokens learned from since the start or the last resumption.
+        num_tokens: Tokens learned from, over all ranks.
         stopped_early: True if a signal ended the run before its last step.
         stopped_sick: True if `stop_on_sick` ended the run.
         kept: The checkpoint that became the model, if one was chosen.

@@ -31,6 +31,7 @@ from preftune.model.reference.reference import NoReference
 from preftune.runs.reference import SampleReference
 from preftune.runs.samples import DrawnSamples, SampleMeasure, SamplePrompt, SamplesFile
 from preftune.settings.chat import RAW, ChatChoice
+from preftune.training.random_state import unchanged_random_state
 from preftune.training.reference_sync import is_sharded
 
 __all__ = ["RunSamples", "Sampler"]
@@ -213,12 +214,13 @@ class RunSamples(TrainerCallback):
         return outcome.metrics
 
     def _take(self, model: Any) -> Mapping[str, float]:
-        with self._drawing():
-            drawn = self._sampler.draw(model, self._step)
-        self._file.append(drawn.line())
-        metrics = drawn.metrics()
-        for measure in self._measures:
-            metrics.update(measure(drawn, self._start(len(drawn.prompts))))
+        with unchanged_random_state():
+            with self._drawing():
+                drawn = self._sampler.draw(model, self._step)
+            self._file.append(drawn.line())
+            metrics = drawn.metrics()
+            for measure in self._measures:
+                metrics.update(measure(drawn, self._start(len(drawn.prompts))))
         return metrics
 
     def _start(self, count: int) -> list[str]:

@@ -21,6 +21,7 @@ from preftune.training.fatal import add_expected_loss
 from preftune.training.step_metrics import add_metrics, error_metrics, total_metrics
 from preftune.training.step_values import StepValues, measure
 from preftune.training.steps import Step
+from preftune.training.tally import kept_state
 
 __all__ = ["Objective"]
 
@@ -59,9 +60,9 @@ class LossStates(TrainerCallback, ExportableState):
 
     @override
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        all_kept: Any = state.stateful_callbacks or {}
-        kept = all_kept.get(type(self).__name__)
-        self._states = dict(kept["attributes"]["_states"]) if state.global_step and kept else {}
+        self._states = {}
+        kept = kept_state(self, state)
+        self._states = dict(kept["_states"]) if kept else {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from preftune.errors import TrainingError
+from preftune.training.random_state import RandomState
 from preftune.training.steps import Step, StepSource
 
 __all__ = ["OutOfMemory", "is_out_of_memory", "ways_out_of_memory"]
@@ -54,7 +55,7 @@ class OutOfMemory:
             learn: Adds the gradients of a step and returns its loss.
             undo: Reverts a failed `learn`: gradients, for example.
         """
-        random_state = _random_state() if self._may_halve else ()
+        random_state = RandomState.now() if self._may_halve else None
         try:
             return learn(step)
         except Exception as error:
@@ -70,7 +71,8 @@ class OutOfMemory:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        _set_random_state(random_state)
+        assert random_state is not None, "a budget was halved"
+        random_state.restore()
         return self.run(learn, steps.cut_again(step), steps, undo=undo)
 
     def _halve(self, steps: StepSource, step: Step) -> bool:
@@ -83,15 +85,3 @@ class OutOfMemory:
         steps.set_max_tokens(budget)
         self._say(f"out of memory: going on with micro-batches of {budget:,} tokens in place of {tried:,}")
         return True
-
-
-def _random_state() -> tuple[Tensor, ...]:
-    """State of the random generators of CPU and GPU, which dropout depends on."""
-    host = torch.get_rng_state()
-    return (host, torch.cuda.get_rng_state()) if torch.cuda.is_available() else (host,)
-
-
-def _set_random_state(state: tuple[Tensor, ...]) -> None:
-    torch.set_rng_state(state[0])
-    if len(state) > 1:
-        torch.cuda.set_rng_state(state[1])

@@ -1,6 +1,5 @@
 """`transformers.Trainer` over steps of groups: wiring only, through its public hooks."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
@@ -15,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import EvalLoopOutput
+from transformers.trainer_utils import EvalLoopOutput, TrainOutput
 from typing_extensions import override
 
 from preftune.groups import Origin
@@ -27,8 +26,11 @@ from preftune.training.fatal import all_finite, check_start, stop_before_saving,
 from preftune.training.model_files import saving_model
 from preftune.training.objective import Objective
 from preftune.training.out_of_memory import OutOfMemory
+from preftune.training.random_state import unchanged_random_state
 from preftune.training.reference_sync import ReferenceSync
+from preftune.training.resumption import Resumption
 from preftune.training.steps import InParts, Step, StepSource
+from preftune.training.tally import Tally
 
 __all__ = ["Measure", "PreferenceTrainer"]
 
@@ -63,8 +65,7 @@ class PreferenceTrainer(Trainer):
             first step learns nothing. If false, it has k / n.
         processing_class, callbacks, optimizers: As for `transformers.Trainer`.
 
-    `num_tokens` counts the tokens that this rank has learned from, since the trainer was made; `train_steps` are the
-    steps of the epoch.
+    `train_steps` are the steps of the epoch; `tally` has the counts of the run so far, also of a resumed one.
     """
 
     keeps_arguments = False  # training_args.bin in checkpoints, a pickle
@@ -95,10 +96,8 @@ class PreferenceTrainer(Trainer):
         self._out_of_memory = out_of_memory or OutOfMemory()
         self._reference_sync = reference_sync
         self.train_steps = train_steps
-        self._train_sums = MetricSums()
-        self.num_tokens = 0
+        self.tally = Tally(args.device)
         self._num_parameters = sum(parameter.numel() for parameter in model.parameters())
-        self._clock = _StepClock()
         uses_cache = getattr(model.config, "use_cache", True)
         super().__init__(
             model=model,
@@ -107,9 +106,10 @@ class PreferenceTrainer(Trainer):
             eval_dataset=eval_steps,
             processing_class=processing_class,
             callbacks=[
-                *(_EpochPlanner(train_steps), self._clock, objective.states),
+                *(_EpochPlanner(train_steps), self.tally, objective.states),
                 *([reference_sync] if reference_sync else []),
                 *(callbacks or []),
+                Resumption(),
             ],
             optimizers=optimizers,
         )
@@ -146,11 +146,11 @@ class PreferenceTrainer(Trainer):
 
     @override
     def get_batch_samples(self, epoch_iterator: Iterator[Step], num_batches: int, device: torch.device) -> Any:
-        """The parts of the next step; none after the last one, where a run that had ended is resumed.
+        """The parts of the next step; none where a resumed run has nothing left to do: ended, or stopped early.
 
         Its units are counted in the plan, so the trainer has nothing to count.
         """
-        if self.state.global_step >= self.state.max_steps:
+        if self.state.global_step >= self.state.max_steps or self.control.should_training_stop:
             return [], None
         return list(islice(epoch_iterator, num_batches)), None
 
@@ -189,15 +189,16 @@ class PreferenceTrainer(Trainer):
         loss = self._out_of_memory.run(lambda step: self._learn(model, step), inputs, self.train_steps, undo=undo)
         self._check_numbers(model, inputs, loss)
         self._last_groups = inputs.groups
+        self.tally.learned(loss, inputs.num_tokens)
         return loss
 
     def _undo_step(self, model: nn.Module) -> Callable[[], None]:
         """A function that reverts a failed step: gradients, metrics and the states of losses."""
-        sums, states = MetricSums(dict(self._train_sums.sums)), self.objective.states.snapshot()
+        sums, states = MetricSums(dict(self.tally.sums.sums)), self.objective.states.snapshot()
 
         def undo() -> None:
             model.zero_grad(set_to_none=True)
-            self._train_sums = sums
+            self.tally.sums = sums
             self.objective.states.restore(states)
 
         return undo
@@ -219,13 +220,11 @@ class PreferenceTrainer(Trainer):
                 loss = share * self.args.world_size
                 self.accelerator.backward(loss)
             step_loss += loss.detach()
-            self._train_sums.merge(metrics)
-        self.num_tokens += step.num_tokens
-        self._clock.num_tokens += step.num_tokens
+            self.tally.sums.merge(metrics)
         if is_start:
             self._check_start = False
-            check_start(self.objective.method, self._over_ranks(self._train_sums).means())
-            self._train_sums = without_start(self._train_sums)
+            check_start(self.objective.method, self._over_ranks(self.tally.sums).means())
+            self.tally.sums = without_start(self.tally.sums)
         return step_loss.float()
 
     def _check_numbers(self, model: nn.Module, step: Step, loss: Tensor) -> None:
@@ -252,23 +251,36 @@ class PreferenceTrainer(Trainer):
     # --- metrics ----------------------------------------------------------------------------------------------
 
     @override
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        """As in transformers. The mean loss is that of the whole run, also of a resumed one."""
+        output: TrainOutput = super().train(*args, **kwargs)
+        return output._replace(training_loss=output.metrics["train_loss"])
+
+    @override
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds the metrics of the steps since the last log to the trainer's own."""
+        """Adds metrics of the steps since the last log, and mean losses that a resumption does not divide."""
         if "loss" in logs:
-            logs.update(self._drain_train_metrics())
+            metrics = self._recent_metrics()
+            logs["loss"] = self.tally.logged(self.state.global_step, self._mean_over_ranks)
+            logs.update(metrics)
+        if "train_loss" in logs:
+            logs["train_loss"] = self.tally.mean_loss(self.state.global_step, self._mean_over_ranks)
         super().log(logs, start_time)
 
-    def _drain_train_metrics(self) -> dict[str, float]:
-        means = self.objective.totals(self._over_ranks(self._train_sums))
-        self._train_sums = MetricSums()
-        means.pop("loss", None)  # the trainer logs it itself
-        num_tokens, tokens_now = self.accelerator.reduce(
-            torch.tensor([self.num_tokens, self._clock.num_tokens], device=self.args.device)
-        ).tolist()
-        means["tokens_per_second"] = tokens_now / max(self._clock.seconds, 1e-9)
+    def num_tokens(self) -> int:
+        """Tokens learned from in the whole run, over all ranks. Every rank calls it."""
+        return int(self.accelerator.reduce(torch.tensor(self.tally.num_tokens, device=self.args.device)).item())
+
+    def _recent_metrics(self) -> dict[str, float]:
+        means = self.objective.totals(self._over_ranks(self.tally.sums))
+        means.pop("loss", None)  # its mean over steps is logged
+        tokens_now = self.accelerator.reduce(torch.tensor(self.tally.recent_tokens, device=self.args.device)).item()
+        means["tokens_per_second"] = tokens_now / max(self.tally.recent_seconds, 1e-9)
         means["peak_memory_gib"] = self._most_over_ranks(peak_memory_bytes() / 2**30)
-        self._clock.reset()
-        return {**means, "num_tokens": num_tokens}
+        return {**means, "num_tokens": self.num_tokens()}
+
+    def _mean_over_ranks(self, value: Tensor) -> float:
+        return float(self.accelerator.gather(value.reshape(1)).mean().item())
 
     def _most_over_ranks(self, value: float) -> float:
         if self.args.world_size == 1:
@@ -282,6 +294,12 @@ class PreferenceTrainer(Trainer):
             return metrics
         table = self.accelerator.reduce(torch.stack(list(metrics.sums.values())))
         return MetricSums(dict(zip(metrics.sums, table, strict=True)))
+
+    @override
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """As in transformers, without a trace in the random generators: neither of loaders nor of measures."""
+        with unchanged_random_state():
+            return dict(super().evaluate(*args, **kwargs))
 
     @override
     def evaluation_loop(
@@ -327,6 +345,8 @@ class PreferenceTrainer(Trainer):
         trained = (parameter.detach() for parameter in self.model.parameters() if parameter.requires_grad)
         if not self._on_all_ranks(all_finite(trained)):
             raise stop_before_saving(self.state.global_step)
+        if _internal_call:
+            self.tally.gather(self._over_ranks, self._mean_over_ranks)
         keeps = self.keeps_arguments and _internal_call and output_dir is not None  # in a checkpoint
         tidies = saving_model(Path(output_dir or self.args.output_dir or "."), keeps_arguments=keeps)
         with tidies if self.args.should_save else nullcontext(), nullcontext() if _internal_call else self._unsharded():
@@ -365,25 +385,6 @@ class _EpochPlanner(TrainerCallback):
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         # At a resumed run the epoch is a fraction: the one it was saved in goes on.
         self._steps.set_epoch(int(state.epoch or 0))
-
-
-class _StepClock(TrainerCallback):
-    """Tokens and seconds of the steps since the last log; evaluating and saving do not count."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        self.num_tokens = 0
-        self.seconds = 0.0
-
-    @override
-    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._began = time.perf_counter()
-
-    @override
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.seconds += time.perf_counter() - self._began
 
 
 def _one_step_ahead(scheduler: LambdaLR, num_warmup: int) -> LambdaLR:

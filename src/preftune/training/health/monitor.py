@@ -75,6 +75,12 @@ class HealthMonitor:
                     news.append(finding)
         return news
 
+    def blame(self, rows: Mapping[str, Sequence[str]]) -> None:
+        """Name the rows to blame by rule, which logs do not have."""
+        for name, own in rows.items():
+            if name in self._found:
+                self._found[name] = replace(self._found[name], rows=tuple(own))
+
     def add(self, finding: HealthFinding) -> None:
         """Add the finding of a rule that ended the run itself."""
         self._found[finding.rule] = finding
