@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -156,7 +157,7 @@ class PreferenceTrainer(Trainer):
 
     def _dataloader(self, steps: StepSource | InParts) -> DataLoader[Step]:
         dataset: Any = steps  # torch asks for a class of its own, but uses only length and items
-        return DataLoader(dataset, batch_size=1, collate_fn=_only_item, num_workers=self.args.dataloader_num_workers)
+        return DataLoader(dataset, batch_size=1, collate_fn=itemgetter(0), num_workers=self.args.dataloader_num_workers)
 
     @override
     def autocast_smart_context_manager(self, cache_enabled: bool | None = True) -> AbstractContextManager[Any]:
@@ -394,8 +395,3 @@ def _one_step_ahead(scheduler: LambdaLR, num_warmup: int) -> LambdaLR:
         return lambda step: (step + 1) / num_warmup if step < num_warmup else factor(step)
 
     return LambdaLR(scheduler.optimizer, [ahead(factor) for factor in scheduler.lr_lambdas])
-
-
-def _only_item(items: list[Step]) -> Step:
-    (item,) = items
-    return item
