@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from preftune.errors import DataError, OutputError
+from preftune.report.generations import generations_of
 from preftune.report.panels import panels_of
 from preftune.report.run_page import report_run
+from preftune.report.run_record import RunRecord
 from tests.report.html_links import asks_for_nothing, parsed
 from tests.report.run_folders import FINDING, LOGS, NASTY, evaluation, write_lines, write_run
 
@@ -289,3 +291,24 @@ def test_nothing_runs_over_the_edge_in_chromium(tmp_path: Path, width: int) -> N
     shown = subprocess.run(["chromium", *flags, page.as_uri()], check=True, capture_output=True, timeout=120, text=True)
     needed, given = shown.stdout.partition("<title>wide:")[2].partition("</title>")[0].split("/")
     assert int(needed) <= int(given)
+
+
+def test_greedy_completions_stand_before_those_at_temperature_1(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    path = folder / "samples.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        for sample in line["samples"]:
+            sample["greedy"] = {"text": f"the likeliest at {line['step']}", "finished": line["step"] == 0}
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = generations_of(RunRecord.read(folder))
+    assert found is not None
+    assert found.rows[0].texts == ("the likeliest at 0", "the likeliest at 4 [...]")
+    page = report_run(folder).page()
+    assert "Before, greedy" in page
+    assert "<summary>At temperature 1</summary>" in page
+    del lines[-1]["samples"][0]["greedy"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    mixed = generations_of(RunRecord.read(folder))
+    assert mixed is not None
+    assert (mixed.rows[0].drawn, mixed.rows[1].texts[0]) == ((), "the likeliest at 0")

@@ -11,13 +11,17 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from preftune.errors import ConfigError, JudgeError, OutputError
+from preftune.model.generation.completions import generate
 from preftune.runs import reference as reference_module
 from preftune.runs import sampler as sampler_module
 from preftune.runs.result import RunResult
 from preftune.runs.run import train
-from preftune.runs.samples import DrawnSamples
+from preftune.runs.samples import NUM_GREEDY, DrawnSamples
+from preftune.settings.chat import ChatChoice
+from preftune.settings.choice import DrawSettings
 from preftune.training.health.monitor import HealthMonitor
 from tests.runs.inputs import config_of, history
 
@@ -53,6 +57,40 @@ def test_samples_are_drawn_before_the_first_step_at_each_evaluation_and_after_th
     for line in lines:
         assert [sample["prompt"] for sample in line["samples"]] == [sample["prompt"] for sample in lines[0]["samples"]]
     assert lines[0]["samples"] != lines[-1]["samples"]
+
+
+def test_greedy_completions_stand_beside_the_samples_and_on_the_console(
+    model_folder: Path, pairs_file: Path, tmp_path: Path
+) -> None:
+    _, text = said(config_of(model_folder, pairs_file, tmp_path / "run", **{**EVALUATES, "eval_samples": 10}, epochs=1))
+    for line, folder in zip(drawn(tmp_path / "run"), (model_folder, tmp_path / "run"), strict=True):
+        shown, others = line["samples"][:NUM_GREEDY], line["samples"][NUM_GREEDY:]
+        model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+        prompts = [sample["prompt"] for sample in shown]
+        best = generate(model, tokenizer, prompts, chat=ChatChoice(), max_new_tokens=6, temperature=0)
+        found = [(sample["greedy"]["text"], sample["greedy"]["finished"]) for sample in shown]
+        assert found == [(one.text, one.finished) for (one,) in best]
+        assert {sample["greedy"] for sample in others} <= {None}
+        assert f"greedy      {prompts[0]}: " in text
+
+
+@pytest.mark.parametrize(
+    ("given", "device", "expected"),
+    [
+        ({}, "cpu", (4, 64)),
+        ({}, "cuda", (8, 128)),
+        ({"eval_samples": 8}, "cpu", (8, 64)),
+        ({"eval_sample_tokens": 200}, "cpu", (4, 200)),
+        ({"eval_samples": 0}, "cpu", (0, 64)),
+        ({"judge": "python:rules:polite"}, "cpu", (64, 128)),
+        ({"judge": "python:rules:polite", "judge_samples": 2}, "cpu", (8, 128)),
+    ],
+)
+def test_samples_are_fewer_and_shorter_by_default_on_a_cpu(
+    given: dict[str, Any], device: str, expected: tuple[int, int]
+) -> None:
+    settings = DrawSettings(**given).on(device)
+    assert (settings.num_prompts, settings.sample_tokens) == expected
 
 
 def test_the_numbers_are_logged_with_those_of_held_out_data(

@@ -19,11 +19,13 @@ class Written:
     """A prompt and its completions.
 
     Args:
-        texts: Completions in the order of the headings.
+        texts: Completions in the order of the headings: greedy ones if the samples have them.
+        drawn: Completions at temperature 1, if `texts` are greedy; else empty.
     """
 
     prompt: str
     texts: tuple[str, ...]
+    drawn: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +69,22 @@ def latest_texts(run: RunRecord) -> dict[str, str]:
 
 def _of_samples(lines: Sequence[SamplesLine]) -> Generations:
     chosen = [lines[0], lines[-1]] if len(lines) > 1 else [lines[0]]
-    texts = [{sample.prompt: _text(sample) for sample in line.samples} for line in chosen]
-    shared = [prompt for prompt in texts[0] if all(prompt in own for own in texts)][:_NUM_SHOWN]
+    samples = [{sample.prompt: sample for sample in line.samples} for line in chosen]
+    shared = [prompt for prompt in samples[0] if all(prompt in own for own in samples)][:_NUM_SHOWN]
     return Generations(
         headings=tuple(_heading(line) for line in chosen),
         notes=tuple(_facts(line) for line in chosen),
-        rows=tuple(Written(prompt, tuple(own[prompt] for own in texts)) for prompt in shared),
+        rows=tuple(_written([own[prompt] for own in samples]) for prompt in shared),
         is_before_and_after=len(chosen) > 1,
     )
+
+
+def _written(samples: Sequence[Sample]) -> Written:
+    """The completions of one prompt at several steps."""
+    drawn = tuple(_text(sample.completion, finished=sample.finished) for sample in samples)
+    greedy = tuple(_text(one.text, finished=one.finished) for sample in samples if (one := sample.greedy) is not None)
+    is_greedy = len(greedy) == len(samples)
+    return Written(samples[0].prompt, greedy if is_greedy else drawn, drawn if is_greedy else ())
 
 
 def _heading(line: SamplesLine) -> str:
@@ -92,8 +102,8 @@ def _facts(line: SamplesLine) -> str:
     return ", ".join([*facts, *most])
 
 
-def _text(sample: Sample) -> str:
-    return _or_note(sample.completion, finished=sample.finished) + ("" if sample.finished else _CUT_OFF)
+def _text(completion: str, *, finished: bool) -> str:
+    return _or_note(completion, finished=finished) + ("" if finished else _CUT_OFF)
 
 
 def _or_note(completion: str, *, finished: bool = True) -> str:

@@ -19,6 +19,7 @@ from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin, PromptGroup
 from preftune.losses import Method
 from preftune.losses.thumbs import kto_weight_problem
+from preftune.model.forward.arithmetic import Arithmetic
 from preftune.planning.sizes import Layout, sizes_of
 from preftune.planning.step import MicroBatchShape
 from preftune.runs.data_report import DataCheck, PartReport, check_data
@@ -125,13 +126,14 @@ def prepare_data(
     groups = {name: part.tokenized.groups for name, part in prepared.items()}
     mixture = mixture_of(config.data, train, groups["train"], seed=config.steps.seed)
     chat = config.model.chat_choice
+    samples = config.samples.on(Arithmetic.of(config.model).device.type)
     prompts = sample_prompts(
         parts["held out"] or parts["train"],
         tokenizer,
         chat,
-        count=config.samples.num_prompts,
+        count=samples.num_prompts,
         best_effort=True,  # tokenizing the data for training says what is wrong with them
-        longest=None if context is None else context - config.samples.eval_sample_tokens,
+        longest=None if context is None else context - samples.sample_tokens,
     )
     return PreparedData(
         groups["train"],

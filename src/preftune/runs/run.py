@@ -179,8 +179,8 @@ class _Run:
         )
         if trainer.is_world_process_zero():
             folder.write_summary(result)
-            card = ModelCard.of_run(self.config, result, folder.environment(), num_steps=result.num_steps)
-            card.write(folder.path)
+            environment = folder.environment()
+            ModelCard.of_run(self.config, result, environment, num_steps=result.num_steps).write(folder.path)
         return result
 
     def _verdict(
@@ -342,7 +342,7 @@ class _Run:
         folder: RunFolder,
     ) -> list[RunSamples]:
         """The callback that draws samples; none if none are requested, or no prompt leaves room for one."""
-        settings = self.config.samples
+        settings = self.config.samples.on(arguments.device.type)
         for line in samples_lines(settings, len(data.prompts), are_measured=bool(self.sample_measures)):
             self._say(line)
         if not data.prompts:
@@ -354,14 +354,14 @@ class _Run:
             SampleReference.of(self.config, models.policy, arguments.device),
             Arithmetic.of_arguments(arguments),
             chat=self.config.model.chat_choice,
-            max_new_tokens=settings.eval_sample_tokens,
+            max_new_tokens=settings.sample_tokens,
             max_tokens=models.max_tokens,
             seed=self.config.steps.seed,
             needs_kl=self.config.choice.needs_kl,
             say=self._say,
         )
-        drawing = partial(self.progress.phase, f"drawing {len(data.prompts)} samples (--eval-samples 0 to skip)")
-        return [RunSamples(sampler, folder.samples, measures=self.sample_measures, say=self._say, drawing=drawing)]
+        phase = partial(self.progress.phase, f"drawing {len(data.prompts)} samples (--eval-samples 0 to skip)")
+        return [RunSamples(sampler, folder.samples, measures=self.sample_measures, say=self._say, drawing=phase)]
 
     def _say(self, line: str) -> None:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)

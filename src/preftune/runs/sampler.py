@@ -25,11 +25,12 @@ from preftune.metrics.intervals import Estimate
 from preftune.model.forward.arithmetic import Arithmetic
 from preftune.model.forward.forward import Forward
 from preftune.model.generation.completions import Generation, generate
+from preftune.model.generation.prompts import note_on_empty, text_of
 from preftune.model.generation.sample_values import SampleValues, sample_values
 from preftune.model.reference.logps import Runner
 from preftune.model.reference.reference import NoReference
 from preftune.runs.reference import SampleReference
-from preftune.runs.samples import DrawnSamples, SampleMeasure, SamplePrompt, SamplesFile
+from preftune.runs.samples import NUM_GREEDY, DrawnSamples, GreedyText, SampleMeasure, SamplePrompt, SamplesFile
 from preftune.settings.chat import RAW, ChatChoice
 from preftune.training.random_state import unchanged_random_state
 from preftune.training.reference_sync import is_sharded
@@ -40,7 +41,8 @@ __all__ = ["RunSamples", "Sampler"]
 class Sampler:
     """Draws a completion for each prompt from the model's own distribution, with the same seed each time.
 
-    It changes neither the model nor any random state, so a run learns the same with and without it.
+    In the same batches it completes the first prompts greedily, too. It changes neither the model nor any random state,
+    so a run learns the same with and without it.
 
     Args:
         chat: Chat template or raw text for prompts that are text.
@@ -84,15 +86,20 @@ class Sampler:
             Exception: any error of generation or a forward, such as an unsupported model or a lack of memory.
         """
         with self._arithmetic.context():
-            drawn = generate(
+            prompts = [item.asked for item in self._prompts]
+            count = len(prompts)
+            shown = prompts[:NUM_GREEDY]
+            found = generate(
                 model,
                 self._tokenizer,
-                [item.asked for item in self._prompts],
+                [*prompts, *shown],
+                greedy=range(count, count + len(shown)),
                 chat=self._chat,
                 max_new_tokens=self._max_new_tokens,
                 batch_tokens=self._max_tokens,
                 seed=self._seed,
             )
+            drawn = found[:count]
             values = self._values(model, drawn)
         samples = [sample for (sample,) in drawn]
         return DrawnSamples(
@@ -105,6 +112,7 @@ class Sampler:
             entropy=values.entropy_per_token,
             entropy_error=values.entropy_error,
             num_tokens=Estimate.of(values.num_tokens),
+            greedy=tuple(GreedyText(sample.text, sample.finished) for (sample,) in found[count:]),
         )
 
     def _values(self, model: PreTrainedModel | PeftModel, drawn: Sequence[Sequence[Generation]]) -> SampleValues:
@@ -218,6 +226,8 @@ class RunSamples(TrainerCallback):
             with self._drawing():
                 drawn = self._sampler.draw(model, self._step)
             self._file.append(drawn.line())
+            for prompt, greedy in zip(drawn.prompts[:1], drawn.greedy, strict=False):
+                self._say(f"greedy      {_short(text_of(prompt.prompt))}: {_short(_shown(greedy))}")
             metrics = drawn.metrics()
             for measure in self._measures:
                 metrics.update(measure(drawn, self._start(len(drawn.prompts))))
@@ -243,3 +253,17 @@ class RunSamples(TrainerCallback):
         self._is_off = True
         if PartialState().is_main_process:
             self._say(f"samples: none are drawn: {why}")
+
+
+def _shown(greedy: GreedyText) -> str:
+    return note_on_empty(greedy.text, finished=greedy.finished) or greedy.text
+
+
+def _short(text: str, most: int = 60) -> str:
+    """The text on one line; a long prompt or completion is cut.
+
+    >>> _short("Boil\\nan   egg.", 9)
+    'Boil an ...'
+    """
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1].rstrip()} ..."

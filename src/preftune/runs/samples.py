@@ -19,7 +19,9 @@ from preftune.settings.chat import RAW, ChatChoice
 from preftune.settings.choice import DrawSettings
 
 __all__ = [
+    "NUM_GREEDY",
     "DrawnSamples",
+    "GreedyText",
     "Sample",
     "SampleMeasure",
     "SamplePrompt",
@@ -30,6 +32,10 @@ __all__ = [
     "sample_prompts",
     "samples_lines",
 ]
+
+
+NUM_GREEDY = 8
+"""Prompts that are completed greedily, too: as many as a report shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,7 @@ def samples_lines(settings: DrawSettings, num_prompts: int, *, are_measured: boo
     Raises:
         ConfigError: samples are needed, and no prompt leaves room for one.
     """
-    length, wanted = f"{settings.eval_sample_tokens:,}", settings.num_prompts
+    length, wanted = f"{settings.sample_tokens:,}", settings.num_prompts
     if wanted and not num_prompts:
         line = f"samples: none are drawn: no prompt leaves room for {length} tokens"
         if are_measured:
@@ -178,6 +184,14 @@ def _length(prompt: Prompt, tokenizer: PreTrainedTokenizerBase, chat: ChatChoice
 
 
 @dataclass(frozen=True, slots=True)
+class GreedyText:
+    """The greedy completion of a prompt, without special tokens; `finished` is false if it was cut off."""
+
+    text: str
+    finished: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class DrawnSamples:
     """Samples at one step: a completion for each prompt, at temperature 1, and their statistics.
 
@@ -188,6 +202,7 @@ class DrawnSamples:
         entropy, entropy_error: Entropy of the next-token distribution, averaged over all tokens, and its standard
             error over samples. Unit: nats.
         num_tokens: Length, the end-of-sequence token included.
+        greedy: Greedy completions of the first prompts, for people; no metric is of them.
     """
 
     step: int
@@ -199,6 +214,7 @@ class DrawnSamples:
     entropy: float
     num_tokens: Estimate
     entropy_error: float = math.nan
+    greedy: tuple[GreedyText, ...] = ()
 
     def metrics(self) -> dict[str, float]:
         """Metrics for the logs; NaN and infinite values are left out."""
@@ -214,10 +230,15 @@ class DrawnSamples:
             entropy=self.entropy,
             mean_tokens=self.num_tokens.mean,
             samples=tuple(
-                Sample(text_of(item.prompt), completion, finished)
-                for item, completion, finished in zip(self.prompts, self.completions, self.finished, strict=True)
+                Sample(text_of(item.prompt), completion, finished, greedy)
+                for item, completion, finished, greedy in zip(
+                    self.prompts, self.completions, self.finished, self._greedy_or_none(), strict=True
+                )
             ),
         )
+
+    def _greedy_or_none(self) -> tuple[GreedyText | None, ...]:
+        return (*self.greedy, *[None] * (len(self.prompts) - len(self.greedy)))
 
     def _numbers(self) -> Iterator[tuple[str, float]]:
         if self.kl is not None:
@@ -242,11 +263,16 @@ class SampleMeasure(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A completion of the policy, as text."""
+    """A completion of the policy, as text.
+
+    Args:
+        greedy: The greedy completion of the same prompt; None if there is none, as beyond the first eight prompts.
+    """
 
     prompt: str
     completion: str
     finished: bool = True
+    greedy: GreedyText | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,7 +1,7 @@
 """Settings of the samples that a run draws and rates, and of the checkpoint that becomes its model."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from preftune.errors import did_you_mean
@@ -15,6 +15,8 @@ from preftune.settings.setting import Section, setting
 __all__ = ["ChoiceSettings", "Direction", "DrawSettings"]
 
 _JUDGED = 64
+_PROMPTS, _TOKENS = 8, 128
+_PROMPTS_ON_CPU, _TOKENS_ON_CPU = 4, 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,14 +25,16 @@ class DrawSettings(Section):
 
     title: ClassVar[str] = "Samples"
 
-    eval_samples: int = setting(
-        8,
+    eval_samples: int | None = setting(
+        None,
         "Number of prompts to sample at each evaluation, before the first step and after the last, for samples.jsonl, "
-        "KL, entropy and lengths; 0: none.",
+        "KL, entropy and lengths; 0: none. Default: 8; on a CPU 4.",
         within="[0, inf)",
         because="where 0 draws none",
     )
-    eval_sample_tokens: int = setting(128, "Maximum length of a sample, in tokens.", within="[1, inf)")
+    eval_sample_tokens: int | None = setting(
+        None, "Maximum length of a sample, in tokens. Default: 128; on a CPU 64, without a judge.", within="[1, inf)"
+    )
     eval_kl: bool = setting(
         False,
         "Load the reference at each evaluation to measure the KL of the samples. Not needed with --lora or "
@@ -73,6 +77,20 @@ class DrawSettings(Section):
                 "a part with --eval-fraction 0.05, or give --eval-data."
             )
 
+    def on(self, device_type: str) -> "DrawSettings":
+        """The settings with the defaults of a device: on a CPU fewer and shorter samples, which take as long as steps.
+
+        >>> DrawSettings().on("cpu").num_prompts, DrawSettings().on("cuda").num_prompts
+        (4, 8)
+        """
+        if device_type != "cpu" or self.judge is not None:
+            return self
+        return replace(
+            self,
+            eval_samples=_PROMPTS_ON_CPU if self.eval_samples is None else self.eval_samples,
+            eval_sample_tokens=self.eval_sample_tokens or _TOKENS_ON_CPU,
+        )
+
     @property
     def num_prompts(self) -> int:
         """Prompts that are sampled at each evaluation.
@@ -80,7 +98,13 @@ class DrawSettings(Section):
         >>> DrawSettings().num_prompts, DrawSettings(judge="python:rules:polite").num_prompts
         (8, 64)
         """
-        return self.eval_samples if self.judge is None else max(self.eval_samples, self.judge_samples)
+        wanted = _PROMPTS if self.eval_samples is None else self.eval_samples
+        return wanted if self.judge is None else max(wanted, self.judge_samples)
+
+    @property
+    def sample_tokens(self) -> int:
+        """Maximum length of a sample, in tokens."""
+        return self.eval_sample_tokens or _TOKENS
 
 
 def _judge_problems(judge: str) -> Iterator[str]:

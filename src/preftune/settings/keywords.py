@@ -159,11 +159,11 @@ class TrainKeywords(TypedDict, total=False):
     """Name of the run in loggers. Default: name of the output folder."""
 
     # Samples
-    eval_samples: int
+    eval_samples: int | None
     """Number of prompts to sample at each evaluation, before the first step and after the last, for
-    samples.jsonl, KL, entropy and lengths; 0: none."""
-    eval_sample_tokens: int
-    """Maximum length of a sample, in tokens."""
+    samples.jsonl, KL, entropy and lengths; 0: none. Default: 8; on a CPU 4."""
+    eval_sample_tokens: int | None
+    """Maximum length of a sample, in tokens. Default: 128; on a CPU 64, without a judge."""
     eval_kl: bool
     """Load the reference at each evaluation to measure the KL of the samples. Not needed with --lora or --no-
     reference-cache."""

@@ -57,6 +57,17 @@ def test_greedy_decoding_takes_the_most_likely_token_for_any_padding(
         assert likeliest.tolist() == generation.completion_ids.tolist()
 
 
+@pytest.mark.parametrize(("greedy", "batch_tokens"), [((1,), 16_384), ((0, 2), 16_384), ((0, 1, 2), 1)])
+def test_some_prompts_of_a_batch_are_completed_greedily(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, greedy: tuple[int, ...], batch_tokens: int
+) -> None:
+    best = texts(generate(model, tokenizer, PROMPTS, max_new_tokens=8, temperature=0))
+    mixed = texts(
+        generate(model, tokenizer, PROMPTS, max_new_tokens=8, greedy=greedy, batch_tokens=batch_tokens, top_k=50)
+    )
+    assert [mixed[place] == best[place] for place in range(3)] == [place in greedy for place in range(3)]
+
+
 def test_a_seed_repeats_the_samples_and_does_not_touch_the_global_generator(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast
 ) -> None:

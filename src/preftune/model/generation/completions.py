@@ -1,6 +1,7 @@
 """Completions drawn from a model."""
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -9,7 +10,14 @@ import numpy as np
 import torch
 from peft import PeftModel
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from typing_extensions import override
 
 from preftune.data.progress import track
 from preftune.data.tokens.token_group import TokenIds
@@ -55,6 +63,7 @@ def generate(
     top_p: float = 1.0,
     top_k: int = 0,
     num_samples: int = 1,
+    greedy: Collection[int] = (),
     batch_tokens: int = 16_384,
     seed: int = 0,
     realignment: Realignment | None = None,
@@ -71,6 +80,7 @@ def generate(
         prompts: Text or conversations, the latter always through the chat template.
         chat: Chat template or raw text for prompts that are text.
         max_new_tokens, temperature, top_p, top_k, num_samples, seed: As in `Sampling`.
+        greedy: Places of prompts that are completed greedily, whatever the temperature.
         batch_tokens: Memory budget: rows of a batch x (longest prompt + `max_new_tokens`), doubled if the reference
             keeps a second cache.
         realignment: Draw from this mix of the model and its reference; None: from the model. Completions end at the
@@ -104,7 +114,16 @@ def generate(
     rows = [index for index in range(len(encoded)) for _ in range(num_samples)]
     row_prompts = [encoded[index] for index in rows]
     budget = batch_tokens // (1 if mix is None else 2)
-    completions = _complete(model, row_prompts, sampling, ends, mix=mix, budget=budget, show_progress=show_progress)
+    completions = _complete(
+        model,
+        row_prompts,
+        sampling,
+        ends,
+        mix=mix,
+        greedy=[index in greedy for index in rows],
+        budget=budget,
+        show_progress=show_progress,
+    )
     texts = tokenizer.batch_decode([completion.tolist() for completion in completions], skip_special_tokens=True)
     generations = [
         Generation(prompt, completion, text, bool(completion[-1] in ends))
@@ -135,6 +154,7 @@ def _complete(
     ends: frozenset[int],
     *,
     mix: Realignment | None,
+    greedy: Sequence[bool],
     budget: int,
     show_progress: bool,
 ) -> list[TokenIds]:
@@ -144,7 +164,8 @@ def _complete(
     mixed = nullcontext() if mix is None else mix.mixer(model)
     with _generating(model), _seeded(model.device, sampling.seed), mixed as mixer:
         for batch in track(batches, "Generating", total=len(batches), show=show_progress):
-            drawn = _draw(model, [prompts[row] for row in batch], sampling, ends, mixer)
+            is_greedy = [greedy[row] for row in batch]
+            drawn = _draw(model, [prompts[row] for row in batch], sampling, ends, mixer, is_greedy=is_greedy)
             completions.update(zip(batch, drawn, strict=True))
     return [completions[row] for row in range(len(prompts))]
 
@@ -155,6 +176,8 @@ def _draw(
     sampling: Sampling,
     ends: frozenset[int],
     mixer: Mixer | None,
+    *,
+    is_greedy: Sequence[bool],
 ) -> Iterator[TokenIds]:
     """Completions of one batch, each cut off after its first end-of-sequence token."""
     width = max(len(prompt) for prompt in prompts)
@@ -165,14 +188,29 @@ def _draw(
         token_ids[row, width - len(prompt) :] = torch.from_numpy(prompt.astype(np.int64))
         mask[row, width - len(prompt) :] = 1
     mask = mask.to(model.device)
+    processors = LogitsProcessorList([] if mixer is None else [mixer(mask)])
+    if any(is_greedy):
+        processors.append(_GreedyRows(is_greedy))
     output = _generate_of(model)(
         input_ids=token_ids.to(model.device),
         attention_mask=mask,
         generation_config=_generation_config(sampling, ends, padding),
-        logits_processor=LogitsProcessorList([] if mixer is None else [mixer(mask)]),
+        logits_processor=processors,
     )
     for completion in output[:, width:].cpu():
         yield _cut_after_end(completion, ends).numpy().astype(np.int32)
+
+
+class _GreedyRows(LogitsProcessor):
+    """Leaves only the likeliest token of some rows of a batch."""
+
+    def __init__(self, is_greedy: Sequence[bool]) -> None:
+        self._is_greedy = torch.tensor(is_greedy)[:, None]
+
+    @override
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        others = torch.ones_like(scores, dtype=torch.bool).scatter_(1, scores.argmax(-1, keepdim=True), False)
+        return scores.masked_fill(self._is_greedy.to(scores.device) & others, -math.inf)
 
 
 def _generate_of(model: PreTrainedModel | PeftModel) -> Callable[..., Tensor]:

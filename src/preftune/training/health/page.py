@@ -45,9 +45,9 @@ cost more, see below. Held-out metrics have the prefix `eval_`, standard errors 
 """
 
 _SAMPLES = """\
-**Samples.** A completion for each of 8 prompts (`--eval-samples`) is drawn before the first step, at each evaluation
-and after the last step, at temperature 1, each time with the same seed. They are in `samples.jsonl`. Training
-is bit-identical with and without them.
+**Samples.** A completion for each of 8 prompts (on a CPU 4; `--eval-samples`) is drawn before the first step, at each
+evaluation and after the last step, at temperature 1, each time with the same seed. They are in `samples.jsonl`, with
+greedy completions beside them, which no metric is of. Training is bit-identical with and without them.
 
 **When the KL is measured.** KL(policy || reference) is a mean over samples of the policy, and needs the reference's
 log-probs of them. With an adapter, the reference is the model with the adapter disabled, which takes no memory; a
