@@ -47,5 +47,5 @@ def test_the_times_of_the_bar_say_which_is_which(on_terminal: str) -> None:
 def test_a_file_holds_lines_and_no_bars(model_folder: Path, pairs_file: Path, tmp_path: Path) -> None:
     text = shown(model_folder, pairs_file, tmp_path / "run", on_terminal=False, max_steps=1)
     assert "elapsed" not in text
-    assert "samples: 2 of at most 128 tokens before the first step" in text
+    assert "samples: 2 of at most 64 tokens before the first step" in text
     assert text.startswith("device: cpu, 1 thread")
