@@ -21,25 +21,6 @@ from contextvars import ContextVar
 from difflib import get_close_matches
 from typing import Literal, Self
 
-__all__ = [
-    "BrokenCacheError",
-    "CacheError",
-    "ConfigError",
-    "DataError",
-    "DataFault",
-    "JudgeError",
-    "ModelError",
-    "OutputError",
-    "PreftuneError",
-    "Problem",
-    "SaveError",
-    "TokenizerError",
-    "TrainingError",
-    "did_you_mean",
-    "names_flags",
-]
-
-
 names_flags: ContextVar[bool] = ContextVar("names_flags", default=False)
 """True while the command line runs: messages name its flags, and Python calls have keywords instead."""
 

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["SEVERITIES", "Finding", "Rule", "Severity", "is_as_severe"]
-
 Severity = Literal["fatal", "error", "sick", "warning", "suspect", "note"]
 """One scale. Data checks report errors, warnings and notes; rules on a run's health fatal, sick and suspect.
 

@@ -8,22 +8,6 @@ from typing import Any
 
 from preftune.errors import DataError
 
-__all__ = [
-    "NO_INPUTS",
-    "Completion",
-    "Message",
-    "Origin",
-    "Pair",
-    "Prompt",
-    "PromptGroup",
-    "TemplateInputs",
-    "Text",
-    "WeightedSpan",
-    "common_start",
-    "span_problem",
-    "template_variable_problem",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Message:

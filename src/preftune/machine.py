@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["CGROUPS", "MEMBERSHIP", "busy_hint", "control_group_folders", "cpu_quota", "set_up_threads", "threads_text"]
-
 CGROUPS, MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 _NUMBER = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")

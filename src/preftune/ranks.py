@@ -14,8 +14,6 @@ from transformers import TrainingArguments
 from preftune.errors import ConfigError, PreftuneError, TrainingError, first_line
 from preftune.settings.foreign import NO_DEEPSPEED
 
-__all__ = ["check_no_deepspeed", "deepspeed_problems", "highest_over_ranks", "naming_lost_ranks", "on_main"]
-
 Result = TypeVar("Result")
 
 _DEEPSPEED_VARIABLE = "ACCELERATE_USE_DEEPSPEED"

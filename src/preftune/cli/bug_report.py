@@ -17,8 +17,6 @@ from preftune.errors import first_line
 from preftune.files.exhausted import Resource, exhausted
 from preftune.files.run_files import is_run
 
-__all__ = ["BUG", "bug_message", "trouble_message", "write_bug_report"]
-
 BUG = 70
 """Exit code of a bug in preftune: EX_SOFTWARE of sysexits.h."""
 

@@ -8,8 +8,6 @@ from preftune.cli.console import main_console
 from preftune.cli.options import output_flags
 from preftune.errors import BrokenCacheError, CacheError
 
-__all__ = ["command"]
-
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 

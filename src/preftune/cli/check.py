@@ -42,8 +42,6 @@ from preftune.settings.setting import settings_for
 if TYPE_CHECKING:
     from preftune.evaluation.label_check import LabelCheck
 
-__all__ = ["command"]
-
 _FAILED = 1
 
 

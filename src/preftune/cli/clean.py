@@ -31,8 +31,6 @@ from preftune.files.outputs import check_output, saving
 from preftune.groups import PromptGroup
 from preftune.settings.data_commands import CleaningRules, RowsFile
 
-__all__ = ["command"]
-
 _SLOW_CHECKS = ("shortcuts", "near-duplicates")
 
 

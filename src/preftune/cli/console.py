@@ -20,19 +20,6 @@ from preftune.cli.bug_report import BUG, bug_message, trouble_message, write_bug
 from preftune.errors import ConfigError, DataError, ModelError, OutputError, PreftuneError, TokenizerError, names_flags
 from preftune.files.terminal import PlainConsole
 
-__all__ = [
-    "INTERRUPTED",
-    "SICK",
-    "ReportingGroup",
-    "ask_for_traceback",
-    "exit_code",
-    "is_main_process",
-    "loading",
-    "main_console",
-    "note_output",
-    "quiet_libraries",
-]
-
 SICK = 3
 """Exit code of a run that `--stop-on-sick` ended."""
 

@@ -29,8 +29,6 @@ from preftune.settings import DataSettings, ModelSettings
 from preftune.settings.data_commands import ConversionSettings, RowsFile
 from preftune.settings.setting import settings_for
 
-__all__ = ["command"]
-
 
 @click.command("convert")
 @click.argument("data", nargs=-1, type=Place(), metavar="DATA...")

@@ -7,8 +7,6 @@ import rich_click as click
 from preftune.cli.console import loading, main_console, quiet_libraries
 from preftune.cli.options import Place, output_flags
 
-__all__ = ["command"]
-
 
 @click.command("demo")
 @click.option("--output", type=Place(), default="demo", show_default=True, help="Folder for models, metrics and plots.")

@@ -11,8 +11,6 @@ from preftune.files.run_files import is_run
 from preftune.settings import DataSettings, ModelSettings, settings_of
 from preftune.settings.evaluation_config import DATA, MODEL, SECTIONS, EvaluationConfig
 
-__all__ = ["command"]
-
 
 @click.command("eval")
 @click.pass_context

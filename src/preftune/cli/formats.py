@@ -14,8 +14,6 @@ from preftune.data.formats.format import Format
 from preftune.data.formats.table import FORMATS
 from preftune.data.presets import PRESETS
 
-__all__ = ["command"]
-
 
 @click.command("formats")
 def command(verbose: bool) -> None:  # noqa: ARG001

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from preftune.model.generation.completions import Generation
 
-__all__ = ["command", "show", "write"]
-
 _PROMPTS, _RESULT = "Prompts", "Result"
 
 

@@ -10,8 +10,6 @@ from preftune import __version__
 from preftune.cli.console import ReportingGroup, loading, note_output
 from preftune.files.terminal import accept_any_text
 
-__all__ = ["main", "preftune"]
-
 
 class LazyCommand(click.RichCommand):
     """A subcommand that is imported when it is called, so that `preftune --help` waits for no heavy library.

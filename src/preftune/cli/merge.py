@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from preftune.runs.model_card import ModelCard
 
-__all__ = ["command"]
-
 _HELP = {
     "model": "The adapter: folder of a run with --lora, or hub id of an adapter.",
     "weights_dtype": "Type that weights are saved in; auto: that of the base model.",

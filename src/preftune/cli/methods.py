@@ -21,8 +21,6 @@ from preftune.losses.options import option_texts, range_text
 from preftune.losses.table import losses_by_title
 from preftune.losses.texts import FEEDBACK_TEXTS, abilities, loss_text, needs
 
-__all__ = ["command"]
-
 
 @click.command("methods")
 @click.argument("name", required=False)

@@ -22,24 +22,6 @@ from preftune.settings import DataSettings, ModelSettings, Setting, build_sectio
 from preftune.settings.config import expanded, names_of
 from preftune.settings.setting import Command, Section, settings_for
 
-__all__ = [
-    "Place",
-    "RowSource",
-    "Word",
-    "chosen_data",
-    "chosen_model",
-    "chosen_section",
-    "given_values",
-    "loss_option_flags",
-    "model_flags",
-    "output_flags",
-    "row_source",
-    "section_flags",
-    "setting_flags",
-    "source_flags",
-]
-
-
 _Chosen = TypeVar("_Chosen", bound=Section)
 
 

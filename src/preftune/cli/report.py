@@ -17,8 +17,6 @@ from preftune.files.run_files import REPORT
 if TYPE_CHECKING:
     from preftune.report.run_page import RunReport
 
-__all__ = ["command", "leave_report", "leave_sweep_reports"]
-
 
 def write_run_report(folder: Path) -> "tuple[RunReport, Path]":
     """Write `report.html` and `plots/` into the folder of a run, in place of earlier ones.

@@ -17,8 +17,6 @@ from preftune.settings.space import NOT_SWEPT
 from preftune.settings.sweep_config import SweepConfig
 from preftune.settings.sweep_sections import EVALUATION, SweepSettings
 
-__all__ = ["command"]
-
 _FAILED = 1
 _BY_JUDGE = {
     "judge": [name for name, metric in METRICS.items() if metric.source == "judge"],

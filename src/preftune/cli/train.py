@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from preftune.runs.result import RunResult
     from preftune.runs.verdict import Verdict
 
-__all__ = ["command", "method_flags", "reward_command", "sft_command"]
-
 _METHOD, _FILE = "Method", "Config file"
 
 

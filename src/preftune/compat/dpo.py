@@ -12,8 +12,6 @@ from preftune.compat.tuning_trainer import TuningTrainer
 from preftune.errors import ConfigError
 from preftune.losses import Method, OptionValue
 
-__all__ = ["LOSS_TYPES", "DPOConfig", "DPOTrainer", "WantedLosses"]
-
 
 @dataclass(frozen=True, slots=True)
 class LossType:

@@ -22,8 +22,6 @@ from preftune.model.reference.reference import AdapterOff, FrozenCopy, NoReferen
 from preftune.settings import ModelSettings
 from preftune.settings.config import expanded
 
-__all__ = ["Model", "given_policy", "given_tokenizer", "load_model", "model_name", "set_padding"]
-
 Model = PreTrainedModel | PeftModel
 
 

@@ -10,8 +10,6 @@ from preftune.compat.tuning_config import check_loss_type
 from preftune.compat.tuning_trainer import TuningTrainer
 from preftune.losses import Method
 
-__all__ = ["KTOConfig", "KTOTrainer"]
-
 _LOSS_TYPES = ("kto", "apo_zero_unpaired")
 
 

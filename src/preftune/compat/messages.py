@@ -6,8 +6,6 @@ from contextlib import contextmanager
 
 from preftune.errors import ConfigError, PreftuneError
 
-__all__ = ["in_words_of_scripts", "of_script"]
-
 _WORDS: Mapping[str, str] = {
     r"with --on-bad-row skip": "with on_bad_row='skip'",
     r"\(--chat auto [^)]*\)": "",

@@ -11,8 +11,6 @@ from preftune.runs.data_report import PartReport
 from preftune.runs.folder import Environment
 from preftune.runs.model_card import ModelCard, data_facts, topic_of, tuned_from, versions_of
 
-__all__ = ["card_of"]
-
 _MEASURED = ("loss", "rewards/accuracies", "rewards/margins")
 
 

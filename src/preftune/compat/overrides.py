@@ -4,8 +4,6 @@ from collections.abc import Mapping
 
 from preftune.errors import ConfigError
 
-__all__ = ["check_overrides"]
-
 _LOSS = (
     "The loss is computed from log-probs of packed rows, without logits. Choose a loss with `loss_type`, combine "
     "several with `loss_weights`, or override `training_step`, which gets a whole step."

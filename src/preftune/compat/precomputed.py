@@ -14,8 +14,6 @@ from preftune.model.reference.cached import Cached
 from preftune.model.reference.reference import AdapterOff, FrozenCopy
 from preftune.runs.reference import cache_reference
 
-__all__ = ["LaterRows", "precomputed"]
-
 
 def precomputed(policy: Policy, forward: Forward, groups: Sequence[TokenGroup], config: TuningConfig) -> Policy:
     """The policy with the reference model replaced by its log-probs for all groups."""

@@ -11,8 +11,6 @@ from preftune.compat.tuning_trainer import ReferenceFreeTrainer
 from preftune.errors import ConfigError
 from preftune.losses import Method, OptionValue
 
-__all__ = ["CPOConfig", "CPOTrainer", "ORPOConfig", "ORPOTrainer", "ReferenceFreeConfig", "SFTConfig", "SFTTrainer"]
-
 _CAUSAL = "Only causal language models are trained. Leave it at its default."
 
 

@@ -8,8 +8,6 @@ from typing_extensions import override
 
 from preftune.compat.tuning_config import ReferencePlan, TuningConfig
 
-__all__ = ["ReferencedConfig"]
-
 _MIX, _EVERY = 0.6, 512
 
 

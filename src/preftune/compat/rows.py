@@ -18,10 +18,9 @@ from preftune.data.tokens.pipeline import MethodGroups, TokenPipeline
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.errors import ConfigError, DataError
 from preftune.losses import Method
-from preftune.runs.prepare_data import PartReport, data_warnings
+from preftune.runs.data_report import PartReport
+from preftune.runs.prepare_data import data_warnings
 from preftune.settings.chat import RAW
-
-__all__ = ["Rows", "read_rows", "rows_for_steps"]
 
 Rows = Iterable[Mapping[str, Any]]
 """A list of dicts, a `datasets.Dataset` or `IterableDataset`, a pandas frame, or the like."""

@@ -12,8 +12,6 @@ from preftune.model.forward.model_size import context_length, num_embeddings
 from preftune.planning.sizes import Layout, sizes_of
 from preftune.planning.step import MicroBatchShape
 
-__all__ = ["check_fits", "most_tokens", "with_mismatched_groups"]
-
 
 def check_fits(groups: Sequence[TokenGroup], models: Sequence[Model]) -> None:
     """Check that policy and reference have all tokens in their vocabulary and enough positions.

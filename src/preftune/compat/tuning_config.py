@@ -18,17 +18,6 @@ from preftune.settings.foreign import NO_DEEPSPEED
 from preftune.settings.packages import missing_loggers
 from preftune.training.reference_sync import ReferenceSync
 
-__all__ = [
-    "Accepted",
-    "ReferencePlan",
-    "TuningConfig",
-    "check_loss_type",
-    "given_config",
-    "renamed",
-    "unknown_loss_type",
-    "weighted",
-]
-
 
 def check_loss_type(loss_type: str, known: Collection[str]) -> None:
     """Raise a ConfigError for a loss type that the trainer does not support."""

@@ -32,13 +32,12 @@ from preftune.model.load.load_model import Policy
 from preftune.model.load.savable import make_savable
 from preftune.model.reference.cached import Cached
 from preftune.model.reference.reference import FrozenCopy
+from preftune.runs.data_report import PartReport
 from preftune.runs.model_card import ModelCard
-from preftune.runs.prepare_data import PartReport, microbatch_budget
+from preftune.runs.prepare_data import microbatch_budget
 from preftune.training.objective import Objective
 from preftune.training.steps import Batching, InParts, Step, StepDataset
 from preftune.training.trainer import PreferenceTrainer
-
-__all__ = ["ReferenceFreeTrainer", "TuningTrainer"]
 
 _logger = logging.getLogger(__name__)
 

@@ -6,8 +6,6 @@ from dataclasses import replace
 
 from preftune.groups import Completion, Message, Pair, PromptGroup, Text, WeightedSpan
 
-__all__ = ["as_turns", "conversation_of", "end_of_prompt", "turns_of_transcript"]
-
 _SPEAKER = r"(?:\#{1,4}[^\S\n]*|<)?(Human|HUMAN|User|USER|Assistant|ASSISTANT|System|SYSTEM|human|bot)>?:"
 _ROLES = {"human": "user", "user": "user", "assistant": "assistant", "bot": "assistant", "system": "system"}
 _FIRST = re.compile(rf"\A\s*{_SPEAKER}")

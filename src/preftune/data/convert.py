@@ -15,8 +15,6 @@ from preftune.groups import Origin, PromptGroup, TemplateInputs, Text, WeightedS
 from preftune.losses import Feedback
 from preftune.settings.chat import ChatMode
 
-__all__ = ["TARGETS", "Columns", "Conversion", "Converter"]
-
 Columns = dict[str, Any]
 """A row to write, by column."""
 

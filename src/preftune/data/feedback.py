@@ -20,8 +20,6 @@ from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin, PromptGroup
 from preftune.losses import LOSSES, Feedback
 
-__all__ = ["LACKS", "FeedbackReport", "check_rule_is_used", "fits", "groups_for", "methods_that_fit", "view_of"]
-
 LACKS: Mapping[Feedback, str] = {
     "pairs": "has no pair of a chosen and a rejected completion",
     "thumbs": "has no completion that is marked as desirable or not, and no pair",

@@ -18,8 +18,6 @@ from preftune.data.tables import located
 from preftune.errors import ConfigError, DataError
 from preftune.groups import PromptGroup
 
-__all__ = ["GroupStream", "LoadedGroups", "OnBadRow", "groups_from_rows", "iter_groups", "load_groups", "unusable_rows"]
-
 _MOST_ROWS_OF_NO_FORMAT = 100
 """Number of rows at the start of a file that may fit no format before the file is refused."""
 

@@ -8,8 +8,6 @@ import numpy as np
 
 from preftune.errors import ConfigError
 
-__all__ = ["Mixture"]
-
 
 @dataclass(frozen=True, slots=True)
 class Mixture:

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from preftune.errors import DataError
 
-__all__ = ["PRESETS", "Preset", "find_preset"]
-
 _PREFIX = "preset:"
 _CONVERTED = "refs/convert/parquet"
 """Branch of the hub with Parquet copies of data sets that are loaded by a script; `datasets` no longer runs scripts."""

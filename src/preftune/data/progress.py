@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from typing import TypeVar
 
-__all__ = ["track"]
-
 Item = TypeVar("Item")
 
 

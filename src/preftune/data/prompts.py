@@ -12,8 +12,6 @@ from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin, PromptGroup, Text
 from preftune.losses import Feedback
 
-__all__ = ["Capped", "cap_per_prompt", "normalised_prompt", "split_by_prompt"]
-
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 """Soft hyphen, zero-width space, word joiner, byte order mark."""
 

@@ -8,8 +8,6 @@ from preftune.data.formats.fields import is_blank, to_number
 from preftune.data.rows import Row
 from preftune.settings.data import COMPARISONS, Condition, finite_number
 
-__all__ = ["RowArguments", "RowOptions", "holds"]
-
 
 class RowArguments(TypedDict, total=False):
     """Keyword arguments of the functions that read rows.

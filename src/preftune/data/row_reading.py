@@ -12,9 +12,6 @@ from preftune.data.row_options import RowOptions, holds
 from preftune.data.rows import BadRow, LeftOut, Row
 from preftune.errors import DataError
 
-__all__ = ["RowReading", "has_format", "notes_of"]
-
-
 _MOST_COLUMNS = 100
 
 

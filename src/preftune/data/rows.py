@@ -7,8 +7,6 @@ from typing import Any
 from preftune.errors import DataError, DataFault
 from preftune.groups import Origin, PromptGroup
 
-__all__ = ["BadRow", "DataRow", "LeftOut", "Row", "RowStream"]
-
 
 @dataclass(frozen=True, slots=True)
 class Row:

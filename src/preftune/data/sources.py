@@ -12,8 +12,6 @@ from preftune.data.tables import numbered, read_parquet, rows_of_dataset
 from preftune.data.text_files import COMPRESSIONS, TEXT_READERS, data_suffix, read_text_file
 from preftune.errors import DataError
 
-__all__ = ["OpenRows", "check_source", "parts_of", "read_rows"]
-
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 

@@ -13,8 +13,6 @@ from preftune.groups import Origin
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["located", "numbered", "read_parquet", "rows_of_dataset", "rows_of_table"]
-
 _FEATURES = b"huggingface"
 """Key of the schema metadata in which `datasets` keeps the types of columns."""
 

@@ -19,8 +19,6 @@ from preftune.data.rows import BadRow, Row
 from preftune.errors import ConfigError, DataError
 from preftune.groups import Origin
 
-__all__ = ["COMPRESSIONS", "TEXT_READERS", "data_suffix", "load_json", "longest_row", "open_bytes", "read_text_file"]
-
 
 class _ZstdReader(io.RawIOBase):
     """Decompressed bytes of a .zst file, frame by frame. zstandard's own reader does not detect a truncated file."""

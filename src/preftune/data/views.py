@@ -7,28 +7,6 @@ from typing import Literal
 
 from preftune.groups import Completion, Pair, PromptGroup
 
-__all__ = [
-    "LOST",
-    "Lost",
-    "PairRule",
-    "Paired",
-    "Pairing",
-    "ScoreRule",
-    "View",
-    "best_answer",
-    "demonstration_view",
-    "has_margins",
-    "has_order",
-    "has_thumbs",
-    "list_view",
-    "only",
-    "pairs_by_score",
-    "scores_of",
-    "thumb_view",
-    "with_margins",
-    "without_weightless",
-]
-
 Lost = Literal["tied", "under_gap", "equal", "unpaired", "ambiguous", "unmarked", "undesirable", "weightless"]
 """Reason why feedback was not used; `LOST` has the texts."""
 

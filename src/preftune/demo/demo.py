@@ -30,8 +30,6 @@ from preftune.runs.run import train
 from preftune.settings import TrainConfig
 from preftune.settings.evaluation_config import EvaluationConfig
 
-__all__ = ["DemoSize", "Writer", "is_usable", "run_demo"]
-
 
 @dataclass(frozen=True, slots=True)
 class Writer:

@@ -8,8 +8,6 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase,
 
 from preftune.demo.reviews.grammar import ReviewGrammar
 
-__all__ = ["make_llama", "train_tokenizer"]
-
 _PAD, _BOS, _EOS = "<pad>", "<bos>", "<eos>"
 
 

@@ -12,8 +12,6 @@ from preftune.evaluation.win_rate import WinRate
 from preftune.metrics.intervals import Bootstrap, Interval, ratio_of
 from preftune.model.generation.completions import Generation
 
-__all__ = ["BestOf", "best_samples", "kl_of_best", "rate_best"]
-
 
 @dataclass(frozen=True, slots=True)
 class BestOf:

@@ -14,8 +14,6 @@ from preftune.groups import Text
 from preftune.judges.judge import JudgedComparison
 from preftune.metrics.intervals import FloatArray, Statistic, ratio_of, sums_by_prompt
 
-__all__ = ["ByPrompt", "PromptRecord", "accuracy_by_prompt", "record_verdicts"]
-
 PromptMetric = Literal["accuracy", "kl", "win_rate", "score", "their_score"]
 """Held-out accuracy; KL to the reference; points by the judge; the judge's scores of us and of the opponent."""
 

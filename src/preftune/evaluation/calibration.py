@@ -9,8 +9,6 @@ from preftune.evaluation.pairs import PairTable
 from preftune.metrics.intervals import Bootstrap, FloatArray, IntArray, Interval, ratio_of, sums_by_prompt
 from preftune.metrics.logistic import sigmoid
 
-__all__ = ["Calibration", "ReliabilityBin", "calibrate"]
-
 _NUM_SIMULATIONS = 200
 
 

@@ -25,8 +25,6 @@ from preftune.model.reference.reference import FrozenCopy
 from preftune.settings.chat import RAW, ChatChoice
 from preftune.settings.sampling import Sampling
 
-__all__ = ["Drawer"]
-
 SamplesByPrompt = list[list[Generation]]
 
 

@@ -33,8 +33,6 @@ from preftune.runs.samples import SamplePrompts, sample_prompts
 from preftune.settings.evaluation_config import EvaluationConfig
 from preftune.settings.sampling import Sampling
 
-__all__ = ["evaluate"]
-
 
 def evaluate(
     config: EvaluationConfig, *, console: Console | None = None, by_prompt: PromptRecord | None = None

@@ -16,8 +16,6 @@ from preftune.groups import Pair, PromptGroup
 from preftune.settings import DataSettings
 from preftune.settings.evaluation_config import EvaluationConfig
 
-__all__ = ["describe", "read_groups", "tokens_of"]
-
 
 def read_groups(config: EvaluationConfig, *, show_progress: bool = False) -> LoadedGroups:
     """Groups to evaluate on, with their pairs: the data in the config, else the data that the run held out.

@@ -21,8 +21,6 @@ from preftune.model.forward.model_size import context_length
 from preftune.model.load.evaluated_models import load_models
 from preftune.settings.evaluation_config import EvaluationConfig
 
-__all__ = ["CheckedPair", "LabelCheck", "check_labels"]
-
 _SHARES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Shares of the pairs for which the expected number of flips is reported."""
 

@@ -8,8 +8,6 @@ import torch
 from scipy.optimize import brentq, minimize_scalar
 from torch import Tensor
 
-__all__ = ["LabelNoise", "label_noise"]
-
 _CHI_SQUARE_95 = 3.841458820694124
 """Twice the drop of the log-likelihood at the ends of a 95 % interval of one parameter."""
 

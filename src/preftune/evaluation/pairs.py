@@ -25,8 +25,6 @@ from preftune.metrics.intervals import (
 )
 from preftune.metrics.sums import preference_metrics
 
-__all__ = ["PairTable", "Slice", "SliceKind", "pair_indices", "prompt_numbers", "slice_pairs"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairTable:

@@ -15,17 +15,6 @@ from preftune.losses import PolicyLogps, ReferencedLogps
 from preftune.metrics.implicit_reward import ImplicitReward
 from preftune.metrics.intervals import Bootstrap, FloatArray, IntArray, Interval, Statistic, ratio_of, sums_by_prompt
 
-__all__ = [
-    "PairAgreement",
-    "Preferences",
-    "ReferenceFree",
-    "best_of_list",
-    "evaluate_preferences",
-    "kendall_tau",
-    "list_agreement",
-    "score_reference_free",
-]
-
 _SHORTEST_LIST = 3
 
 

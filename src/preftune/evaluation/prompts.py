@@ -10,8 +10,6 @@ from preftune.data.sources import read_rows
 from preftune.errors import DataError
 from preftune.groups import Prompt
 
-__all__ = ["read_prompts"]
-
 
 def read_prompts(file: str) -> list[Prompt]:
     """The prompts in a file, in order.

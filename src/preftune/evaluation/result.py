@@ -16,8 +16,6 @@ from preftune.evaluation.win_rate import WinRate
 from preftune.files.json_files import as_json, from_json, write_whole
 from preftune.metrics.intervals import Interval
 
-__all__ = ["EvaluationResult", "tables_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class EvaluationResult:

@@ -16,8 +16,6 @@ from preftune.model.generation.sample_values import sample_values
 from preftune.model.reference.logps import Runner
 from preftune.model.reference.reference import Reference
 
-__all__ = ["Example", "Samples", "Writing", "distinct_ngrams", "evaluate_samples", "length_drift"]
-
 _NUM_EXAMPLES = 8
 _LONGEST_NGRAM = 3
 

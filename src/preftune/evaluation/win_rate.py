@@ -17,8 +17,6 @@ from preftune.runs.samples import SamplePrompts
 from preftune.settings.evaluation_config import EvaluationConfig
 from preftune.settings.sampling import Sampling
 
-__all__ = ["WinRate", "compare", "draw_from_reference", "find_opponent", "rate_wins"]
-
 
 @dataclass(frozen=True, slots=True)
 class WinRate:

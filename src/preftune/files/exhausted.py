@@ -4,8 +4,6 @@ import errno
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-__all__ = ["Resource", "exhausted"]
-
 Resource = Literal["disk", "memory", "files"]
 """Resource that a machine has run out of."""
 

@@ -12,21 +12,6 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from preftune.errors import DataError, SaveError
 from preftune.files.partial import partial_path
 
-__all__ = [
-    "append_json_line",
-    "as_json",
-    "from_json",
-    "json_line",
-    "json_text",
-    "keep_json_lines",
-    "read_json_lines",
-    "read_json_object",
-    "read_record",
-    "write_json",
-    "write_json_lines",
-    "write_whole",
-]
-
 Record = TypeVar("Record")
 
 _LINE_ENDS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}

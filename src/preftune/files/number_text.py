@@ -4,8 +4,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["bytes_text", "duration_text", "markdown_table", "number_text", "percent_text", "value_text"]
-
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 

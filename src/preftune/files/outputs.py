@@ -16,20 +16,6 @@ from filelock import FileLock, Timeout
 from preftune.errors import OutputError, SaveError
 from preftune.files.partial import is_partial, partial_path
 
-__all__ = [
-    "WholeFile",
-    "check_folder",
-    "check_output",
-    "check_writable",
-    "empty_folder",
-    "give_usual_mode",
-    "holds_earlier",
-    "is_leftover",
-    "saving",
-    "writing_into",
-]
-
-
 _LOCK, _HOLDER = ".lock", ".lock.json"
 _PROBE = ".writable"
 _LOCK_FILES = frozenset({_LOCK, _HOLDER})

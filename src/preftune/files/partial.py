@@ -8,8 +8,6 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["is_partial", "partial_path"]
-
 _PARTIAL = re.compile(r"\..+\.(?P<host>[^.]+)\.(?P<pid>\d+)\.partial", re.DOTALL)
 _LONGEST_NAME = 120
 """Bytes of a name that leave room for the rest, within the 255 of common file systems."""

@@ -12,18 +12,6 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-__all__ = [
-    "COLOURS",
-    "RUN_COLOURS",
-    "Colour",
-    "css_variables",
-    "new_figure",
-    "picture_style",
-    "save_picture",
-    "svg_element",
-    "svg_file",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Colour:

@@ -4,26 +4,6 @@ from pathlib import Path
 
 from preftune.files.outputs import is_leftover
 
-__all__ = [
-    "CARD",
-    "CHAT",
-    "CONFIG",
-    "CONFIG_START",
-    "DATA_CHECK",
-    "ENVIRONMENT",
-    "EVALUATION",
-    "HEALTH",
-    "METRICS",
-    "REPORT",
-    "SAMPLES",
-    "SUMMARY",
-    "TRAINER_STATE",
-    "checkpoint_step",
-    "is_barely_begun",
-    "is_checkpoint",
-    "is_run",
-]
-
 CARD = "README.md"
 CHAT = "chat.json"
 CONFIG = "config.yaml"

@@ -11,8 +11,6 @@ from typing import Any, final
 
 from preftune.errors import BrokenCacheError, CacheError
 
-__all__ = ["SqliteFile"]
-
 _WAIT_SECONDS = 30.0
 """Time to wait while another process writes."""
 _KEYS_PER_QUERY = 500

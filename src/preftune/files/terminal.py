@@ -11,8 +11,6 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from typing_extensions import override
 
-__all__ = ["PlainConsole", "accept_any_text", "printable"]
-
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _STAND_IN = "\N{REPLACEMENT CHARACTER}"
 

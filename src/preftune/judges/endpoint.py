@@ -15,8 +15,6 @@ from preftune.errors import JudgeError
 from preftune.judges.judge import Keep, Question, Verdict
 from preftune.judges.template import ANSWER_FORMAT, JudgeTemplate, read_choice
 
-__all__ = ["CallBudget", "EndpointJudge", "public_address"]
-
 
 @final
 class CallBudget:

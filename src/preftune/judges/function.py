@@ -17,8 +17,6 @@ from preftune.errors import JudgeError, first_line
 from preftune.groups import Text
 from preftune.judges.judge import Choice, Judge, Keep, Question, Verdict
 
-__all__ = ["FunctionJudge", "Score", "ScoringJudge", "function_judge"]
-
 Score = Callable[[Sequence[Text], Sequence[str]], Sequence[float | None]]
 """Prompts and a completion of each to scores; higher is better, None: no score."""
 

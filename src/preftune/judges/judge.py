@@ -8,8 +8,6 @@ from typing import Literal, Protocol
 
 from preftune.groups import Text
 
-__all__ = ["Choice", "Comparison", "Judge", "JudgedComparison", "Keep", "Question", "Verdict"]
-
 Choice = Literal["first", "second", "tie", "unreadable"]
 """The better completion; `unreadable` if the judge's answer does not name one."""
 

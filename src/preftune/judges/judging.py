@@ -19,8 +19,6 @@ from preftune.settings.evaluation_sections import JudgeSettings, split_judge
 if TYPE_CHECKING:
     from preftune.judges.endpoint import EndpointJudge
 
-__all__ = ["find_judge", "judge_comparisons"]
-
 _DEFAULT_TEMPLATE = "dialogue"
 _DEFAULT_BASE_URL = "https://api.openai.com/v1"
 

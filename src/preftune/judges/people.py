@@ -10,8 +10,6 @@ from preftune.errors import JudgeError
 from preftune.groups import Message, Text
 from preftune.judges.judge import Choice, Keep, Question, Verdict
 
-__all__ = ["FileJudge"]
-
 _CHOICES = ("first", "second", "tie")
 _TURNED: dict[Choice, Choice] = {"first": "second", "second": "first", "tie": "tie"}
 

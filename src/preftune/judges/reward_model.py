@@ -18,8 +18,6 @@ from preftune.model.load.reward_model import is_reward_adapter, load_reward_mode
 from preftune.planning.sizes import batches_by_length
 from preftune.settings.chat import ChatChoice
 
-__all__ = ["reward_model_judge"]
-
 _ANY_TEXT = "."
 """Stands in for an empty completion, to get the tokens of its prompt."""
 

@@ -9,8 +9,6 @@ from preftune.files.sqlite import SqliteFile
 from preftune.judges.judge import Question, Verdict
 from preftune.model.reference.store import store_path
 
-__all__ = ["EvaluationStore", "evaluation_path"]
-
 _FILE = "evaluation.sqlite"
 _APPLICATION_ID = 0x70726665
 """`prfe` in ASCII."""

@@ -15,8 +15,6 @@ from preftune.errors import ConfigError, JudgeError, first_line
 from preftune.judges.judge import Choice, Question
 from preftune.model.generation.prompts import text_of
 
-__all__ = ["ANSWER_FORMAT", "TEMPLATES", "JudgeTemplate", "read_choice"]
-
 TEMPLATES = ("dialogue", "summary", "concise_summary")
 """Built-in templates, modelled on the prompts of Rafailov et al. 2023, arXiv:2305.18290, Appendix C.2."""
 

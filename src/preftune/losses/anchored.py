@@ -8,18 +8,6 @@ from preftune.errors import Problem
 from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta, check_unused
 
-__all__ = [
-    "apo_down",
-    "apo_zero",
-    "bco_pair",
-    "check_shift_decay",
-    "nca_pair",
-    "reward_shift",
-    "sppo_hard",
-    "updated_bco_pair",
-    "updated_reward_shift",
-]
-
 
 def reward_shift(state: Tensor) -> Tensor:
     """The shift that a state holds; 0 before the first step. Shape: (). Unit: that of rewards.

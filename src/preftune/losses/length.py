@@ -7,8 +7,6 @@ from preftune.errors import Problem
 from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta
 
-__all__ = ["dpo_length_normalized", "ld_dpo", "rdpo_length"]
-
 
 def dpo_length_normalized(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float) -> Tensor:
     """Length-normalized DPO: DPO on logratios per token.

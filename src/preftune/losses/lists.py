@@ -8,8 +8,6 @@ from preftune.errors import Problem
 from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta
 
-__all__ = ["infonca", "lipo_lambda", "nca", "order_loss", "plackett_luce", "sum_by"]
-
 
 def plackett_luce(completions: ReferencedLogps, scores: Tensor, prompts: Tensor, *, beta: float) -> Tensor:
     """DPO for rankings: negative log-likelihood of the order of a list under the Plackett-Luce model.

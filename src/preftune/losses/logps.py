@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["PolicyLogps", "ReferencedLogps", "TokenLogps"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PolicyLogps:

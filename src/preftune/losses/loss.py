@@ -12,8 +12,6 @@ from torch import Tensor
 
 from preftune.losses.logps import PolicyLogps, ReferencedLogps, TokenLogps
 
-__all__ = ["INPUTS", "Argument", "Feedback", "Input", "Loss", "Need", "OptionValue", "Reward", "Unit"]
-
 Argument = str
 """Name of an input; `Loss` refuses one that is not in the table."""
 

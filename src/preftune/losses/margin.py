@@ -11,8 +11,6 @@ from preftune.errors import Problem
 from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta, check_word
 
-__all__ = ["discopop", "dpop", "exo_pair", "odpo"]
-
 
 def exo_pair(
     chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float, label_smoothing: float = 1e-3

@@ -15,8 +15,6 @@ from preftune.losses.loss import INPUTS, Argument, Feedback, Loss, Need, OptionV
 from preftune.losses.options import loss_options, value_problem
 from preftune.losses.table import ALL_LOSSES
 
-__all__ = ["Method", "Part", "ReferenceUse", "find_loss", "losses_of", "probe_arguments"]
-
 ReferenceUse = Literal["none", "logps", "token_logps", "model"]
 """The least that must be known of the reference. A table can hold log-probs of completions or tokens; a method that
 needs the distributions needs the model in memory."""

@@ -12,19 +12,6 @@ from preftune.files.number_text import value_text
 from preftune.losses.loss import Loss, OptionValue
 from preftune.losses.texts import loss_text
 
-__all__ = [
-    "LARGEST_NUMBER",
-    "Option",
-    "check_beta",
-    "check_label_smoothing",
-    "check_unused",
-    "check_word",
-    "loss_options",
-    "option_texts",
-    "range_text",
-    "value_problem",
-]
-
 LARGEST_NUMBER = 1e30
 """Limit of all numbers: products with it still fit into float32."""
 

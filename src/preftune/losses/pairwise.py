@@ -11,8 +11,6 @@ from preftune.errors import Problem
 from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta, check_label_smoothing, check_unused, check_word
 
-__all__ = ["Divergence", "dpo", "hinge", "ipo", "logistic", "robust_dpo"]
-
 Divergence = Literal["reverse_kl", "forward_kl", "js", "alpha"]
 
 _ANY_ALPHA = 0.5

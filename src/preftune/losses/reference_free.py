@@ -8,8 +8,6 @@ from preftune.errors import Problem
 from preftune.losses.logps import PolicyLogps
 from preftune.losses.options import check_beta, check_unused
 
-__all__ = ["cpo", "orpo", "preferred_ft", "sft", "simpo", "slic", "unlikelihood"]
-
 
 def sft(completions: PolicyLogps) -> Tensor:
     """Supervised fine-tuning: negative log-likelihood of the completions, given their prompts.

@@ -7,8 +7,6 @@ from preftune.errors import Problem
 from preftune.losses.lists import order_loss, sum_by
 from preftune.losses.options import check_label_smoothing
 
-__all__ = ["bradley_terry", "bradley_terry_margin", "plackett_luce_rewards"]
-
 
 def bradley_terry(
     chosen_rewards: Tensor, rejected_rewards: Tensor, *, label_smoothing: float = 0.0, centering: float = 0.0

@@ -18,8 +18,6 @@ from preftune.losses.thumbs import apo_zero_unpaired, bco, kto, updated_bco
 from preftune.losses.token_level import tdpo, wpo
 from preftune.losses.whole_step import aot, aot_unpaired, average_gap, beta_dpo
 
-__all__ = ["ALL_LOSSES", "LOSSES", "REWARD_LOSSES", "losses_by_title"]
-
 
 def _with_reference(function: Callable[..., Tensor], source: str, *more: Argument, **fields: Any) -> Loss:
     """A loss of pairs against a reference, of `chosen`, `rejected` and what else it takes."""

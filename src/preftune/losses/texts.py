@@ -11,8 +11,6 @@ from pathlib import Path
 
 from preftune.losses.loss import INPUTS, Feedback, Loss
 
-__all__ = ["FEEDBACK_TEXTS", "TEXTS_FILE", "abilities", "loss_text", "loss_texts", "needs"]
-
 TEXTS_FILE = Path(__file__).with_name("texts.json")
 
 FEEDBACK_TEXTS: Mapping[Feedback, str] = {

@@ -9,8 +9,6 @@ from preftune.losses.anchored import check_shift_decay, reward_shift, updated_re
 from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta
 
-__all__ = ["apo_zero_unpaired", "bco", "kto", "kto_weight_problem", "updated_bco"]
-
 
 def kto(
     completions: ReferencedLogps,

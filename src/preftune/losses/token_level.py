@@ -9,8 +9,6 @@ from preftune.errors import Problem
 from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta, check_unused, check_word
 
-__all__ = ["tdpo", "wpo"]
-
 Form = Literal["tdpo1", "tdpo2"]
 
 _USUAL_ALPHA = 0.5

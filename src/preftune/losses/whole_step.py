@@ -9,8 +9,6 @@ from preftune.losses.logps import ReferencedLogps
 from preftune.losses.options import check_beta
 from preftune.losses.pairwise import logistic
 
-__all__ = ["aot", "aot_unpaired", "average_gap", "beta_dpo"]
-
 
 def aot(chosen: ReferencedLogps, rejected: ReferencedLogps, *, beta: float, label_smoothing: float = 0.0) -> Tensor:
     """Alignment via Optimal Transport (AOT), paired: make the policy's margins dominate the reference's.

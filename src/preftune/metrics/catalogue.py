@@ -8,17 +8,6 @@ from typing import Literal
 from preftune.files.number_text import number_text, percent_text
 from preftune.losses import Method
 
-__all__ = [
-    "HELD_OUT",
-    "METRICS",
-    "REWARD_AT_KL_BUDGET",
-    "SAMPLES_KL",
-    "Metric",
-    "best_metrics",
-    "find_metric",
-    "metric_text",
-]
-
 SAMPLES_KL = "samples/kl"
 REWARD_AT_KL_BUDGET = "reward_at_kl_budget"
 HELD_OUT = "eval_"

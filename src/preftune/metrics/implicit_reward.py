@@ -6,8 +6,6 @@ from torch import Tensor
 
 from preftune.losses import Method, PolicyLogps, ReferencedLogps, Reward
 
-__all__ = ["ImplicitReward"]
-
 
 @dataclass(frozen=True, slots=True)
 class ImplicitReward:

@@ -9,20 +9,6 @@ import numpy.typing as npt
 from scipy import stats
 from torch import Tensor
 
-__all__ = [
-    "BoolArray",
-    "Bootstrap",
-    "Estimate",
-    "FloatArray",
-    "IntArray",
-    "Interval",
-    "Statistic",
-    "mean_interval",
-    "ratio_of",
-    "share_interval",
-    "sums_by_prompt",
-]
-
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]

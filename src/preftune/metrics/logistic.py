@@ -4,8 +4,6 @@ import numpy as np
 
 from preftune.metrics.intervals import FloatArray
 
-__all__ = ["fit_logistic", "sigmoid"]
-
 _STEPS = 50
 _LONGEST_STEP = 4.0
 _RIDGE = 0.001

@@ -7,16 +7,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-__all__ = [
-    "ROUNDING",
-    "MetricSums",
-    "add_squares",
-    "is_tie",
-    "preference_metrics",
-    "standard_errors",
-    "without_squares",
-]
-
 ROUNDING = 1e-6
 """Rounding error of a difference of log-probs, as a share of them: what is within it is no difference."""
 _SQUARES = "squares/"

@@ -7,8 +7,6 @@ from typing import Literal
 from preftune.data.tokens.token_group import TokenGroup
 from preftune.losses import Unit
 
-__all__ = ["TOKENS", "GroupSize", "Layout", "WorkModel", "batches_by_length", "sizes_of"]
-
 Layout = Literal["sequences", "packed"]
 """Layout of groups for the model: one padded row per completion, or one packed row for all."""
 

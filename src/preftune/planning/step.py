@@ -7,8 +7,6 @@ import numpy as np
 
 from preftune.planning.sizes import TOKENS, GroupSize, Layout, WorkModel
 
-__all__ = ["MicroBatchShape", "StepPlan", "epoch_steps", "plan_step"]
-
 
 def epoch_steps(
     num_units: Sequence[int], *, batch_size: int, seed: int, epoch: int, shuffle: bool = True

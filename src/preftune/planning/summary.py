@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from preftune.planning.sizes import TOKENS, GroupSize, Layout, WorkModel
 from preftune.planning.step import MicroBatchShape, StepPlan, plan_step
 
-__all__ = ["PlanSummary", "few_steps_text", "pace_text", "summarise_plan", "work_of_ranks"]
-
 
 @dataclass(frozen=True, slots=True)
 class PlanSummary:

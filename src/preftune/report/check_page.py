@@ -8,8 +8,6 @@ from preftune.data.quality.report import DATA_SEVERITIES, QualityReport
 from preftune.files.pictures import COLOURS, new_figure, picture_style, svg_element, svg_file
 from preftune.report.page import render
 
-__all__ = ["check_page", "histogram_svg"]
-
 _SIDE_COLOURS = {"chosen": "blue", "rejected": "red"}
 _OTHER = "green"
 

@@ -20,8 +20,6 @@ from preftune.report.verdict import lead_of, main_win_rate, severities_text
 from preftune.runs.result import RunResult
 from preftune.settings import SETTINGS
 
-__all__ = ["compare_runs"]
-
 _WITHOUT_EFFECT = frozenset(name for name, item in SETTINGS.items() if item.changes in ("folder", "output"))
 _HELD_OUT = tuple(name for name, item in SETTINGS.items() if item.decides in ("data", "held out"))
 _NUM_TEXTS = 8

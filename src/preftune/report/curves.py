@@ -17,8 +17,6 @@ from preftune.files.run_files import METRICS
 from preftune.report.panels import Curve, Panel, overview_panels
 from preftune.runs.logs import Log, Series, read_logs, series_of
 
-__all__ = ["MANY_POINTS", "StepMark", "draw_curves", "overlaid_figure", "panel_figure"]
-
 MANY_POINTS = 80
 """Number of points beyond which a curve is drawn with its running mean."""
 

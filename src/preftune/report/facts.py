@@ -14,8 +14,6 @@ from preftune.report.run_record import RunRecord
 from preftune.runs.data_report import LOST_TEXTS, PartReport
 from preftune.settings import SECTIONS, SETTINGS, settings_of
 
-__all__ = ["data_losses", "data_table", "environment_facts", "method_parts", "run_facts", "settings_tables"]
-
 
 @dataclass(frozen=True, slots=True)
 class Fact:

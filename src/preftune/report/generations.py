@@ -8,8 +8,6 @@ from preftune.model.generation.prompts import note_on_empty
 from preftune.report.run_record import RunRecord
 from preftune.runs.samples import Sample, SamplesLine
 
-__all__ = ["Written", "generations_of", "latest_texts"]
-
 _CUT_OFF = " [...]"
 _NUM_SHOWN = 8
 

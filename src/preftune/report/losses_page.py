@@ -9,8 +9,6 @@ from preftune.losses.options import option_texts, range_text
 from preftune.losses.table import losses_by_title
 from preftune.losses.texts import abilities, loss_text, needs
 
-__all__ = ["losses_page"]
-
 _INTRODUCTION = """\
 # Methods
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-__all__ = ["MARK", "PageTable", "Row", "page_table", "render"]
-
 
 @dataclass(frozen=True, slots=True)
 class Row:

@@ -6,8 +6,6 @@ from typing import Any, Literal
 
 from preftune.metrics.catalogue import HELD_OUT, METRICS, Metric, find_metric
 
-__all__ = ["Curve", "Panel", "overview_panels", "panels_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class Curve:

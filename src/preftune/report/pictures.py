@@ -20,8 +20,6 @@ from preftune.report.curves import StepMark, panel_figure
 from preftune.report.panels import panels_of
 from preftune.report.run_record import RunRecord
 
-__all__ = ["Picture", "curve_pictures", "evaluation_pictures", "write_plots"]
-
 _LARGEST_POINT = 90.0
 
 

@@ -27,8 +27,6 @@ from preftune.training.health.finding import HealthRecord
 from preftune.training.health.rule import HealthRule
 from preftune.training.health.table import RULES
 
-__all__ = ["RunReport", "files_of", "report_run"]
-
 _ABOUT = {
     "adapter_config.json": "the adapter's settings",
     "adapter_model.safetensors": "the tuned adapter",

@@ -17,8 +17,6 @@ from preftune.runs.result import KeptCheckpoint, RunResult
 from preftune.runs.samples import SamplesLine
 from preftune.training.health.finding import HealthFinding, HealthRecord
 
-__all__ = ["RunRecord", "RunState"]
-
 RunState = Literal["finished", "stopped", "sick", "failed", "unfinished"]
 """End of a run: complete, by a signal, by `stop_on_sick`, by a fatal error, or unknown (still training, or killed)."""
 

@@ -9,8 +9,6 @@ from preftune.sweep.picture import frontier_figure
 from preftune.sweep.result import SweepResult
 from preftune.sweep.table import reference_line, tables_of
 
-__all__ = ["sweep_page"]
-
 
 def sweep_page(folder: str | Path) -> str:
     """The self-contained page, with links to the reports of the runs.

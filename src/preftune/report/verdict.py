@@ -26,19 +26,6 @@ from preftune.runs.verdict import (
 from preftune.training.health.finding import HealthRecord
 from preftune.training.health.rule import RUN_SEVERITIES
 
-__all__ = [
-    "Change",
-    "Lead",
-    "check_command",
-    "evaluation_command",
-    "further_evaluation",
-    "generation_command",
-    "lacks_of",
-    "lead_of",
-    "main_win_rate",
-    "severities_text",
-]
-
 _ENDED: dict[RunState, str] = {
     "finished": "Finished",
     "stopped": "Stopped early by a signal",

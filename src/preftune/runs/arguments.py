@@ -11,8 +11,6 @@ from preftune.model.forward.arithmetic import Arithmetic
 from preftune.runs.checkpoints import choice_arguments
 from preftune.settings import ModelSettings, OptimizerSettings, TrainConfig
 
-__all__ = ["checkpointing_argument", "training_arguments"]
-
 
 def training_arguments(config: TrainConfig) -> TrainingArguments:
     """The arguments of a run. The dataloader yields whole steps, so they hold no batch size.

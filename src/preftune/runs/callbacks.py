@@ -28,8 +28,6 @@ from preftune.training.health.monitor import HealthMonitor
 from preftune.training.health.rule import RunFacts
 from preftune.training.tally import kept_state
 
-__all__ = ["WARNING", "HealthCallback", "MetricsFile", "StopOnSignal"]
-
 WARNING = Style(color="yellow", bold=True, meta={"is_warning": True})
 """Style of warnings on a console. Its `meta` marks them for consoles that select warnings."""
 

@@ -24,15 +24,6 @@ from preftune.runs.folder import RunFolder
 from preftune.runs.result import KeptCheckpoint
 from preftune.settings import TrainConfig
 
-__all__ = [
-    "check_within_budget",
-    "choice_arguments",
-    "choice_callbacks",
-    "guarded_saves",
-    "kept_checkpoint",
-    "save_model",
-]
-
 
 def choice_arguments(config: TrainConfig) -> dict[str, Any]:
     """Arguments of `TrainingArguments` that make the trainer keep the best checkpoint; empty for the last one.

@@ -25,8 +25,6 @@ from preftune.planning.sizes import sizes_of
 from preftune.runs.samples import evenly_spaced
 from preftune.settings.chat import ChatChoice
 
-__all__ = ["LEFT_OUT", "LOST_TEXTS", "MOST_ROWS", "DataCheck", "DataCheckRecord", "PartReport", "check_data"]
-
 _SHOWN_PLACES = 3
 
 LOST_TEXTS: Mapping[str, str] = {

@@ -37,8 +37,6 @@ from preftune.runs.samples import SamplesFile
 from preftune.settings import SETTINGS, TrainConfig, read_settings
 from preftune.training.health.finding import HealthRecord
 
-__all__ = ["Environment", "InputDigest", "RunFolder"]
-
 _PACKAGES = ("preftune", "torch", "transformers", "accelerate", "peft", "datasets", "tokenizers", "numpy")
 
 

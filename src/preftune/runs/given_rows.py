@@ -12,8 +12,6 @@ from preftune.ranks import on_main
 from preftune.settings import TrainConfig
 from preftune.settings.keywords import TrainKeywords
 
-__all__ = ["config_of", "is_rows", "rows_to_file"]
-
 Rows = Iterable[Mapping[str, Any]]
 """A list of dicts, a `datasets.Dataset`, a `pandas.DataFrame`."""
 

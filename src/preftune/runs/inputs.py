@@ -19,8 +19,6 @@ from preftune.runs.prepare_data import PreparedData
 from preftune.settings import TrainConfig
 from preftune.settings.packages import missing_loggers, missing_optimizer
 
-__all__ = ["check_fits", "check_inputs", "check_unchanged", "data_digests", "missing_packages", "model_digests"]
-
 _DIGEST_BYTES = 16
 
 

@@ -19,8 +19,6 @@ from preftune.runs.samples import DrawnSamples, SampleMeasure
 from preftune.settings import TrainConfig
 from preftune.settings.evaluation_sections import JudgeSettings
 
-__all__ = ["JudgedSamples", "judged_measures"]
-
 
 def judged_measures(config: TrainConfig) -> list[SampleMeasure]:
     """Measures of samples for a run's settings: one of the judge, or none without a judge.

@@ -8,8 +8,6 @@ from typing import Any
 
 from preftune.files.json_files import read_json_lines
 
-__all__ = ["Log", "Series", "merged", "read_logs", "series_of"]
-
 Log = Mapping[str, Any]
 
 

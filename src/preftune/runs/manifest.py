@@ -18,8 +18,6 @@ from preftune.errors import DataError
 from preftune.files.json_files import read_record, write_json
 from preftune.files.run_files import TRAINER_STATE, checkpoint_step
 
-__all__ = ["MANIFEST", "WritesManifests", "damage_of", "write_manifest"]
-
 MANIFEST = "manifest.json"
 """Written last. A checkpoint without one was being saved when the run was killed; only its files are checked."""
 _NEEDED = ("optimizer*", "scheduler*", "rng_state*")

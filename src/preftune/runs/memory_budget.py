@@ -29,8 +29,6 @@ from preftune.training.out_of_memory import is_out_of_memory, ways_out_of_memory
 from preftune.training.step_values import measure
 from preftune.training.steps import StepSource
 
-__all__ = ["MeasuredBudget", "Pace", "measure_budget", "seconds_now"]
-
 _MEASURED_STEPS = 2
 
 

@@ -16,8 +16,6 @@ from preftune.settings import TrainConfig
 from preftune.settings.config import yaml_line
 from preftune.settings.evaluation_config import run_of
 
-__all__ = ["ModelCard", "data_facts", "topic_of", "tuned_from", "versions_of"]
-
 _MARK = "<!-- Written by preftune, again with each save. A card without this line stays as it is. -->"
 
 

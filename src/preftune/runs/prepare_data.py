@@ -26,8 +26,6 @@ from preftune.runs.data_report import DataCheck, PartReport, check_data
 from preftune.runs.samples import SamplePrompt, sample_prompts
 from preftune.settings import DataSettings, StepSettings, TrainConfig
 
-__all__ = ["PartReport", "PreparedData", "data_warnings", "drawn_in", "microbatch_budget", "prepare_data"]
-
 _DEFAULT_BUDGET = 8192
 
 

@@ -21,8 +21,6 @@ from typing_extensions import override
 
 from preftune.metrics.catalogue import METRICS
 
-__all__ = ["ProgressDisplay", "progress_text"]
-
 _TRAINING = "training"
 
 

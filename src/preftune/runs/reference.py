@@ -21,8 +21,6 @@ from preftune.model.reference.store import OptionalStore, store_path
 from preftune.runs.callbacks import WARNING
 from preftune.settings import TrainConfig
 
-__all__ = ["SampleReference", "cache_reference"]
-
 
 def cache_reference(
     policy: Policy,

@@ -14,9 +14,6 @@ from preftune.runs.data_report import PartReport
 from preftune.runs.verdict import Verdict
 from preftune.training.health.finding import HealthFinding
 
-__all__ = ["KeptCheckpoint", "RunResult", "window_of"]
-
-
 LEAST_ROWS = 64
 """Fewest pairs, completions or prompts that the first and last value of a training metric are averaged over."""
 

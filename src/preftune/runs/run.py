@@ -55,8 +55,6 @@ from preftune.training.reference_sync import ReferenceSync
 from preftune.training.steps import Batching, StepDataset
 from preftune.training.trainer import Measure, PreferenceTrainer
 
-__all__ = ["train"]
-
 
 def train(
     config: TrainConfig | None = None,

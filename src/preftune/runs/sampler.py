@@ -35,8 +35,6 @@ from preftune.settings.chat import RAW, ChatChoice
 from preftune.training.random_state import unchanged_random_state
 from preftune.training.reference_sync import is_sharded
 
-__all__ = ["RunSamples", "Sampler"]
-
 
 class Sampler:
     """Draws a completion for each prompt from the model's own distribution, with the same seed each time.

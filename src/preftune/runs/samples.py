@@ -18,22 +18,6 @@ from preftune.model.generation.prompts import encode_prompts, text_of
 from preftune.settings.chat import RAW, ChatChoice
 from preftune.settings.choice import DrawSettings
 
-__all__ = [
-    "NUM_GREEDY",
-    "DrawnSamples",
-    "GreedyText",
-    "Sample",
-    "SampleMeasure",
-    "SamplePrompt",
-    "SamplePrompts",
-    "SamplesFile",
-    "SamplesLine",
-    "evenly_spaced",
-    "sample_prompts",
-    "samples_lines",
-]
-
-
 NUM_GREEDY = 8
 """Prompts that are completed greedily, too: as many as a report shows."""
 

@@ -13,17 +13,6 @@ from preftune.runs.data_report import PartReport
 from preftune.runs.logs import Log, Series, merged, series_of
 from preftune.training.health.finding import HealthRecord
 
-__all__ = [
-    "Evidence",
-    "Judgement",
-    "Outcome",
-    "Verdict",
-    "against_level",
-    "interval_ends",
-    "judgements_of",
-    "than_text",
-]
-
 Outcome = Literal["better", "worse", "unclear", "unchanged", "unknown"]
 """better, worse: credibly, by the interval. unclear: the interval holds both. unchanged: the model hardly moved.
 unknown: nothing was measured on held-out data."""

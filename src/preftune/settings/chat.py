@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["RAW", "ChatChoice", "ChatMode"]
-
 ChatMode = Literal["auto", "on", "off"]
 """Text prompts as turns of the chat template: if the tokenizer has one, always, never."""
 

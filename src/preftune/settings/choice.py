@@ -12,8 +12,6 @@ from preftune.settings.evaluation_sections import judge_problems, split_judge
 from preftune.settings.sections import OutputSettings
 from preftune.settings.setting import Section, setting
 
-__all__ = ["ChoiceSettings", "Direction", "DrawSettings"]
-
 _JUDGED = 64
 _PROMPTS, _TOKENS = 8, 128
 _PROMPTS_ON_CPU, _TOKENS_ON_CPU = 4, 64

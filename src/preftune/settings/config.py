@@ -15,20 +15,6 @@ from preftune.errors import ConfigError, did_you_mean, names_flags
 from preftune.settings.foreign import foreign_hint
 from preftune.settings.setting import Section, Setting, settings_of
 
-__all__ = [
-    "build_section",
-    "build_sections",
-    "check_texts",
-    "coerce",
-    "expanded",
-    "for_caller",
-    "names_of",
-    "read_settings",
-    "shown",
-    "unknown_settings",
-    "yaml_line",
-]
-
 _MOST_BITS = 2**64
 _BEFORE_PATH = re.compile(r"((?:\w+:)?)(.*)", re.DOTALL)
 

@@ -11,8 +11,6 @@ from preftune.errors import ConfigError
 from preftune.losses import LOSSES, Method
 from preftune.settings.setting import Section, setting
 
-__all__ = ["COMPARISONS", "Condition", "DataSettings", "finite_number"]
-
 COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
     "<=": operator.le,

@@ -8,8 +8,6 @@ from typing import ClassVar, Literal
 from preftune.errors import ConfigError
 from preftune.settings.setting import Section, setting, settings_of
 
-__all__ = ["CheckChoice", "CheckResult", "CleaningRules", "ConversionSettings", "RowsFile", "WrittenFormat"]
-
 WrittenFormat = Literal["pairs", "thumbs", "lists", "demonstrations", "messages", "trl-preference", "trl-unpaired"]
 """Formats that `preftune convert` writes."""
 

@@ -26,8 +26,6 @@ from preftune.settings.sections import ModelSettings
 from preftune.settings.setting import Section, Setting, settings_for
 from preftune.settings.train_config import TrainConfig
 
-__all__ = ["DATA", "MODEL", "SECTIONS", "EvaluationConfig", "chat_of", "keep_chat", "run_of"]
-
 SECTIONS: Mapping[str, type[Section]] = {
     "reference": ReferenceSettings,
     "samples": SampleSettings,

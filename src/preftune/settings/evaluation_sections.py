@@ -7,17 +7,6 @@ from typing import ClassVar, Literal
 from preftune.settings.sampling import strength_problems
 from preftune.settings.setting import Section, setting
 
-__all__ = [
-    "IntervalSettings",
-    "JudgeSettings",
-    "MemorySettings",
-    "ReferenceSettings",
-    "ResultSettings",
-    "SampleSettings",
-    "judge_problems",
-    "split_judge",
-]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReferenceSettings(Section):

@@ -3,8 +3,6 @@
 import re
 from collections.abc import Callable, Mapping
 
-__all__ = ["FOREIGN", "NO_DEEPSPEED", "foreign_hint"]
-
 NO_DEEPSPEED = (
     "DeepSpeed is not supported: its engine may take an optimizer step after every micro-batch, and then a step is not "
     "the mean over its rows. Shard the model by FSDP2 instead: `accelerate launch --use_fsdp --fsdp_version 2 "

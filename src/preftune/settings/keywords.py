@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
-__all__ = ["TrainKeywords"]
-
 
 class TrainKeywords(TypedDict, total=False):
     """Keywords of `preftune.train` and `TrainConfig.of`: the settings of all sections and the options of losses."""

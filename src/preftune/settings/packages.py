@@ -5,8 +5,6 @@ from importlib.util import find_spec
 
 from preftune.errors import did_you_mean
 
-__all__ = ["LOGGERS", "OPTIMIZERS", "missing_loggers", "missing_optimizer", "unknown_name"]
-
 LOGGERS: Mapping[str, str | None] = {
     "none": None,
     "all": None,

@@ -8,8 +8,6 @@ from typing import ClassVar
 from preftune.errors import ConfigError
 from preftune.settings.setting import Section, setting
 
-__all__ = ["Sampling", "strength_problems"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sampling(Section):

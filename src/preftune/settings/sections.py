@@ -11,15 +11,6 @@ from preftune.settings.chat import ChatChoice, ChatMode
 from preftune.settings.packages import LOGGERS, OPTIMIZERS, unknown_name
 from preftune.settings.setting import Section, setting
 
-__all__ = [
-    "AdapterSettings",
-    "HealthSettings",
-    "ModelSettings",
-    "OptimizerSettings",
-    "OutputSettings",
-    "StepSettings",
-]
-
 _SYNC_EVERY, _SYNC_MIX = 512, 0.6
 """Values of the TR-DPO paper. Other values of a setting that has no effect are a mistake."""
 

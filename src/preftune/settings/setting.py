@@ -9,17 +9,6 @@ from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from preftune.losses.options import LARGEST_NUMBER
 
-__all__ = [
-    "Change",
-    "Command",
-    "Interval",
-    "Section",
-    "Setting",
-    "setting",
-    "settings_for",
-    "settings_of",
-]
-
 Change = Literal["result", "course", "output", "speed", "folder"]
 """Effect of another value.
 

@@ -14,23 +14,6 @@ from preftune.losses import ALL_LOSSES, loss_options, losses_of
 from preftune.settings.config import coerce
 from preftune.settings.train_config import SETTINGS, TrainConfig
 
-__all__ = [
-    "NOT_SWEPT",
-    "Choice",
-    "Dimension",
-    "Point",
-    "Range",
-    "Setup",
-    "Value",
-    "corners",
-    "fitting",
-    "grid",
-    "parse_dimension",
-    "parse_values",
-    "safe_name",
-    "setup_name",
-]
-
 Value = Any
 """Value of a setting or option: number, text, bool, None, list or mapping."""
 

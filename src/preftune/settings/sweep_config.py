@@ -25,8 +25,6 @@ from preftune.settings.space import (
 from preftune.settings.sweep_sections import SweepSettings, ValueKind, evaluation_problems, resolved, value_kind
 from preftune.settings.train_config import TrainConfig
 
-__all__ = ["SweepConfig"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepConfig:

@@ -10,17 +10,6 @@ from preftune.settings.evaluation_config import EvaluationConfig
 from preftune.settings.evaluation_sections import IntervalSettings, JudgeSettings, MemorySettings, SampleSettings
 from preftune.settings.setting import Section, Setting, setting, settings_of
 
-__all__ = [
-    "EVALUATION",
-    "VALUE_TEXTS",
-    "SweepSettings",
-    "ValueKind",
-    "evaluation_problems",
-    "resolved",
-    "value_format",
-    "value_kind",
-]
-
 _STRENGTHS = "0.25,0.5,1,2"
 
 

@@ -33,8 +33,6 @@ from preftune.settings.sections import (
 )
 from preftune.settings.setting import Section, Setting, settings_of
 
-__all__ = ["SECTIONS", "SETTINGS", "TrainConfig"]
-
 SECTIONS: Mapping[str, type[Section]] = {
     "model": ModelSettings,
     "data": DataSettings,

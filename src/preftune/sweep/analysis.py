@@ -12,8 +12,6 @@ from preftune.sweep.recommendation import Candidate, SeedMean, edge_texts, recom
 from preftune.sweep.result import ModelRow, PointRow, Realigned, Recommendation, SetupRow, SweepResult
 from preftune.sweep.run_point import PointOutcome
 
-__all__ = ["Analysis", "on_frontier"]
-
 
 def on_frontier(kls: Sequence[float], values: Sequence[float]) -> list[bool]:
     """True for each model that no other dominates, with at most its KL and at least its value, and one of them better.

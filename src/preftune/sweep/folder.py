@@ -14,8 +14,6 @@ from preftune.settings.space import NOT_SWEPT
 from preftune.settings.sweep_config import SweepConfig
 from preftune.settings.sweep_sections import EVALUATION
 
-__all__ = ["SweepFolder", "differences", "settings_record"]
-
 _SETTINGS = "sweep-settings.json"
 _FIXED = {name for name, item in SETTINGS.items() if item.changes in ("result", "course")} - NOT_SWEPT.keys()
 """Settings of a run with which a sweep cannot resume. Seeds are part of the grid."""

@@ -22,8 +22,6 @@ from preftune.settings.evaluation_config import EvaluationConfig
 from preftune.settings.sweep_config import SweepConfig
 from preftune.settings.sweep_sections import VALUE_TEXTS, ValueKind
 
-__all__ = ["ModelEvaluation", "ModelEvaluator", "check_judge", "interval_of"]
-
 _FILE = "sweep-evaluation.json"
 
 

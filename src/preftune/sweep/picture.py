@@ -13,8 +13,6 @@ from preftune.files.pictures import COLOURS, new_figure, picture_style, save_pic
 from preftune.settings.sweep_sections import VALUE_TEXTS
 from preftune.sweep.result import ModelRow, PointRow, Realigned, SweepResult
 
-__all__ = ["draw_frontier", "frontier_figure", "write_pictures"]
-
 _OTHERS, _REALIGNED, _INK = COLOURS["dim"].dark, COLOURS["red"].light, COLOURS["text"].light
 _MOST_COLOURS = 10
 

@@ -16,8 +16,6 @@ from preftune.sweep.recommendation import interval_text
 from preftune.sweep.result import PointRecord
 from preftune.sweep.run_point import PointOutcome, logging_console
 
-__all__ = ["Realigner"]
-
 _FOLDER = "realigned"
 
 

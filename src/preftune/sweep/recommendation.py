@@ -13,8 +13,6 @@ from preftune.settings.sweep_sections import ValueKind
 from preftune.sweep.model_evaluation import ModelEvaluation, interval_of
 from preftune.sweep.result import Recommendation, Standing
 
-__all__ = ["Candidate", "SeedMean", "difference", "edge_texts", "interval_text", "recommend", "seed_means"]
-
 Unit = Callable[[float], str]
 """Formats a value."""
 

@@ -10,8 +10,6 @@ from preftune.files.json_files import read_record, write_json
 from preftune.metrics.intervals import Interval
 from preftune.settings.sweep_sections import ValueKind
 
-__all__ = ["ModelRow", "PointRecord", "PointRow", "Realigned", "Recommendation", "SetupRow", "Standing", "SweepResult"]
-
 Standing = Literal["better", "worse", "unclear"]
 """better, worse: the whole interval is above, or below. unclear: the interval holds the other value."""
 

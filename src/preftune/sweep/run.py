@@ -23,8 +23,6 @@ from preftune.sweep.run_point import PointOutcome, PointRunner
 from preftune.sweep.table import outcome_line
 from preftune.sweep.trials import Trials, check_installed
 
-__all__ = ["sharing_notes", "sweep"]
-
 
 def sharing_notes(points: Sequence[Point]) -> Iterator[str]:
     """Notes on which points share their reference log-probs, and why others do not.

@@ -26,8 +26,6 @@ from preftune.settings.sweep_config import SweepConfig
 from preftune.sweep.model_evaluation import ModelEvaluation, ModelEvaluator
 from preftune.sweep.result import PointRecord
 
-__all__ = ["PointOutcome", "PointRunner", "logging_console"]
-
 _LOGS = "logs"
 _WIDTH = 200
 

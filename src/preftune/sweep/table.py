@@ -12,13 +12,6 @@ from preftune.sweep.recommendation import interval_text
 from preftune.sweep.result import ModelRow, PointRecord, PointRow, Realigned, SweepResult
 from preftune.sweep.run_point import PointOutcome
 
-__all__ = [
-    "outcome_line",
-    "reference_line",
-    "summary_lines",
-    "tables_of",
-]
-
 _NATS = "{:z.2f}".format
 
 

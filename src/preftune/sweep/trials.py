@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from optuna.samplers import TPESampler
     from optuna.trial import FrozenTrial, Trial
 
-__all__ = ["Trials", "check_installed"]
-
 _FILE, _STUDY, _SETUP = "trials.sqlite", "sweep", "setup"
 _MOST_REPEATED = 20
 """Repeated proposals in a row after which the space counts as exhausted."""

@@ -15,16 +15,6 @@ from preftune.training.health.rule import ROUNDING, Symptom
 from preftune.training.health.rules.loss import NOT_FINITE, START
 from preftune.training.step_values import StepValues
 
-__all__ = [
-    "EXPECTED",
-    "add_expected_loss",
-    "all_finite",
-    "check_start",
-    "stop_before_saving",
-    "stop_before_step",
-    "without_start",
-]
-
 _SHOWN_ROWS = 8
 
 

@@ -10,8 +10,6 @@ from preftune.files.json_files import write_whole
 from preftune.files.outputs import give_usual_mode
 from preftune.files.run_files import CARD
 
-__all__ = ["saving_model"]
-
 
 @contextmanager
 def saving_model(folder: Path, *, keeps_arguments: bool = False) -> Iterator[None]:

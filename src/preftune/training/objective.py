@@ -23,8 +23,6 @@ from preftune.training.step_values import StepValues, measure
 from preftune.training.steps import Step
 from preftune.training.tally import kept_state
 
-__all__ = ["Objective"]
-
 
 class LossStates(TrainerCallback, ExportableState):
     """A state per part of the method that keeps one. A callback, so that checkpoints hold it and resumed runs go on."""

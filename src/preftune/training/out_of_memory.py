@@ -11,8 +11,6 @@ from preftune.errors import TrainingError
 from preftune.training.random_state import RandomState
 from preftune.training.steps import Step, StepSource
 
-__all__ = ["OutOfMemory", "is_out_of_memory", "ways_out_of_memory"]
-
 
 def is_out_of_memory(error: BaseException) -> bool:
     """True if an error means out of memory: on a GPU, in Python, or in PyTorch's CPU allocator.

@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["RandomState", "unchanged_random_state"]
-
 
 @dataclass(frozen=True, slots=True)
 class RandomState:

@@ -16,8 +16,6 @@ from preftune.errors import ConfigError, ModelError, OutputError
 from preftune.model.reference.reference import FrozenCopy, KeptAdapter, Reference
 from preftune.settings import ModelSettings
 
-__all__ = ["ReferenceSync", "is_sharded"]
-
 _COPY_FILE, _ADAPTER_FILE = "reference.safetensors", "adapter_model.safetensors"
 
 

@@ -9,8 +9,6 @@ from typing_extensions import override
 
 from preftune.metrics.catalogue import HELD_OUT
 
-__all__ = ["Resumption"]
-
 
 @final
 class Resumption(TrainerCallback):

@@ -11,8 +11,6 @@ from preftune.metrics.implicit_reward import ImplicitReward
 from preftune.metrics.sums import ROUNDING, MetricSums, add_squares, is_tie, preference_metrics
 from preftune.training.step_values import StepValues
 
-__all__ = ["add_metrics", "error_metrics", "total_metrics"]
-
 _MOMENTS = ("moments/margin_length", "moments/margin", "moments/length")
 """Means over pairs of margin x length difference, margin^2 and length difference^2: what a correlation is made of."""
 

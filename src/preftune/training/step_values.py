@@ -13,8 +13,6 @@ from preftune.model.forward.head.token_values import TokenExtra
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.model.reference.reference import Reference
 
-__all__ = ["StepValues", "measure"]
-
 _DIFFERENTIABLE = ("policy", "token_policy", "token_kl")
 _FEEDBACK = ("scores", "desirable", "margins")
 """Fields that are NaN where the data does not give them."""

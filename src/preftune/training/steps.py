@@ -19,8 +19,6 @@ from preftune.planning.sizes import TOKENS, Layout, WorkModel, sizes_of
 from preftune.planning.step import MicroBatchShape, StepPlan, epoch_steps, plan_step
 from preftune.planning.summary import PlanSummary, summarise_plan, work_of_ranks
 
-__all__ = ["Batching", "InParts", "Step", "StepDataset", "StepSource"]
-
 
 @dataclass(frozen=True, slots=True)
 class Batching:

@@ -12,8 +12,6 @@ from typing_extensions import override
 
 from preftune.metrics.sums import MetricSums
 
-__all__ = ["Tally", "kept_state"]
-
 
 def kept_state(callback: ExportableState, state: TrainerState) -> Mapping[str, Any] | None:
     """Attributes of a callback in the checkpoint that a run goes on from; None in a new run.

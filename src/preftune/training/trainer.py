@@ -33,8 +33,6 @@ from preftune.training.resumption import Resumption
 from preftune.training.steps import InParts, Step, StepSource
 from preftune.training.tally import Tally
 
-__all__ = ["Measure", "PreferenceTrainer"]
-
 
 class Measure(Protocol):
     """Further metrics of the policy as it is at an evaluation.

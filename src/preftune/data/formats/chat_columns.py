@@ -11,8 +11,6 @@ from preftune.data.rows import Row
 from preftune.errors import DataError
 from preftune.groups import Message, Prompt, PromptGroup, TemplateInputs
 
-__all__ = ["CHAT_COLUMNS", "prompt_of", "with_chat_columns"]
-
 CHAT_COLUMNS = ("system", "tools", "chat_template_kwargs")
 """Optional columns of every format with a row per prompt."""
 

@@ -7,8 +7,6 @@ from typing import Any, Literal
 from preftune.data.formats.fields import is_blank
 from preftune.data.rows import Row
 
-__all__ = ["ColumnLog", "check_refused", "guess_of", "prompt_columns"]
-
 _MEDIA = (
     "is not supported: only text can be learned from, and the answers may depend on it. Leave the column out to train "
     "on the text alone."

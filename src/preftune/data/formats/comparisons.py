@@ -20,8 +20,6 @@ from preftune.data.rows import Row
 from preftune.errors import DataError
 from preftune.groups import Pair, PromptGroup, Text
 
-__all__ = ["ALPACA_EVAL", "COMPARISONS", "SHP", "SUMMARIES", "chosen_group"]
-
 _TIES = (0.0, 1.5)
 
 

@@ -9,16 +9,6 @@ from preftune.data.rows import LeftOut, Row
 from preftune.errors import DataError
 from preftune.groups import Completion, PromptGroup, Text, WeightedSpan, span_problem
 
-__all__ = [
-    "WEIGHT",
-    "read_extra_scores",
-    "read_score_lists",
-    "read_weights",
-    "refuse_extra_scores",
-    "to_weights",
-    "with_weight",
-]
-
 _SPANS = "a list of [start, stop, weight], characters of the completion's text"
 
 

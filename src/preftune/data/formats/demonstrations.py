@@ -10,8 +10,6 @@ from preftune.data.formats.format import Format, GuessedPrompt, each_row
 from preftune.data.rows import Row
 from preftune.groups import Message, PromptGroup
 
-__all__ = ["DEMONSTRATIONS", "MARKS", "REVIEWS", "THUMBS", "last_turn_group", "marked_group"]
-
 MARKS = ("kto_tag", "label")
 """Columns that may mark a completion as desirable or not."""
 

@@ -11,24 +11,6 @@ from typing import Any, SupportsFloat
 from preftune.data.rows import Row
 from preftune.groups import Completion, Message, Text, WeightedSpan
 
-__all__ = [
-    "as_conversation",
-    "is_blank",
-    "read_choice",
-    "read_completion",
-    "read_items",
-    "read_number",
-    "read_objects",
-    "read_string",
-    "read_text",
-    "start_of_completion",
-    "to_choice",
-    "to_message",
-    "to_number",
-    "to_string",
-    "to_text",
-]
-
 
 def to_message(row: Row, name: str, value: Any) -> Message:
     """A value as a message: an object with `role` and `content`; other fields are kept for the chat template."""

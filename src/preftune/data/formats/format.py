@@ -10,8 +10,6 @@ from preftune.data.rows import BadRow, DataRow, LeftOut, Row, RowStream
 from preftune.errors import DataError
 from preftune.groups import PromptGroup
 
-__all__ = ["Format", "GuessedPrompt", "each_row", "each_scored_row", "without_scores"]
-
 FormatReader = Callable[[RowStream, Collection[str]], Iterator[DataRow]]
 """Turns the rows of a file into groups, with auxiliary scores of these names. Other items are passed on in order."""
 

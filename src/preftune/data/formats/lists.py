@@ -21,8 +21,6 @@ from preftune.data.formats.format import Format, each_row, each_scored_row
 from preftune.data.rows import LeftOut, Row
 from preftune.groups import PromptGroup, Text, WeightedSpan
 
-__all__ = ["LISTS", "NECTAR", "STACK_EXCHANGE", "ULTRAFEEDBACK", "Answer", "scored_group"]
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:

@@ -21,8 +21,6 @@ from preftune.data.formats.pairs import PAIR_EXTRA, PAIR_OPTIONAL, PAIR_STRUCTUR
 from preftune.data.rows import Row
 from preftune.groups import Message, PromptGroup
 
-__all__ = ["ALPACA", "SHAREGPT"]
-
 
 def read_alpaca(row: Row, extra_scores: Collection[str]) -> PromptGroup:
     r"""A group of one completion from `instruction` and `output`, or of a pair from `chosen` and `rejected`.

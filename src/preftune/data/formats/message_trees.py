@@ -13,8 +13,6 @@ from preftune.data.rows import BadRow, LeftOut, Row, RowStream
 from preftune.errors import DataError
 from preftune.groups import Message, Origin, PromptGroup
 
-__all__ = ["MESSAGE_ROWS", "MESSAGE_TREES"]
-
 _ROLES = {"prompter": "user", "assistant": "assistant"}
 
 

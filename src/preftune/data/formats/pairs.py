@@ -18,17 +18,6 @@ from preftune.data.rows import Row
 from preftune.errors import DataError
 from preftune.groups import Completion, Message, Pair, PromptGroup, Text, common_start
 
-__all__ = [
-    "ORCA",
-    "PAIRS",
-    "PAIR_EXTRA",
-    "PAIR_OPTIONAL",
-    "PAIR_STRUCTURES",
-    "TRANSCRIPTS",
-    "pair_group",
-]
-
-
 PAIR_OPTIONAL = (
     "margin",
     "score_chosen",

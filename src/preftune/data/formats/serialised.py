@@ -10,8 +10,6 @@ from preftune.data.formats.fields import is_blank
 from preftune.data.rows import Row
 from preftune.data.text_files import load_json
 
-__all__ = ["parsed", "serialised_columns"]
-
 _BETWEEN_ITEMS = re.compile(r"\}\s*\n\s*\{")
 """Items of an array as NumPy prints it, without a comma. Line breaks inside strings are escaped there."""
 

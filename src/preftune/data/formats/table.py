@@ -11,8 +11,6 @@ from preftune.data.formats.message_trees import MESSAGE_ROWS, MESSAGE_TREES
 from preftune.data.formats.pairs import ORCA, PAIRS, TRANSCRIPTS
 from preftune.errors import DataError
 
-__all__ = ["FORMATS", "find_format", "recognise"]
-
 # The first that fits is taken, so the more specific comes first.
 FORMATS: tuple[Format, ...] = (
     PAIRS,

@@ -14,19 +14,6 @@ from preftune.data.rows import BadRow, LeftOut
 from preftune.findings import Finding, Rule, Severity
 from preftune.groups import Origin
 
-__all__ = [
-    "NUM_EXAMPLES",
-    "Check",
-    "CheckRule",
-    "CheckSettings",
-    "DataFinding",
-    "Draft",
-    "DraftExample",
-    "Example",
-    "FaultLog",
-    "Need",
-]
-
 NUM_EXAMPLES = 5
 """Rows shown with a finding."""
 

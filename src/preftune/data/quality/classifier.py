@@ -13,17 +13,6 @@ from preftune.data.quality.keys import KeyArray, mixed
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = [
-    "Accuracy",
-    "ClassifierData",
-    "Linear",
-    "Scorer",
-    "balanced_accuracy",
-    "clustered_accuracy",
-    "cross_validated",
-    "fit_linear",
-]
-
 NUM_FOLDS = 5
 
 _FEW, _REPEATS_OF_FEW = 2_000, 3

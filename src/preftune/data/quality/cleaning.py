@@ -11,8 +11,6 @@ from preftune.data.quality.row_table import RowTable
 from preftune.errors import ConfigError
 from preftune.settings.data_commands import CleaningRules
 
-__all__ = ["Decision", "decide"]
-
 _BIN_WIDTH = 0.2
 
 _Rows = NDArray[np.int64]

@@ -10,8 +10,6 @@ from preftune.data.quality.keys import key_of, mixed_key
 from preftune.data.quality.texts import num_words, plain_text, shortened
 from preftune.groups import Completion, Pair, PromptGroup
 
-__all__ = ["GroupFacts", "Side", "TokenCounts", "excerpt", "facts_of", "pairs_of"]
-
 Side = Literal["chosen", "rejected"]
 
 _MOST_IN_ALL_PAIRS = 8

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Histogram", "histogram_of", "quantile"]
-
 _NUM_BINS = 32
 _TRIMMED, _REACH = 0.005, 0.5
 

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from preftune.groups import Origin
 
-__all__ = ["KeyArray", "KeyLog", "Places", "Repeats", "Sample", "key_of", "mixed", "mixed_key"]
-
 KeyArray = NDArray[np.uint64]
 
 _FACTORS = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)

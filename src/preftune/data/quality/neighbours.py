@@ -7,8 +7,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Shingles", "cluster_alike", "jaccard", "shingles_of"]
-
 Shingles = NDArray[np.uint32]
 """Hashes of a text's word pairs, distinct and rising. Shape: (shingle,)."""
 

@@ -8,8 +8,6 @@ from preftune.data.quality.check import DataFinding
 from preftune.data.quality.histogram import Histogram
 from preftune.findings import Severity, is_as_severe
 
-__all__ = ["DATA_SEVERITIES", "QualityReport"]
-
 SCHEMA_VERSION = 1
 
 DATA_SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")

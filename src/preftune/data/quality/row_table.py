@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from preftune.data.quality.facts import GroupFacts
 from preftune.data.quality.keys import KeyArray, mixed_key
 
-__all__ = ["RowTable", "RowTableBuilder"]
-
 
 @dataclass(frozen=True, slots=True)
 class RowTable:

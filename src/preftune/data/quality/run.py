@@ -34,17 +34,6 @@ from preftune.settings.chat import ChatChoice
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = [
-    "MOST_ROWS",
-    "Rows",
-    "TokenCounter",
-    "check_groups",
-    "prompt_keys",
-    "special_tokens",
-    "suspicious_rows",
-    "token_counter",
-]
-
 Rows = Callable[[], Iterable[DataRow]]
 """Starts to read the data set. Each call gives the same rows."""
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 from preftune.groups import Message, PromptGroup, Text
 
-__all__ = ["SCRIPTS", "learned_texts", "letters_by_script", "main_script", "num_words", "plain_text", "shortened"]
-
 # Scripts without spaces between words: each character counts as a word.
 _UNSPACED = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 

@@ -15,8 +15,6 @@ from preftune.settings.chat import ChatChoice
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["ChatFormat", "PromptKind"]
-
 PromptKind = Literal["conversation", "text", "transcript", "rendered"]
 """A prompt of messages; plain text; text with speakers such as `Human:`; text that a template has made already."""
 

@@ -18,8 +18,6 @@ from preftune.settings.chat import RAW, ChatChoice
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["GroupEncoder"]
-
 
 def find_behind(prompt: str, content: str, whole: str) -> int | None:
     """The position of a message in a rendered conversation, or None if it does not appear there verbatim.

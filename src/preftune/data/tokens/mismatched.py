@@ -7,8 +7,6 @@ from itertools import islice
 from preftune.data.tokens.token_group import TokenGroup, TokenIds
 from preftune.errors import DataError
 
-__all__ = ["partner_places", "with_mismatched"]
-
 
 def with_mismatched(
     groups: Sequence[TokenGroup], *, max_length: int | None, within_prompt: bool = False

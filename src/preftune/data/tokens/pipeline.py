@@ -18,8 +18,6 @@ from preftune.settings.data import DataSettings
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["MethodGroups", "TokenPipeline"]
-
 
 @dataclass(frozen=True, slots=True)
 class MethodGroups:

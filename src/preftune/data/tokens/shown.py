@@ -8,8 +8,6 @@ from typing import Any, Literal
 from preftune.errors import DataError
 from preftune.groups import Message, TemplateInputs
 
-__all__ = ["ArgumentForm", "Hidden", "argument_form", "check_completion", "hidden_parts", "with_arguments_as"]
-
 Hidden = Literal[
     "hidden_texts", "hidden_calls", "hidden_thoughts", "hidden_systems", "hidden_tools", "other_generation_prompts"
 ]

@@ -11,8 +11,6 @@ import numpy.typing as npt
 from preftune.data.tokens.shown import Hidden
 from preftune.groups import Origin, Pair
 
-__all__ = ["LossUnit", "TokenGroup", "TokenIds", "TokenWeights", "common_prefix_length", "end_once"]
-
 TokenIds = npt.NDArray[np.int32]
 """Ids of a tokenizer. Shape: (token,)."""
 

@@ -22,8 +22,6 @@ from preftune.settings.chat import RAW, ChatChoice
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["CUT_TEXTS", "TokenizedGroups", "TooLong", "check_vocabulary", "tokenize_groups"]
-
 CUT_TEXTS: Mapping[str, str] = {
     "dropped": "prompts were too long and were left out",
     "prompts_cut": "prompts were too long and were cut from the left",

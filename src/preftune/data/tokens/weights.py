@@ -10,15 +10,6 @@ from preftune.data.tokens.token_group import TokenGroup, TokenWeights, common_pr
 from preftune.errors import DataError
 from preftune.groups import PromptGroup, WeightedSpan
 
-__all__ = [
-    "LENGTH",
-    "Offsets",
-    "character_weights",
-    "token_weights",
-    "weighted_from_first_difference",
-    "with_auxiliary",
-]
-
 Offsets = npt.NDArray[np.int64]
 """First character of each token and the one after its last. Shape: (token, 2)."""
 

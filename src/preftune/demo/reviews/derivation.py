@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
 
-__all__ = ["DEGREE_PROBABILITIES", "Degree", "Derivation", "Graded", "Judgement", "Sentiment"]
-
 
 class Sentiment(Enum):
     """The reviewer's opinion of the film: the latent variable of a review."""

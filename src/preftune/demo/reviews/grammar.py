@@ -17,8 +17,6 @@ from preftune.demo.reviews.lexicon import (
 )
 from preftune.demo.reviews.openings import ACTORS, Opening, write_opening
 
-__all__ = ["MAX_JUDGEMENTS", "MAX_JUDGEMENTS_PER_SENTENCE", "Review", "ReviewGrammar"]
-
 MAX_JUDGEMENTS_PER_SENTENCE = 2
 _MAX_BODY_SENTENCES = 3
 MAX_JUDGEMENTS = MAX_JUDGEMENTS_PER_SENTENCE * (1 + _MAX_BODY_SENTENCES) + 1

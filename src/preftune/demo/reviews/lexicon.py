@@ -4,18 +4,6 @@ from dataclasses import dataclass
 
 from preftune.demo.reviews.derivation import Degree, Graded
 
-__all__ = [
-    "ADJECTIVES",
-    "ADVICE",
-    "ASPECTS",
-    "PERFORMANCES",
-    "RATINGS",
-    "RESPONSES",
-    "VERDICTS",
-    "Aspect",
-    "all_phrases",
-]
-
 
 def _graded(*, rave: str, praise: str, lukewarm: str, complaint: str, pan: str) -> Graded:
     columns = zip(Degree, (rave, praise, lukewarm, complaint, pan), strict=True)

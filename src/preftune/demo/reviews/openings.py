@@ -3,8 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["ACTORS", "GENRES", "Opening", "write_opening"]
-
 
 @dataclass(frozen=True, slots=True)
 class Genre:

@@ -10,8 +10,6 @@ from preftune.demo.reviews.grammar import MAX_JUDGEMENTS, MAX_JUDGEMENTS_PER_SEN
 from preftune.demo.reviews.lexicon import all_phrases
 from preftune.groups import Text
 
-__all__ = ["LOG_ODDS", "SentimentReward", "true_reward"]
-
 LOG_ODDS: dict[Degree, float] = {
     degree: math.log(
         DEGREE_PROBABILITIES[Sentiment.POSITIVE][degree] / DEGREE_PROBABILITIES[Sentiment.NEGATIVE][degree]

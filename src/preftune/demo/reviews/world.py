@@ -9,8 +9,6 @@ from preftune.demo.reviews.grammar import ReviewGrammar
 from preftune.demo.reviews.reward import SentimentReward
 from preftune.groups import Completion, Origin, Pair, PromptGroup
 
-__all__ = ["ReviewWorld", "is_held_out"]
-
 _HELD_OUT_ONE_IN = 8
 
 

@@ -9,8 +9,6 @@ from transformers import TrainingArguments
 from preftune.errors import ConfigError
 from preftune.settings import ModelSettings
 
-__all__ = ["Arithmetic", "type_name"]
-
 
 @final
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,6 @@ from preftune.model.forward.head.token_values import Distributions, TokenExtra, 
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.planning.sizes import Layout
 
-__all__ = ["Forward", "completion_logps", "evaluating"]
-
 
 class Forward(Protocol):
     """A way to compute the log-probs of a batch's completions under a model.

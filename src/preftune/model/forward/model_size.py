@@ -10,8 +10,6 @@ from transformers import PreTrainedConfig, PretrainedConfig, PreTrainedModel
 from preftune.model.forward.packed import language_model_of
 from preftune.planning.sizes import WorkModel
 
-__all__ = ["context_length", "num_embeddings", "work_of"]
-
 
 def context_length(config: PretrainedConfig) -> int | None:
     """The longest sequence that the model's positions allow, or None where it has no bound."""

@@ -27,8 +27,6 @@ from preftune.model.forward.kernels.kernels import PLAIN, AttentionKernel, Kerne
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.planning.sizes import Layout
 
-__all__ = ["PackedForward", "language_model_of", "output_of_packed"]
-
 
 @dataclass(frozen=True, slots=True)
 class PackedForward:

@@ -15,8 +15,6 @@ from torch import Tensor
 
 from preftune.data.tokens.token_group import LossUnit, TokenGroup
 
-__all__ = ["GroupSpan", "PackedBatch", "Span", "pack"]
-
 Span = tuple[int, int]
 """Start and stop of a stretch of the row, as in `range(start, stop)`."""
 

@@ -20,8 +20,6 @@ from preftune.model.forward.head.token_values import (
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.planning.sizes import Layout
 
-__all__ = ["HasDistributions", "RealignedForward", "check_mixable", "mixed_logits"]
-
 
 class HasDistributions(Protocol):
     """The part of `preftune.model.reference.Reference` that the mix needs."""

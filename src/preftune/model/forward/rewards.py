@@ -16,8 +16,6 @@ from preftune.model.forward.packed_batch import PackedBatch
 from preftune.model.forward.sequences import unpacked
 from preftune.planning.sizes import Layout
 
-__all__ = ["RewardForward", "is_reward_model", "reward_head_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class RewardForward:

@@ -19,8 +19,6 @@ from preftune.model.forward.packed_batch import PackedBatch, pack
 from preftune.model.forward.rewards import RewardForward, is_reward_model
 from preftune.model.forward.sequences import SequencesForward
 
-__all__ = ["ForwardChoice", "choose_forward"]
-
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-3, torch.float16: 0.02, torch.bfloat16: 0.1}
 """Largest difference of log-probs (root mean square), as a share of their standard deviation over the tokens.
 

@@ -9,8 +9,6 @@ from preftune.model.forward.head.token_values import AllLogps, Distributions, To
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.planning.sizes import Layout
 
-__all__ = ["Sequences", "SequencesForward", "unpacked"]
-
 
 @dataclass(frozen=True, slots=True)
 class SequencesForward:

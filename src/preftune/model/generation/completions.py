@@ -32,8 +32,6 @@ from preftune.planning.sizes import batches_by_length
 from preftune.settings.chat import RAW, ChatChoice
 from preftune.settings.sampling import Sampling
 
-__all__ = ["Generation", "generate"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Generation:

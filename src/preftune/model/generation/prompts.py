@@ -11,8 +11,6 @@ from preftune.errors import DataError
 from preftune.groups import Prompt, Text
 from preftune.settings.chat import RAW, ChatChoice
 
-__all__ = ["encode_prompts", "note_on_empty", "text_of"]
-
 
 def encode_prompts(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Text | Prompt], chat: ChatChoice = RAW

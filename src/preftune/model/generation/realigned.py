@@ -19,8 +19,6 @@ from preftune.model.forward.realigned import check_mixable, mixed_logits
 from preftune.model.reference.reference import AdapterOff, FrozenCopy
 from preftune.settings.sampling import strength_problems
 
-__all__ = ["Mixer", "Realignment"]
-
 Mixer = Callable[[Tensor], LogitsProcessor]
 """Makes the logits processor of a batch from its attention mask. Shape: (row, token)."""
 

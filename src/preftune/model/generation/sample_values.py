@@ -16,8 +16,6 @@ from preftune.model.generation.completions import Generation
 from preftune.model.reference.logps import Runner, referenced_logps
 from preftune.model.reference.reference import Reference
 
-__all__ = ["SampleValues", "groups_of_samples", "sample_values", "sampled_kl"]
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampleValues:

@@ -9,8 +9,6 @@ from preftune.errors import ConfigError
 from preftune.model.load.pretrained import adapter_config
 from preftune.settings import AdapterSettings, TrainConfig
 
-__all__ = ["ALL_LINEAR", "with_adapter_settings"]
-
 ALL_LINEAR = ["all-linear"]
 
 

@@ -12,8 +12,6 @@ from preftune.model.forward.packed import PackedForward
 from preftune.model.forward.self_check import ForwardChoice, choose_forward
 from preftune.model.reference.reference import FrozenCopy, Reference
 
-__all__ = ["choose_forward_for"]
-
 _KEEP_BYTES = 256 * 2**20
 """Logits of so many bytes wait for backward: little beside a model and its optimizer, and a seventh of the step."""
 

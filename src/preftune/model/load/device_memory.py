@@ -18,8 +18,6 @@ from typing_extensions import override
 from preftune.errors import ConfigError
 from preftune.machine import CGROUPS, MEMBERSHIP, busy_hint, control_group_folders, threads_text
 
-__all__ = ["DeviceMemory", "HostMemory", "cgroup_free_bytes", "device_line", "memory_of", "peak_memory_bytes"]
-
 _SECONDS_BETWEEN_SAMPLES = 0.002
 _FILES = (
     ("memory.max", "memory.current", "inactive_file"),

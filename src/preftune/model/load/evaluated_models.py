@@ -27,8 +27,6 @@ from preftune.model.reference.store import OptionalStore, store_path
 from preftune.settings import ModelSettings, TrainConfig
 from preftune.settings.evaluation_config import EvaluationConfig
 
-__all__ = ["Models", "find_reference", "load_models", "load_other", "realignment_with"]
-
 DEFAULT_BETA = 0.1
 """Beta of a model that is not a run. It scales margins, and with them confidence; it never turns a preference."""
 

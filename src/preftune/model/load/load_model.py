@@ -28,21 +28,6 @@ from preftune.model.load.reward_model import load_reward_model
 from preftune.model.reference.reference import AdapterOff, FrozenCopy, KeptAdapter, NoReference, Reference
 from preftune.settings import ModelSettings, TrainConfig
 
-__all__ = [
-    "Policy",
-    "add_adapter",
-    "frozen",
-    "keep_adapter",
-    "load_causal_lm",
-    "load_config",
-    "load_frozen",
-    "load_other_tokenizer",
-    "load_policy",
-    "load_tokenizer",
-    "trains_biases",
-    "turn_dropout_off",
-]
-
 Model = TypeVar("Model", bound=nn.Module)
 
 _KEPT = "reference"

@@ -10,8 +10,6 @@ from preftune.errors import ModelError, first_line
 from preftune.model.forward.forward import evaluating
 from preftune.model.forward.model_size import num_embeddings
 
-__all__ = ["merge_adapter"]
-
 _TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 0.01, torch.bfloat16: 0.05}
 """Largest difference of log-probs (root mean square), as a share of their standard deviation over tokens and words."""
 

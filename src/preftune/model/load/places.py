@@ -7,8 +7,6 @@ from pathlib import Path
 from preftune.errors import ModelError, PreftuneError, first_line
 from preftune.files.exhausted import exhausted
 
-__all__ = ["check_place", "is_same_place", "lasting_name", "loading", "not_loadable"]
-
 _POINTER = b"version https://git-lfs"
 _POINTER_BYTES = 1024
 """Git LFS pointers are smaller."""

@@ -13,8 +13,6 @@ from preftune.errors import ModelError, first_line
 from preftune.model.forward.model_size import num_embeddings
 from preftune.model.load.places import lasting_name, loading
 
-__all__ = ["TRAINED", "adapter_config", "base_of", "load_pretrained", "loading_base"]
-
 TRAINED = "default"
 """Name of the adapter that is trained, as peft has it."""
 

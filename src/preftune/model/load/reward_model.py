@@ -18,8 +18,6 @@ from preftune.model.load.pretrained import TRAINED, adapter_config, load_pretrai
 from preftune.settings import read_settings
 from preftune.settings.chat import ChatChoice
 
-__all__ = ["is_reward_adapter", "load_reward_model", "make_usable", "note_text", "noted_text"]
-
 _TEXT = "preftune_text"
 """Entry in the config of a reward model that was trained here: the chat choice of its texts, which end in one
 end-of-sequence token."""

@@ -10,8 +10,6 @@ from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
 from preftune.errors import ModelError, first_line
 
-__all__ = ["make_savable"]
-
 
 def make_savable(model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase) -> list[str]:
     """Correct a generation config that transformers refuses to write, and check that all else can be written.

@@ -14,8 +14,6 @@ from preftune.model.forward.head.token_values import Distributions
 from preftune.model.forward.packed_batch import PackedBatch
 from preftune.model.reference.store import TokenArray
 
-__all__ = ["Cached"]
-
 Value = TypeVar("Value")
 
 

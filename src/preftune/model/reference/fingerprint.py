@@ -18,8 +18,6 @@ from preftune.model.forward.arithmetic import Arithmetic, type_name
 from preftune.model.reference.reference import AdapterOff, FrozenCopy, KeptAdapter, Reference
 from preftune.planning.sizes import Layout
 
-__all__ = ["Fingerprint", "digest_weights", "fingerprint_model", "fingerprint_reference"]
-
 _DIGEST_BYTES = 16
 _MAX_THREADS = 8
 _IN_CONFIG_ONLY = frozenset(

@@ -18,8 +18,6 @@ from preftune.model.reference.reference import Reference
 from preftune.planning.sizes import sizes_of
 from preftune.planning.step import plan_step
 
-__all__ = ["Runner", "policy_logps", "referenced_logps"]
-
 _GROUPS_PER_PLAN = 256
 """Planning takes the square of it."""
 

@@ -16,8 +16,6 @@ from preftune.model.forward.forward import Forward, evaluating
 from preftune.model.forward.head.token_values import Distributions
 from preftune.model.forward.packed_batch import PackedBatch
 
-__all__ = ["AdapterOff", "ComputedBy", "FrozenCopy", "KeptAdapter", "NoReference", "Reference"]
-
 
 class Reference(Protocol):
     """Values of a batch under a frozen model, without gradient; None where there is no reference.

@@ -25,8 +25,6 @@ from preftune.model.reference.store import LogpStore, OptionalStore, TokenArray,
 from preftune.planning.sizes import GroupSize, sizes_of
 from preftune.planning.step import plan_step
 
-__all__ = ["PassCount", "ReferencePass", "ReferencePassResult", "count_passes", "report_pass"]
-
 Value = TypeVar("Value", float, TokenArray)
 """Value stored for a completion."""
 

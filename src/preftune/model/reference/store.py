@@ -19,19 +19,6 @@ from preftune.files.sqlite import SqliteFile
 if TYPE_CHECKING:  # Imports transformers, which `preftune cache` need not wait for.
     from preftune.model.reference.fingerprint import Fingerprint
 
-__all__ = [
-    "FOLDER_VARIABLE",
-    "LogpStore",
-    "OptionalStore",
-    "StoredModel",
-    "TokenArray",
-    "broken_files_of",
-    "files_of",
-    "set_aside",
-    "store_path",
-    "sum_of",
-]
-
 FOLDER_VARIABLE = "PREFTUNE_CACHE"
 """Environment variable that names another folder than the user's cache."""
 _FILE = "reference-logps.sqlite"

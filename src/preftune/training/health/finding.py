@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from preftune.errors import TrainingError
 from preftune.findings import SEVERITIES, Finding
 
-__all__ = ["HealthFinding", "HealthRecord", "SickRunError"]
-
 _SHOWN_ROWS = 4
 
 

@@ -5,8 +5,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["History", "Point", "Series"]
-
 _HELD_OUT = "eval_"
 
 

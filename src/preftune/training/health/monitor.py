@@ -10,8 +10,6 @@ from preftune.training.health.history import History
 from preftune.training.health.rule import HealthRule, RunFacts, Symptom, TooLittle
 from preftune.training.health.table import RULES
 
-__all__ = ["HealthMonitor"]
-
 _NO_LOGS = "logged metrics; there were none yet"
 _WORSE = 2.0
 """A finding is reported again when it is this many times worse than when last reported."""

@@ -7,8 +7,6 @@ from preftune.metrics.catalogue import HELD_OUT, METRICS
 from preftune.training.health.rule import RUN_SEVERITIES, HealthRule
 from preftune.training.health.table import RULES
 
-__all__ = ["health_page"]
-
 _INTRODUCTION = """\
 # The health of a run
 

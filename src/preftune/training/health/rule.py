@@ -11,21 +11,6 @@ from preftune.losses.loss import Reward
 from preftune.training.health.finding import HealthFinding
 from preftune.training.health.history import History, Series
 
-__all__ = [
-    "AGAINST_REFERENCE",
-    "ROUNDING",
-    "RUN_SEVERITIES",
-    "WINDOW",
-    "Check",
-    "HealthRule",
-    "RunFacts",
-    "Symptom",
-    "TooLittle",
-    "against_reference",
-    "always",
-    "has_held_out",
-]
-
 RUN_SEVERITIES: tuple[Severity, ...] = ("fatal", "sick", "suspect")
 """Severities of rules on a run, the worst first."""
 

@@ -5,6 +5,4 @@ from collections.abc import Mapping
 from preftune.training.health.rule import HealthRule
 from preftune.training.health.rules import drift, held_out, loss, rewards
 
-__all__ = ["RULES"]
-
 RULES: Mapping[str, HealthRule] = {rule.name: rule for file in (loss, drift, rewards, held_out) for rule in file.RULES}

@@ -12,8 +12,6 @@ from preftune.data.quality.histogram import Histogram, histogram_of, quantile
 from preftune.data.rows import BadRow, LeftOut
 from preftune.findings import Severity
 
-__all__ = ["CHECKS", "Counts", "Labels", "Lengths", "Tokens", "Unusable"]
-
 _FEW_JUDGEMENTS = 100
 _MOST_KINDS = 20
 _OTHER = "other problems."

@@ -10,8 +10,6 @@ from preftune.data.quality.check import Check, CheckRule, CheckSettings, Draft, 
 from preftune.data.quality.facts import GroupFacts
 from preftune.data.quality.texts import main_script
 
-__all__ = ["CHECKS", "REFUSALS", "Language", "Refusals", "Truncated", "ends_open", "is_refusal"]
-
 _BEGINNING = 300
 
 _NOT = "can't|cannot|can not|won't|will not"

@@ -12,8 +12,6 @@ from preftune.data.quality.check import Check, CheckRule, CheckSettings, Draft
 from preftune.data.quality.facts import GroupFacts
 from preftune.data.quality.keys import KeyArray, KeyLog, mixed, mixed_key
 
-__all__ = ["CHECKS", "Contradictions", "both_ways", "cycles"]
-
 _BOTH_WAYS = CheckRule(
     title="Pairs of completions judged one way here and the other way there: {count:,}",
     unit="pairs",

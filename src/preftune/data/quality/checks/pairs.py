@@ -11,8 +11,6 @@ from preftune.data.quality.facts import GroupFacts
 from preftune.data.quality.histogram import Histogram, histogram_of
 from preftune.data.rows import BadRow, LeftOut
 
-__all__ = ["CHECKS", "Identical", "Margins", "shared_words"]
-
 _NEARLY = 0.95
 _SMALL = 0.1
 

@@ -11,8 +11,6 @@ from preftune.data.quality.facts import GroupFacts
 from preftune.data.quality.keys import KeyLog, Sample
 from preftune.data.quality.neighbours import Shingles, cluster_alike, shingles_of
 
-__all__ = ["CHECKS", "Duplicates", "NearDuplicates", "Overlap", "Prompts"]
-
 _PROMPT_ALIKE, _COMPLETION_ALIKE = 0.6, 0.8
 _SAMPLE_SIZE = 50_000
 _NUM_CLUSTERS = 5

@@ -19,8 +19,6 @@ from preftune.findings import Severity
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-__all__ = ["CHECKS", "LengthBias", "Shortcuts", "Vocabulary", "features_of"]
-
 _FEWEST = 50
 _LENGTH_SAMPLE, _NUM_LENGTH_BINS = 50_000, 10
 _LENGTH_WARNING, _LENGTH_ERROR = 0.6, 0.8

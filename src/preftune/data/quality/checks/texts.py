@@ -10,17 +10,6 @@ from preftune.data.quality.facts import GroupFacts
 from preftune.data.quality.texts import learned_texts
 from preftune.data.rows import BadRow, LeftOut
 
-__all__ = [
-    "CHECKS",
-    "TEMPLATE_TOKENS",
-    "ControlCharacters",
-    "Empty",
-    "HiddenParts",
-    "SpecialTokens",
-    "TemplateTokens",
-    "bad_characters",
-]
-
 _SAYS_SOMETHING = re.compile(r"[^\W_]")
 _BEFORE = 30  # characters shown before a mark
 

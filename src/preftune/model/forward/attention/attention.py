@@ -19,8 +19,6 @@ from preftune.model.forward.attention.block_attention import block_attention
 from preftune.model.forward.attention.segment_attention import AttentionPlan, segment_attention
 from preftune.model.forward.kernels.kernels import AttentionKernel, AttentionLayer
 
-__all__ = ["IMPLEMENTATION", "packed_attention", "packed_attention_on", "stay_packed_in_backward"]
-
 IMPLEMENTATION = "preftune_packed"
 """Name under which transformers knows the attention of packed rows."""
 BLOCK_DEVICES = frozenset({"cpu"})

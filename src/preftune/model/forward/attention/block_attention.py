@@ -15,8 +15,6 @@ from torch.autograd.function import once_differentiable
 
 from preftune.model.forward.attention.segments import Block
 
-__all__ = ["block_attention"]
-
 KEPT_KEYS = 1024
 """Attention weights of blocks with at most this many keys are kept for backward; others are computed again, so that
 memory per token is bounded however long the prompt."""

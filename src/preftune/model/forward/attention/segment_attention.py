@@ -11,8 +11,6 @@ from preftune.model.forward.attention.segments import Block, Segment, SegmentKey
 from preftune.model.forward.kernels.kernels import AttentionKernel
 from preftune.model.forward.packed_batch import GroupSpan
 
-__all__ = ["AttentionPlan", "segment_attention"]
-
 
 class AttentionPlan:
     """Visibility among the tokens of a packed row: made once per forward, used by every layer and by backward.

@@ -15,8 +15,6 @@ from torch import Tensor
 
 from preftune.model.forward.packed_batch import GroupSpan, Span
 
-__all__ = ["Block", "Segment", "SegmentKeys", "key_blocks", "segments_of"]
-
 BLOCK_QUERIES = 64
 """Queries per block: large enough for the matrix product, small enough to skip keys that none of them sees."""
 

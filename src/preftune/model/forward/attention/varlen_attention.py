@@ -17,8 +17,6 @@ from torch.autograd.function import once_differentiable
 from preftune.model.forward.attention.segments import SegmentKeys
 from preftune.model.forward.kernels.kernels import AttentionLayer
 
-__all__ = ["VarlenAttention", "find_varlen_attention"]
-
 DTYPES = frozenset({torch.bfloat16, torch.float16})
 MAX_WIDTH = 256
 WIDTH_STEP = 8

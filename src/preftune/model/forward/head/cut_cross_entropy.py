@@ -17,8 +17,6 @@ from preftune.errors import first_line
 from preftune.model.forward.head.tiles import LinearLogits, product_dtype
 from preftune.model.forward.kernels.kernels import LogpTask
 
-__all__ = ["CutCrossEntropy", "find_cut_cross_entropy"]
-
 DTYPES = frozenset({torch.bfloat16, torch.float16})
 EXACT = {"filter_eps": None, "accum_e_fp32": True, "accum_c_fp32": True}
 """No gradient is left out as too small, and those by hidden states (e) and weights (c) are summed up in float32."""

@@ -19,8 +19,6 @@ from transformers import PreTrainedModel
 from preftune.model.forward.head.tiles import LinearLogits
 from preftune.model.forward.packed_batch import PackedBatch
 
-__all__ = ["Head", "computed_at_head", "find_head"]
-
 SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
 """Settings by which models multiply or divide their logits: Cohere, Granite and HyperCLOVA X, Falcon-H1, Muse."""
 SOFTCAPS = ("final_logit_softcapping", "logits_soft_cap")

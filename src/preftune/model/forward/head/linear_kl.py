@@ -24,8 +24,6 @@ from preftune.model.forward.head.tiles import (
     stretches,
 )
 
-__all__ = ["kl_of_logits", "linear_kl", "plain_linear_kl"]
-
 
 def linear_kl(policy: LinearLogits, reference: LinearLogits | Tensor, *, tiles: Tiles = DEFAULT_TILES) -> Tensor:
     """KL(reference || policy) of each token's distributions, differentiable by hidden, weight and bias of the policy.

@@ -27,8 +27,6 @@ from preftune.model.forward.head.tiles import (
 from preftune.model.forward.head.token_values import TokenExtra, TokenValues
 from preftune.model.forward.kernels.kernels import LogpKernel, LogpTask
 
-__all__ = ["linear_logp", "linear_token_values", "logp_of_logits", "plain_linear_logp"]
-
 
 def linear_logp(
     hidden: Tensor,

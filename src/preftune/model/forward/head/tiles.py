@@ -7,20 +7,6 @@ from typing import final
 import torch
 from torch import Tensor
 
-__all__ = [
-    "DEFAULT_TILES",
-    "GradientTiles",
-    "LinearLogits",
-    "LogitRule",
-    "LogitSums",
-    "TiledLogits",
-    "Tiles",
-    "Wants",
-    "linear_gradients",
-    "product_dtype",
-    "stretches",
-]
-
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)

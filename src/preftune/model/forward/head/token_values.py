@@ -11,16 +11,6 @@ from preftune.model.forward.head.head import Head
 from preftune.model.forward.head.linear_kl import kl_of_logits
 from preftune.model.forward.head.tiles import LinearLogits, product_dtype
 
-__all__ = [
-    "AllLogps",
-    "Distributions",
-    "HeadStates",
-    "TokenExtra",
-    "TokenValues",
-    "check_same_tokens",
-    "values_of_logits",
-]
-
 TokenExtra = Literal["entropy", "log_collision"]
 """Values of `TokenValues` that are computed only on request."""
 

@@ -17,8 +17,6 @@ from preftune.model.forward.kernels.kernels import AttentionKernel, AttentionLay
 from preftune.model.forward.packed import PackedForward
 from preftune.model.forward.packed_batch import GroupSpan, PackedBatch
 
-__all__ = ["Candidates", "KernelChoice", "attention_fault", "candidates_on", "choose_kernels", "logp_fault"]
-
 
 @dataclass(frozen=True, slots=True)
 class Candidates:

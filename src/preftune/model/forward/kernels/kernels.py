@@ -13,8 +13,6 @@ from torch import Tensor
 from preftune.model.forward.attention.segments import SegmentKeys
 from preftune.model.forward.head.tiles import LinearLogits, product_dtype
 
-__all__ = ["PLAIN", "AttentionKernel", "AttentionLayer", "Kernels", "LogpKernel", "LogpTask"]
-
 
 @dataclass(frozen=True, slots=True)
 class AttentionLayer:

@@ -14,8 +14,6 @@ from preftune.training.health.rule import (
     has_held_out,
 )
 
-__all__ = ["RULES", "collapse", "distance", "lengths"]
-
 DISTANCE_LEAST_NATS, DISTANCE_LEAST_NATS_PER_TOKEN = 50.0, 0.5
 DISTANCE_NUM_ERRORS = 2.0
 """Standard errors by which the KL of samples must be beyond the threshold: there may be few of them."""

@@ -12,8 +12,6 @@ from preftune.training.health.rule import (
     has_held_out,
 )
 
-__all__ = ["RULES", "gap", "held_out_loss", "shortcut"]
-
 AFTER_START = TooLittle("an evaluation on held-out data after the first step")
 
 SHORTCUT_LEAST_ACCURACY, SHORTCUT_LEAST_PAIRS = 0.98, 100

@@ -15,8 +15,6 @@ from preftune.training.health.rule import (
     has_held_out,
 )
 
-__all__ = ["RULES", "divergence", "flat", "gradient"]
-
 START = HealthRule(
     name="start",
     title="policy and reference differ at the start",

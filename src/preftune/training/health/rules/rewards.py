@@ -15,8 +15,6 @@ from preftune.training.health.rule import (
     against_reference,
 )
 
-__all__ = ["RULES", "displacement", "length", "margin"]
-
 MOST_MARGIN = 10.0
 """Difference of implicit rewards. The logistic loss of such a pair is 0.00005, a ten thousandth of where it began."""
 
