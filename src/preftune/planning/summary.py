@@ -47,7 +47,8 @@ class PlanSummary:
         ['1,000 tokens an epoch, 30 % padding', 'ranks balanced to 90 %', 'about 1.6 s a step']
         """
         per_step = self.num_micro_batches / self.num_steps
-        text = f"{self.num_steps:,} steps an epoch, {per_step:.1f} micro-batches each; {self.num_tokens:,} tokens"
+        steps = "step" if self.num_steps == 1 else "steps"
+        text = f"{self.num_steps:,} {steps} an epoch, {per_step:.1f} micro-batches each; {self.num_tokens:,} tokens"
         text += " an epoch" + (f" ({self.padded_tokens:,} in padded rows)" if self._shares_prompts else "")
         text += f", {_percent(self.padding_waste)} padding" if self.padding_waste else ", no padding"
         if self.balance < 1:
@@ -125,14 +126,17 @@ def few_steps_text(num_steps: int, steps_per_epoch: int) -> str | None:
 
     >>> few_steps_text(3, 3)
     'plan: only 3 steps in all, which rarely teach much. --epochs 7 makes 21; a smaller --batch-size makes more, too'
+    >>> few_steps_text(1, 1)
+    'plan: only 1 step in all, which rarely teaches much. --epochs 20 makes 20; a smaller --batch-size makes more, too'
     >>> few_steps_text(20, 5) is None
     True
     """
     if num_steps >= _FEW_STEPS:
         return None
     epochs = math.ceil(_FEW_STEPS / steps_per_epoch)
+    steps, teach = ("step", "teaches") if num_steps == 1 else ("steps", "teach")
     return (
-        f"plan: only {num_steps} steps in all, which rarely teach much. --epochs {epochs} makes "
+        f"plan: only {num_steps} {steps} in all, which rarely {teach} much. --epochs {epochs} makes "
         f"{epochs * steps_per_epoch}; a smaller --batch-size makes more, too"
     )
 
