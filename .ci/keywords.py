@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from preftune.losses import LOSSES, loss_options
+from preftune.losses import ALL_LOSSES, loss_options
 from preftune.losses.options import Option
 from preftune.settings import SECTIONS, settings_of
 
@@ -19,8 +19,6 @@ _HEAD = '''"""Settings of a run as typed keywords. Made from the settings by `ma
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
-
-__all__ = ["TrainKeywords"]
 
 
 class TrainKeywords(TypedDict, total=False):
@@ -37,7 +35,7 @@ def source() -> str:
         parts += [f"\n    # {section.title}"]
         parts += [_keyword(item.name, item.type, item.help) for item in settings_of(section)]
     parts += ["\n    # Options of the losses"]
-    options = {option.name: option for loss in LOSSES.values() for option in loss_options(loss)}
+    options = {option.name: option for loss in ALL_LOSSES.values() for option in loss_options(loss)}
     parts += [_keyword(name, _type_of(option), option.help) for name, option in options.items()]
     return "\n".join(parts) + "\n"
 

@@ -209,13 +209,17 @@ def run_of(model: str) -> TrainConfig | None:
     Raises:
         ConfigError: the folder has settings that cannot be read.
     """
-    if not os.path.isdir(model):  # noqa: PTH112 - a Path raises OSError for names that are too long
+    if not _is_folder(model):
         return None
     folder = Path(model)
     for place in (folder, *([folder.resolve().parent] if is_checkpoint(folder) else [])):
         if is_run(place):
             return TrainConfig.read(place / CONFIG)
     return None
+
+
+def _is_folder(name: str) -> bool:
+    return os.path.isdir(name)  # noqa: PTH112 - a Path raises OSError for names that are too long
 
 
 def chat_of(model: str) -> dict[str, Any]:
@@ -227,7 +231,7 @@ def chat_of(model: str) -> dict[str, Any]:
     run = run_of(model)
     if run is not None:
         return {name: run.flat()[name] for name in _CHAT}
-    kept = read_json_object(Path(model) / CHAT, made_by="`preftune merge`") if Path(model).is_dir() and model else None
+    kept = read_json_object(Path(model) / CHAT, made_by="`preftune merge`") if _is_folder(model) else None
     return {name: value for name, value in (kept or {}).items() if name in _CHAT}
 
 

@@ -236,3 +236,5 @@ class TrainKeywords(TypedDict, total=False):
     """Weight and maximum loss of a desirable completion, > 0."""
     undesirable_weight: float
     """Weight and maximum loss of an undesirable completion, > 0."""
+    centering: float
+    """Weight of the square of twice the mean reward, >= 0."""
