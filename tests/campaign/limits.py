@@ -58,7 +58,7 @@ def _size_kib(folder: Path) -> int:
 
 
 LIMITED = (
-    Limit("a full disk", lambda draw, expected: (draw.randint(8, _size_kib(expected.folder)), {})),
+    Limit("a full disk", lambda draw, expected: (draw.randint(1, max(8, _size_kib(expected.folder))), {})),
     Limit("small files", lambda draw, _: (None, {resource.RLIMIT_FSIZE: int(2 ** draw.uniform(6, 17))})),
     Limit("a read-only disk", lambda _draw, _expected: (0, {})),
     Limit("few open files", lambda draw, _: (None, {resource.RLIMIT_NOFILE: draw.randint(8, 40)})),

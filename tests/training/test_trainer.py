@@ -196,6 +196,13 @@ def test_policy_unequal_to_its_reference_at_the_start_is_noticed(tmp_path: Path)
         trainer.train()
 
 
+def test_dropout_is_no_sign_of_another_reference(tmp_path: Path) -> None:
+    model = tiny_llama(attention_dropout=0.5)
+    trainer = trainer_of(model, token_groups(4), tmp_path, reference=frozen(model), starts_at_reference=True)
+    trainer.train()
+    assert abs(next(log["rewards/chosen"] for log in trainer.state.log_history if "rewards/chosen" in log)) > 1e-3
+
+
 def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_change(tmp_path: Path) -> None:
     model = tiny_llama()
     reference = frozen(model)

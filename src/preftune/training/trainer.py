@@ -21,6 +21,7 @@ from typing_extensions import override
 from preftune.groups import Origin
 from preftune.metrics.sums import MetricSums
 from preftune.model.load.device_memory import peak_memory_bytes
+from preftune.model.load.load_model import has_dropout
 from preftune.planning.summary import PlanSummary
 from preftune.ranks import check_no_deepspeed
 from preftune.training.fatal import all_finite, check_start, stop_before_saving, stop_before_step, without_start
@@ -59,7 +60,8 @@ class PreferenceTrainer(Trainer):
         eval_steps: Held-out steps, or several sets of them by name; needed if `args.eval_strategy` is not `no`.
         out_of_memory: Handles steps that run out of memory. Default: end the run.
         reference_sync: Moves the reference as training goes. Default: it stays as it is.
-        starts_at_reference: Policy and reference are equal before the first step, so that its loss is checked.
+        starts_at_reference: Policy and reference are equal before the first step, so that its loss is checked unless
+            the model has dropout.
         warms_up_from_zero: Step k of n warm-up steps has (k - 1) / n of the peak learning rate, as in transformers: the
             first step learns nothing. If false, it has k / n.
         processing_class, callbacks, optimizers: As for `transformers.Trainer`.
@@ -88,7 +90,7 @@ class PreferenceTrainer(Trainer):
     ) -> None:
         check_no_deepspeed(args)
         self.objective: Objective = objective
-        self._check_start = starts_at_reference
+        self._check_start = starts_at_reference and not has_dropout(model)
         self._warms_up_from_zero = warms_up_from_zero
         self._measures = tuple(measures)
         self._last_groups: tuple[int, ...] = ()

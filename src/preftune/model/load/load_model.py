@@ -217,6 +217,15 @@ def turn_dropout_off(model: nn.Module, *, but_adapters: bool = False) -> None:
                 setattr(module, attribute, 0.0)
 
 
+def has_dropout(model: nn.Module) -> bool:
+    """True if the forward of a model in training mode is random."""
+    return any(
+        (isinstance(module, nn.Dropout) and module.p > 0)
+        or any("dropout" in name and isinstance(value, float) and value > 0 for name, value in vars(module).items())
+        for module in model.modules()
+    )
+
+
 def _full(model: PreTrainedModel | PeftModel, *, needs_reference: bool) -> Policy:
     plain = merge_adapter(model) if isinstance(model, PeftModel) else model
     plain.requires_grad_(True)
