@@ -68,7 +68,8 @@ def _is_model(name: str) -> bool:
 
 def _is_kept(file: Path) -> bool:
     """True unless the file is a lock, an index of SQLite or a log, or may be missing after a kill."""
-    return not file.name.endswith((".lock", ".lock.json", ".sqlite-wal", ".sqlite-shm", ".log", "manifest.json"))
+    endings = (".lock", ".lock.json", ".sqlite-wal", ".sqlite-shm", ".log", "manifest.json")
+    return not file.name.endswith(endings) and not file.name.startswith("events.out.tfevents")
 
 
 def _of_files(expected: Path, found: Path) -> Iterator[str]:
