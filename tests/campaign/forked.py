@@ -154,7 +154,8 @@ def _become(
             soft = limit + _address_space() if number == resource.RLIMIT_AS else limit
             resource.setrlimit(number, (soft, resource.getrlimit(number)[1]))
         code = work() or 0
-        counter.write_text(str(changes.count))
+        with contextlib.suppress(OSError):  # under the limits of the work
+            counter.write_text(str(changes.count))
     except SystemExit as exit_:
         code = exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
     except BaseException:

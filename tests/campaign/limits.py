@@ -21,8 +21,8 @@ from tests.campaign.trial import Attempt, Kind
 __all__ = ["LIMITS"]
 
 _WORKS = ("dpo", "samples and report", "tensorboard", "lora dropout", "convert", "clean", "merge", "sweep", "report")
-_NO_SAMPLES = "samples: none are drawn"
-"""Told by a run that goes on without samples, where there is too little memory for them."""
+_GONE_WITHOUT = ("samples: none are drawn", "report: not written")
+"""Told by a run that goes on without samples or its report."""
 _NEW_NAMESPACE = 0x00020000
 """CLONE_NEWNS: mounts of this process are its own, and end with it."""
 _DISK_KIB = 64_000
@@ -87,7 +87,7 @@ def _limit(place: Place, draw: Random, number: int) -> Iterator[Attempt]:
         else:
             enlarge()
             again = _again(place, work, folder) if ended.code else ended
-            says = bool(ended.code) or _NO_SAMPLES in ended.text
+            says = bool(ended.code) or _says_what_is_missing(ended)
             yield _judged(about, "message" if says else "held", again, expected.folder, folder)
 
 
@@ -100,10 +100,14 @@ def _again(place: Place, work: Work, folder: Path) -> Ended:
     return ended
 
 
+def _says_what_is_missing(ended: Ended) -> bool:
+    return any(text in ended.text for text in _GONE_WITHOUT)
+
+
 def _judged(about: str, result: str, ended: Ended, expected: Path, folder: Path) -> Attempt:
     if ended.code:
         return Attempt("lost", f"{about}, and then without: exit {ended.code}: {ended.last_lines}")
-    if (found := differences(expected, folder)) and _NO_SAMPLES not in ended.text:
+    if (found := differences(expected, folder)) and not _says_what_is_missing(ended):
         return Attempt("silent", f"{about}, and then without: {'; '.join(found[:4])} ({len(found)} differences)")
     return Attempt("message" if result == "message" else "held", about)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from preftune.data.load import groups_from_rows
 from preftune.data.rows import BadRow
 from preftune.data.sources import read_rows
-from preftune.data.tables import as_written, located
+from preftune.data.tables import as_written, located, read_parquet
 from preftune.errors import DataError
 
 
@@ -33,6 +33,13 @@ MIXED = [{"messages": [USER, call("weather", city="Paris", near=None)]}, {"messa
 
 def rows_of(source: str) -> list[Any]:
     return [row if isinstance(row, BadRow) else dict(row.fields) for row in read_rows(source)]
+
+
+def test_text_of_a_parquet_file_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
+    texts = pyarrow.array([b"ok", b"\xf2\x28"], pyarrow.binary()).view(pyarrow.string())
+    pyarrow.parquet.write_table(pyarrow.table({"prompt": texts}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="cannot be read as Parquet: 'utf-8' codec can't decode"):
+        list(read_parquet(tmp_path / "a.parquet", "a.parquet"))
 
 
 def test_fields_of_other_rows_are_not_in_a_row_of_a_parquet_file(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def read_parquet(path: Path, source: str) -> Iterator[Row | BadRow]:
             features = _features(table.schema_arrow.metadata or {})
             batches = (row for batch in table.iter_batches(batch_size=1024) for row in batch.to_pylist())
             yield from numbered((_row_as_written(row, features, decodes=True) for row in batches), source)
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise DataError(
             f"{source}: the file cannot be read as Parquet: {error}. It may be damaged or incomplete. Write it again."
         ) from error

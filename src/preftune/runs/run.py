@@ -176,9 +176,9 @@ class _Run:
             chat=data.chat.removeprefix("chat: "),
         )
         if trainer.is_world_process_zero():
-            folder.write_summary(result)
             environment = folder.environment()
             ModelCard.of_run(self.config, result, environment, num_steps=result.num_steps).write(folder.path)
+            folder.write_summary(result)  # last, since it says that the run has ended
         return result
 
     def _verdict(
