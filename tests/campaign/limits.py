@@ -22,7 +22,9 @@ __all__ = ["LIMITS"]
 
 _WORKS = ("dpo", "samples and report", "tensorboard", "lora dropout", "convert", "clean", "merge", "sweep", "report")
 _GONE_WITHOUT = ("samples: none are drawn", "report: not written")
-"""Told by a run that goes on without samples or its report."""
+"""Told by a run that ends well without samples or its report."""
+_FAILED_POINT = ": failed: "
+"""Told by a sweep that goes on without a point, and tries it again in the next call."""
 _NEW_NAMESPACE = 0x00020000
 """CLONE_NEWNS: mounts of this process are its own, and end with it."""
 _DISK_KIB = 64_000
@@ -86,9 +88,13 @@ def _limit(place: Place, draw: Random, number: int) -> Iterator[Attempt]:
             yield Attempt("traceback", f"{about}: exit {ended.code}: {ended.last_lines}")
         else:
             enlarge()
-            again = _again(place, work, folder) if ended.code else ended
-            says = bool(ended.code) or _says_what_is_missing(ended)
-            yield _judged(about, "message" if says else "held", again, expected.folder, folder)
+            goes_without = not ended.code and any(text in ended.text for text in _GONE_WITHOUT)
+            has_failed = bool(ended.code) or _FAILED_POINT in ended.text
+            again = _again(place, work, folder) if has_failed else ended
+            if goes_without and not again.code:
+                yield Attempt("message", about)
+            else:
+                yield _judged(about, "message" if has_failed else "held", again, expected.folder, folder)
 
 
 def _again(place: Place, work: Work, folder: Path) -> Ended:
@@ -100,14 +106,10 @@ def _again(place: Place, work: Work, folder: Path) -> Ended:
     return ended
 
 
-def _says_what_is_missing(ended: Ended) -> bool:
-    return any(text in ended.text for text in _GONE_WITHOUT)
-
-
 def _judged(about: str, result: str, ended: Ended, expected: Path, folder: Path) -> Attempt:
     if ended.code:
         return Attempt("lost", f"{about}, and then without: exit {ended.code}: {ended.last_lines}")
-    if (found := differences(expected, folder)) and not _says_what_is_missing(ended):
+    if found := differences(expected, folder):
         return Attempt("silent", f"{about}, and then without: {'; '.join(found[:4])} ({len(found)} differences)")
     return Attempt("message" if result == "message" else "held", about)
 

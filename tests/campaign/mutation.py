@@ -97,7 +97,10 @@ def _as_parquet(rows: Sequence[Any]) -> bytes:
     except (pyarrow.ArrowException, ValueError, TypeError, OverflowError):  # values of several types
         table = pyarrow.Table.from_pylist([{name: json.dumps(value) for name, value in row.items()} for row in tables])
     written = io.BytesIO()
-    pyarrow.parquet.write_table(table, written)
+    try:
+        pyarrow.parquet.write_table(table, written)
+    except pyarrow.ArrowException:  # Parquet has no objects without fields
+        pyarrow.parquet.write_table(pyarrow.table({"prompt": [json.dumps(row) for row in tables]}), written)
     return written.getvalue()
 
 

@@ -133,6 +133,18 @@ def test_rows_of_no_format_before_the_first_that_fits_are_bad_rows(odd: dict[str
     assert (loaded.num_rows, len(loaded.groups)) == (3, 1)
 
 
+@pytest.mark.parametrize("empty", [[], [[]], [None], {}])
+def test_transcripts_without_turns_are_bad_rows(empty: object) -> None:
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    other = [turns[0], {"role": "assistant", "content": "Go away"}]
+    rows = [
+        {"chosen": turns, "rejected": other},
+        {"chosen": empty, "rejected": other},
+        {"chosen": empty, "rejected": empty},
+    ]
+    assert len(groups_from_rows(rows, on_bad_row="skip").skipped) == 2
+
+
 def test_a_dataset_in_memory_is_as_good_as_a_list() -> None:
     rows = [PAIR, PAIR | {"chosen": "four"}]
     assert groups_from_rows(datasets.Dataset.from_list(rows)).groups == groups_from_rows(rows).groups

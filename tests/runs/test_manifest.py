@@ -7,6 +7,7 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
+from preftune.runs.folder import RunFolder
 from preftune.runs.manifest import MANIFEST, damage_of, write_manifest
 from preftune.runs.run import train
 from tests.runs.inputs import config_of
@@ -82,6 +83,14 @@ def test_a_run_resumes_from_the_newest_whole_checkpoint(
     assert (folder / "damaged-checkpoint-6").is_dir()
     expected, found = (load_file(place / "model.safetensors") for place in (run_folder, folder))
     assert all(torch.equal(found[key], value) for key, value in expected.items())
+
+
+def test_an_older_checkpoint_that_was_half_deleted_goes(run_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(run_folder, tmp_path / "run")
+    (folder / "checkpoint-3" / "optimizer.pt").unlink()
+    found = RunFolder(folder).whole_checkpoint(print)
+    assert found == folder / "checkpoint-6"
+    assert not (folder / "checkpoint-3").exists()
 
 
 def test_without_a_whole_checkpoint_a_run_begins_again(

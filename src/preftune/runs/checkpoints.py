@@ -166,6 +166,9 @@ def save_model(trainer: Trainer, folder: RunFolder) -> None:
     """Write model and tokenizer into a hidden folder, then move file by file into the run folder.
 
     Only the first process makes, moves and removes files; the others wait for it.
+
+    Raises:
+        SaveError: a folder stands where a file of the model belongs.
     """
     partial = folder.path / ".model.partial"
     writes = trainer.is_world_process_zero()
@@ -176,6 +179,11 @@ def save_model(trainer: Trainer, folder: RunFolder) -> None:
         if writes:
             for file in sorted(partial.iterdir()):
                 file.replace(folder.path / file.name)
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise SaveError(
+            f"{error.filename2 or error.filename}: is in the way of the model ({error.strerror}). Remove it, and "
+            "continue with --resume."
+        ) from error
     finally:
         if writes:
             shutil.rmtree(partial, ignore_errors=True)

@@ -210,17 +210,27 @@ class RunFolder:
             shutil.rmtree(folder, ignore_errors=True)
 
     def whole_checkpoint(self, say: Callable[[str], None]) -> Path | None:
-        """The newest checkpoint that is whole. Torn ones are deleted, damaged ones renamed, and `say` hears of them."""
+        """The newest checkpoint that is whole. Torn ones are deleted, damaged ones renamed, and `say` hears of them.
+
+        Older ones that lack files are deleted, too: a run that was killed while it deleted one would keep it for ever.
+        """
         self.remove_torn_checkpoints()
         for folder in reversed(self.checkpoints()):
             damage = damage_of(folder)
             if damage is None:
+                self._remove_half_deleted(folder)
                 return folder
             aside = folder.with_name(f"damaged-{folder.name}")
             shutil.rmtree(aside, ignore_errors=True)
             folder.rename(aside)
             say(f"{folder.name} is damaged ({damage}) and is set aside as {aside.name}")
         return None
+
+    def _remove_half_deleted(self, newest: Path) -> None:
+        older = self.checkpoints()
+        for folder in older[: older.index(newest)]:
+            if damage_of(folder, reads_files=False) is not None:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _checkpoints(self) -> list[Path]:
         found = [folder for folder in self.path.glob("checkpoint-*") if folder.is_dir() and is_checkpoint(folder)]

@@ -165,8 +165,10 @@ def _marks_prompt(fields: Mapping[str, Any]) -> bool:
 
 def _is_answer(value: Any) -> bool:
     """True for text, and for turns that begin with the assistant's, so that no prompt precedes them."""
-    turns = value if isinstance(value, list | tuple) else [value]
-    return isinstance(value, str) or (isinstance(turns[0], Mapping) and turns[0].get("role") == "assistant")
+    if isinstance(value, str):
+        return True
+    first = next(iter(value), None) if isinstance(value, list | tuple) else value
+    return isinstance(first, Mapping) and first.get("role") == "assistant"
 
 
 def _start_of_text(chosen: str, rejected: str) -> int:
