@@ -137,7 +137,7 @@ def test_rows_of_no_format_before_the_first_that_fits_are_bad_rows(odd: dict[str
 def test_transcripts_without_turns_are_bad_rows(empty: object) -> None:
     turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
     other = [turns[0], {"role": "assistant", "content": "Go away"}]
-    rows = [
+    rows: list[dict[str, object]] = [
         {"chosen": turns, "rejected": other},
         {"chosen": empty, "rejected": other},
         {"chosen": empty, "rejected": empty},
