@@ -211,7 +211,7 @@ def _what_next(config: TrainConfig, run: "RunRecord | None") -> Iterator[str]:
     model, base = shlex.quote(config.output.output), shlex.quote(config.model.model)
     yield "Next:"
     if config.method.needs("rewards"):
-        yield f"  preftune eval --model MODEL --data DATA --judge reward:{model}"
+        yield f"  preftune eval --model MODEL --data DATA --samples 1 --judge reward:{model}"
         return
     yield f"  preftune generate --model {model} --compare {base} --prompt '...'"
     evaluation = None if run is None else further_evaluation(run)
