@@ -22,6 +22,7 @@ _TEXTS: Mapping[str, Resource] = {
     "os error 122)": "disk",
     "os error 27)": "disk",
     "PytorchStreamWriter": "disk",
+    "iostream error": "disk",
     "database or disk is full": "disk",
     "can't allocate memory": "memory",
     "Cannot allocate memory": "memory",
@@ -39,6 +40,8 @@ def exhausted(error: BaseException) -> Resource | None:
     ('disk', 'memory', None)
     >>> exhausted(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"))
     'memory'
+    >>> exhausted(RuntimeError("basic_ios::clear: iostream error"))  # torch.save on a full disk
+    'disk'
     """
     return next((found for item in _chain(error) if (found := _of_one(item)) is not None), None)
 
