@@ -18,7 +18,7 @@ _WORDS: Mapping[str, str] = {
     r"--max-length": "max_length",
     r", or leave --chat at auto": "",
 }
-"""What a script writes, by the pattern of what a command line has."""
+"""The words of a script, by the pattern of those of the command line."""
 
 
 def of_script(message: str) -> str:

@@ -28,7 +28,7 @@ _NEVER_CALLED: Mapping[str, str] = {
     "_get_eval_sampler": "Held-out rows keep their order. Order them beforehand.",
     "_set_signature_columns_if_needed": "Columns are recognised by their names. Rename or remove some beforehand.",
 }
-"""What to do instead, by the name of the method."""
+"""The way out, by the name of the overridden method."""
 
 
 def check_overrides(trainer: type, base: type) -> None:
